@@ -1,0 +1,123 @@
+"""Exactly rounded fused multiply-add for NumPy arrays, which have none of their own."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[Any]
+
+_SPLITTER: Final = 134217729.0  # 2**27 + 1: Veltkamp's constant for a 53-bit significand
+# Inside these bounds no partial result of the error-free transformations overflows, and each is a multiple of 2**-1010.
+_LARGE: Final = 2.0**990
+_SMALL: Final = 2.0**-900
+
+
+def two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the rounded sum and its exact error (Knuth); the operands may come in any order."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _two_product(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the rounded float64 product and its exact error (Dekker)."""
+    p = a * b
+    t = _SPLITTER * a
+    ah = t - (t - a)
+    al = a - ah
+    t = _SPLITTER * b
+    bh = t - (t - b)
+    bl = b - bh
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+def sum_to_odd(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Add float64 arrays, rounding to odd, so that a later rounding to fewer bits (by two) sees no double rounding."""
+    s, error = two_sum(a, b)
+    bits = np.atleast_1d(s).view(np.int64)
+    step = np.where((error > 0) == (s > 0), 1, -1)
+    inexact = np.isfinite(s) & (error != 0) & (bits & 1 == 0).reshape(np.shape(s))
+    odd: FloatArray = (bits + np.where(inexact, step, 0)).view(np.float64).reshape(np.shape(s))
+    return odd
+
+
+def narrow_to_odd(x: FloatArray) -> FloatArray:
+    """Convert float64 to float32, rounding to odd.
+
+    >>> narrow_to_odd(np.array(1 + 2.0**-40)).view(np.uint32) & 1
+    np.uint32(1)
+    """
+    with np.errstate(all="ignore"):
+        near = np.atleast_1d(x.astype(np.float32))
+        bits = near.view(np.int32)
+        back = near.astype(np.float64)
+        wide = np.atleast_1d(x)
+        inexact = (back != wide) & ~np.isnan(wide) & (bits & 1 == 0)
+        step = np.where(np.abs(wide) > np.abs(back), 1, -1).astype(np.int32)
+        odd: FloatArray = np.where(inexact, bits + step, bits).view(np.float32).reshape(np.shape(x))
+    return odd
+
+
+def _exact(a: float, b: float, c: float) -> float:
+    """Return ``a * b + c`` for finite float64 through integers; the product must not be zero."""
+    an, ad = a.as_integer_ratio()
+    bn, bd = b.as_integer_ratio()
+    cn, cd = c.as_integer_ratio()
+    d = ad * bd  # all denominators are powers of two
+    numerator = an * bn * cd + cn * d
+    try:
+        return numerator / (d * cd)  # CPython rounds the quotient of integers correctly, subnormals included
+    except OverflowError:
+        return float("inf") if numerator > 0 else float("-inf")
+
+
+def _fma64(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    # Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd".
+    product, low = _two_product(a, b)
+    th, tl = two_sum(c, low)
+    vh, vl = two_sum(product, th)
+    result = np.array(vh + sum_to_odd(tl, vl))
+
+    size_a, size_b, size_c, size_p = np.abs(a), np.abs(b), np.abs(c), np.abs(product)
+    simple = (size_a < _LARGE) & (size_b < _LARGE) & (size_c < _LARGE) & (size_p < _LARGE) & (size_p > _SMALL)
+    simple &= (size_c > _SMALL) | (c == 0)
+    if simple.all():
+        return result
+    finite = np.isfinite(a) & np.isfinite(b)
+    zero = (a == 0) | (b == 0)
+    np.copyto(result, product + c, where=~finite | zero)
+    np.copyto(result, c, where=finite & ~np.isfinite(c))
+    for i in zip(*np.nonzero(~simple & finite & ~zero & np.isfinite(c)), strict=True):
+        result[i] = _exact(float(a[i]), float(b[i]), float(c[i]))
+    return result
+
+
+def fma(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    """Return ``a * b + c`` rounded once, to nearest even, with broadcasting.
+
+    Args:
+        a, b, c: arrays of one dtype, float32 or float64.
+
+    Raises:
+        TypeError: for other dtypes, or dtypes that differ.
+
+    Source: Boldo and Melquiond, IEEE Transactions on Computers 57 (4), 2008.
+
+    >>> x = np.array([1 + 2.0**-30])
+    >>> float(fma(x, x, -(x * x))[0]) == 2.0**-60
+    True
+    """
+    a, b, c = np.asarray(a), np.asarray(b), np.asarray(c)
+    if not a.dtype == b.dtype == c.dtype or a.dtype not in (np.float32, np.float64):
+        raise TypeError(f"fma takes three arrays of float32 or of float64, not {a.dtype}, {b.dtype}, {c.dtype}")
+    with np.errstate(all="ignore"):
+        if a.dtype == np.float32:
+            # The product of two 24-bit significands is exact in float64; rounding to odd keeps the final one the only one.
+            exact = sum_to_odd(np.asarray(a.astype(np.float64) * b.astype(np.float64)), c.astype(np.float64))
+            return np.asarray(exact.astype(np.float32))
+        a, b, c = np.broadcast_arrays(a, b, c)
+        shape = a.shape
+        return _fma64(np.atleast_1d(a), np.atleast_1d(b), np.atleast_1d(c)).reshape(shape)
