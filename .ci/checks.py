@@ -1,0 +1,129 @@
+"""Run every check of the project, all of them even when one fails, and end with one summary line.
+
+Called by `make test`, `make test-all` and `make lint` with the interpreter of `.venv`, from the checkout's root.
+Only the standard library is used here, so that a broken dependency shows as a failed check and not as a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent  # not resolved: the tools lie beside the venv's link, not beside what it points to
+FAILED_OUTCOMES = ("fail", "crash", "timeout", "not_run")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many single checks passed, failed, and were left out with a reason."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        text = f"{self.passed} passed, {self.failed} failed"
+        return f"{text}, {self.skipped} skipped" if self.skipped else text
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command; `count` reads a finer tally than its exit status from the report that it wrote."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    count: Callable[[], Tally] | None = None
+
+    def run(self) -> Tally:
+        environment = os.environ | self.environment
+        status = subprocess.run(
+            self.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
+        ).returncode
+        if self.count is None:
+            return Tally(passed=1) if status == 0 else Tally(failed=1)
+        try:
+            tally = self.count()
+        except (OSError, ValueError, KeyError, ET.ParseError) as error:
+            print(f"{self.name}: no readable report (exit status {status}): {error!r}", file=sys.stderr)
+            return Tally(failed=1)
+        # A run that counts no failure and yet exits with an error (a crash at the end, a session hook) is a failure.
+        return tally if status == 0 or tally.failed else tally + Tally(failed=1)
+
+
+def junit_tally(report: Path) -> Tally:
+    suites = list(ET.parse(report).getroot().iter("testsuite"))
+    total, bad, skipped = (
+        sum(int(suite.get(key, "0")) for suite in suites for key in keys)
+        for keys in (("tests",), ("failures", "errors"), ("skipped",))
+    )
+    return Tally(max(total - bad - skipped, 0), bad, skipped)
+
+
+def conformance_tally(report: Path) -> Tally:
+    counts: dict[str, int] = json.loads(report.read_text(encoding="utf-8"))["counts"]
+    failed = sum(counts[outcome] for outcome in FAILED_OUTCOMES)
+    return Tally(counts["pass"], failed, counts["unsupported"] + counts["waived"])
+
+
+def static_checks() -> Iterator[Check]:
+    yield Check("ruff", [str(BIN / "ruff"), "check", "."])
+    # The symlink gives mypy the package under its import name, whatever the checkout's folder is called.
+    yield Check("mypy", [str(BIN / "mypy"), "--strict", "-p", "opmux"], {"MYPYPATH": str(ROOT / ".venv" / "src")})
+    yield Check("import-linter", [str(BIN / "lint-imports")])
+
+
+def test_checks(reports: Path, slow: bool) -> Iterator[Check]:
+    junit = reports / "pytest.xml"
+    selection = ["-m", ""] if slow else []
+    yield Check(
+        "pytest", [str(BIN / "pytest"), "-q", f"--junitxml={junit}", *selection], count=lambda: junit_tally(junit)
+    )
+    for name in sorted({entry.name for entry in entry_points(group="opmux.backends")}):
+        report = reports / f"conformance-{name}.json"
+        yield Check(
+            f"conformance {name}",
+            [str(BIN / "opmux"), "conformance", "--backend", name, "--json", str(report)],
+            count=lambda report=report: conformance_tally(report),
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--lint", action="store_true", help="only the checks that run no test")
+    parser.add_argument("--slow", action="store_true", help="also the tests marked slow")
+    options = parser.parse_args()
+
+    rows: list[str] = []
+    total = Tally()
+    with tempfile.TemporaryDirectory(prefix="opmux-checks-") as folder:
+        checks = list(static_checks())
+        if not options.lint:
+            checks += test_checks(Path(folder), options.slow)
+        for check in checks:
+            print(f"\n== {check.name}: {' '.join(check.command)}", flush=True)
+            start = time.monotonic()
+            tally = check.run()
+            total += tally
+            rows.append(f"{check.name:<24}{time.monotonic() - start:7.1f} s  {tally}")
+    print("\n" + "\n".join(rows))
+    print(total)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
