@@ -88,6 +88,7 @@ class _Session:
 
 _modules: Final[weakref.WeakValueDictionary[str, Module]] = weakref.WeakValueDictionary()
 
+
 def compile_ir(
     ir_text: str,
     symbols: Sequence[str],
