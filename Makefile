@@ -14,7 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# -qq: errors show, the build backend's notices on editable installs do not.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 # The scripts of a virtual environment hold absolute paths, so one that was moved with its checkout is made anew.
 MOVED := $(if $(wildcard $(STAMP)),$(filter-out $(CURDIR),$(shell cat $(STAMP))))

@@ -1,0 +1,52 @@
+"""Every example in a docstring of the package runs and prints what it says.
+
+pytest's own --doctest-modules would import modules by their path, and the checkout's root, which is the package, has
+any folder name. So the modules are imported by name here, from the installed package.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def modules() -> Iterator[str]:
+    """Yield the module names of the packages listed, which leaves out what only lies beside them in the checkout."""
+    for package in tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]:
+        yield package
+        for module in pkgutil.iter_modules([str(PYPROJECT.parent.joinpath(*package.split(".")[1:]))]):
+            if not module.ispkg and module.name != "__main__":
+                yield f"{package}.{module.name}"
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_examples_of_module(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
+    assert result.failed == 0, f"{result.failed} of {result.attempted} examples failed; their output is above"
+
+
+def test_examples_of_functions_made_from_declarations() -> None:
+    # doctest passes over a function whose globals are another module's, as those of generated functions are.
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    finder = doctest.DocTestFinder(recurse=False)
+    namespace = importlib.import_module("opmux")
+    for name, value in vars(namespace).items():
+        if callable(value) and not name.startswith("_"):
+            for example in finder.find(value, name, module=False, globs={"ox": namespace}):
+                runner.run(example)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+def test_there_are_examples_at_all() -> None:
+    finder = doctest.DocTestFinder()
+    found = sum(len(case.examples) for name in modules() for case in finder.find(importlib.import_module(name)))
+    assert found > 0
