@@ -115,7 +115,7 @@ def fma(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
         raise TypeError(f"fma takes three arrays of float32 or of float64, not {a.dtype}, {b.dtype}, {c.dtype}")
     with np.errstate(all="ignore"):
         if a.dtype == np.float32:
-            # The product of two 24-bit significands is exact in float64; rounding to odd keeps the final one the only one.
+            # The product of two 24-bit significands is exact in float64; odd rounding keeps the last one the only one.
             exact = sum_to_odd(np.asarray(a.astype(np.float64) * b.astype(np.float64)), c.astype(np.float64))
             return np.asarray(exact.astype(np.float32))
         a, b, c = np.broadcast_arrays(a, b, c)

@@ -144,7 +144,8 @@ def pattern(value: float | int | bool, type: str) -> int:
     if type == "bool":
         return int(bool(value))
     if type in INTEGERS:
-        low, high = (-(1 << WIDTH[type] - 1), (1 << WIDTH[type] - 1) - 1) if type in SIGNED else (0, (1 << WIDTH[type]) - 1)
+        count = 1 << WIDTH[type]
+        low, high = (-count // 2, count // 2 - 1) if type in SIGNED else (0, count - 1)
         if not isinstance(value, int) or not low <= value <= high:
             raise RecipeError(f"constant {value!r} does not fit {type} [{low}, {high}]")
         return value & ((1 << WIDTH[type]) - 1)
