@@ -27,6 +27,7 @@ help: ## show this list
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
 
 venv: $(STAMP) ## create .venv and install opmux into it, editable, with what tests and the demo need
+	@true
 
 $(STAMP): pyproject.toml $(if $(MOVED),moved)
 	@if [[ -n "$(MOVED)" ]] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
