@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -91,14 +92,14 @@ def test_checks(reports: Path, slow: bool) -> Iterator[Check]:
     junit = reports / "pytest.xml"
     selection = ["-m", ""] if slow else []
     yield Check(
-        "pytest", [str(BIN / "pytest"), "-q", f"--junitxml={junit}", *selection], count=lambda: junit_tally(junit)
+        "pytest", [str(BIN / "pytest"), "-q", f"--junitxml={junit}", *selection], count=partial(junit_tally, junit)
     )
     for name in sorted({entry.name for entry in entry_points(group="opmux.backends")}):
         report = reports / f"conformance-{name}.json"
         yield Check(
             f"conformance {name}",
             [str(BIN / "opmux"), "conformance", "--backend", name, "--json", str(report)],
-            count=lambda report=report: conformance_tally(report),
+            count=partial(conformance_tally, report),
         )
 
 
