@@ -78,15 +78,15 @@ class Function:
         return name
 
     def add(self, a: str | int, b: str | int, kind: str = "i64") -> str:
-        """a + b, which must not overflow."""
+        """The sum of a and b, which must not overflow."""
         return self.value(f"add nsw {kind} {a}, {b}")
 
     def sub(self, a: str | int, b: str | int, kind: str = "i64") -> str:
-        """a - b, which must not overflow."""
+        """The difference a - b, which must not overflow."""
         return self.value(f"sub nsw {kind} {a}, {b}")
 
     def mul(self, a: str | int, b: str | int, kind: str = "i64") -> str:
-        """a * b, which must not overflow."""
+        """The product of a and b, which must not overflow."""
         return self.value(f"mul nsw {kind} {a}, {b}")
 
     def minimum(self, a: str | int, b: str | int) -> str:

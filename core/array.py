@@ -1,0 +1,288 @@
+"""Arrays: typed, strided, immutable views of a buffer on a device."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .device import Buffer, Device, Queue
+from .dtypes import DType
+from .errors import ConsumedError, DeviceError, OpmuxError, ShapeError
+from .signature import ALIGNMENT, Shape, Signature, signature
+
+# References to a buffer that only one handle holds: the handle's slot and getrefcount's own argument.
+_SOLE_OWNER: Final = 2
+
+
+class Array:
+    """An n-dimensional array of one dtype on one device.
+
+    Arrays are values: ``x[i] = v`` and ``x += y`` give this handle a new value, and other handles never see it.
+    Make them with :func:`opmux.asarray`, :func:`opmux.zeros` and the like, not through the class.
+
+    Attributes:
+        dtype, shape, device: as in the Array API standard.
+        strides: steps between elements along each axis, in elements (as in DLPack, unlike NumPy's bytes).
+    """
+
+    __slots__ = ("__weakref__", "_buffer", "_offset", "_sig", "_view")
+
+    _buffer: Buffer
+    _offset: int
+    _sig: Signature
+    _view: NDArray[Any] | None
+
+    # NumPy must not treat an Array as a sequence in `ndarray + x`: it would silently make an ndarray.
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, buffer: Buffer, sig: Signature, offset: int = 0) -> None:
+        self._buffer = buffer
+        self._sig = sig
+        self._offset = offset
+        self._view = None
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self._sig.dtype
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes."""
+        return self._sig.shape
+
+    @property
+    def strides(self) -> Shape:
+        """Steps between elements along each axis, in elements."""
+        return self._sig.strides
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return self._sig.device
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self._sig.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._sig.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements together."""
+        return self._sig.nbytes
+
+    @property
+    def ptr(self) -> Any:
+        """Address, or the device's opaque handle, of the first element; for kernels."""
+        buffer = self._buffer
+        return buffer.device.driver.pointer(buffer.handle, self._offset)
+
+    @property
+    def host(self) -> NDArray[Any]:
+        """A NumPy view of the memory, for kernels of host devices; kernels write only through ``outs``.
+
+        Raises:
+            DeviceError: for memory that the host cannot address.
+        """
+        view = self._view
+        if view is None:
+            view = self._view = self._host_view()
+        return view
+
+    def _host_view(self) -> NDArray[Any]:
+        sig = self._sig
+        if not sig.device.is_host:
+            raise DeviceError(
+                f"the host cannot address an array on {sig.device}; copy it first with .to_device('cpu')",
+                device=sig.device.name,
+            )
+        itemsize = sig.dtype.itemsize
+        memory = self._buffer.handle.bytes
+        if sig.size == 0:
+            return np.empty(sig.shape, sig.dtype.numpy)
+        return np.ndarray(
+            sig.shape, sig.dtype.numpy, memory, self._offset, tuple(s * itemsize for s in sig.strides)
+        )
+
+    def numpy(self) -> NDArray[Any]:
+        """Return the values as a NumPy array: a read-only view on ``cpu``, a fresh copy from any other device.
+
+        Raises:
+            OpmuxError: the late failure that made this array, if there is one.
+
+        >>> import opmux as ox
+        >>> ox.asarray([1, 2]).numpy()
+        array([1, 2])
+        """
+        from . import transfer
+
+        return transfer.to_numpy(self)
+
+    def to_device(self, device: Device | str, /, *, stream: None = None) -> Array:
+        """Return the array on another device; on its own device, itself.
+
+        Raises:
+            DeviceError: for an unknown device.
+        """
+        from . import transfer
+
+        return transfer.to_device(self, device)
+
+    def item(self) -> bool | int | float | complex:
+        """Return the only element as a Python scalar.
+
+        Raises:
+            ShapeError: when there is not exactly one element.
+        """
+        if self._sig.size != 1:
+            raise ShapeError(
+                f"only an array with one element converts to a Python scalar; this one has shape {self.shape}",
+                shape=self.shape,
+            )
+        value: bool | int | float | complex = self.numpy().reshape(()).astype(_as_python(self.dtype)).item()
+        return value
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())  # type: ignore[arg-type]
+
+    def __float__(self) -> float:
+        return float(self.item())  # type: ignore[arg-type]
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        from .dtypes import INTEGERS
+        from .errors import DTypeError
+
+        if self.dtype not in INTEGERS:
+            raise DTypeError(f"only an integer array is an index; this one has dtype {self.dtype}", dtype=self.dtype)
+        return int(self.item())  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("an array without axes has no len(); use .size", shape=())
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        from . import printing
+
+        return printing.describe(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from . import transfer
+
+        return transfer.pickled(self)
+
+    def __copy__(self) -> Array:
+        return alias(self)
+
+    def __deepcopy__(self, memo: object) -> Array:
+        return alias(self)  # values never change under a handle
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """Return the opmux namespace, for code written to the Array API standard."""
+        import opmux
+
+        return opmux
+
+
+def _as_python(t: DType) -> Any:
+    return np.float64 if t.name in {"bfloat16", "float8_e4m3fn", "float8_e5m2"} else t.numpy
+
+
+def empty(device: Device, dtype: DType, shape: Shape, queue: Queue | None = None) -> Array:
+    """Return a contiguous array whose values are not set yet."""
+    sig = signature(device, dtype, shape)
+    return Array(device.alloc(sig.nbytes, queue), sig)
+
+
+def alias(x: Array) -> Array:
+    """Return another handle on the same value."""
+    check_usable(x)
+    return Array(x._buffer, x._sig, x._offset)
+
+
+def view(x: Array, shape: Shape, strides: Shape, offset: int = 0) -> Array:
+    """Return another view of the same buffer.
+
+    Args:
+        x: the array to look at.
+        shape, strides: of the view, strides in elements.
+        offset: of its first element from the first of *x*, in elements.
+    """
+    start = x._offset + offset * x._sig.dtype.itemsize
+    return Array(x._buffer, view_signature(x._sig, shape, strides, aligned_after(x._sig, offset)), start)
+
+
+def aligned_after(sig: Signature, offset: int) -> bool:
+    """Return whether a view that starts *offset* elements on is at a multiple of 64 bytes."""
+    return sig.aligned and offset * sig.dtype.itemsize % ALIGNMENT == 0
+
+
+def view_signature(sig: Signature, shape: Shape, strides: Shape, aligned: bool) -> Signature:
+    """Return the signature of a view."""
+    return signature(sig.device, sig.dtype, shape, strides, aligned)
+
+
+def replace(handle: Array, value: Array) -> None:
+    """Give a handle the value of another; how ``x[i] = v`` and ``x += y`` work."""
+    handle._buffer, handle._sig, handle._offset, handle._view = value._buffer, value._sig, value._offset, None
+
+
+class _Consumed:
+    """Stands for the buffer and signature of a handle that ``out=`` has consumed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # inspect and doctest ask any object of a module for __wrapped__
+            raise AttributeError(name)
+        raise ConsumedError("this array was consumed by out=; use the array that the call returned")
+
+
+_CONSUMED: Final[Any] = _Consumed()
+
+
+def is_sole_owner(x: Array) -> bool:
+    """Return whether nothing but this handle sees the buffer: no other array, export or pending import."""
+    return x._buffer.writable and sys.getrefcount(x._buffer) == _SOLE_OWNER
+
+
+def consume(x: Array) -> Buffer:
+    """Take the buffer out of an exclusively owned array; the handle is unusable afterwards.
+
+    Raises:
+        OpmuxError: when something else sees the buffer.
+    """
+    check_usable(x)
+    if not x._buffer.writable or sys.getrefcount(x._buffer) > _SOLE_OWNER:
+        raise OutError(
+            "out= takes an array that nothing else sees; this one shares its memory with a view, another name for the "
+            "same value, an export, or the program that it was imported from. Pass a fresh array",
+            shape=x.shape,
+        )
+    buffer = x._buffer
+    x._buffer = x._sig = _CONSUMED
+    x._view = None
+    return buffer
+
+
+def check_usable(x: Array) -> None:
+    """Raise if the handle was consumed."""
+    if isinstance(x._sig, _Consumed):
+        raise ConsumedError("this array was consumed by out=; use the array that the call returned")
+
+
+class OutError(OpmuxError, ValueError):
+    """An ``out=`` array that cannot take the result."""

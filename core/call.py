@@ -1,0 +1,342 @@
+"""From a public function's arguments to a decision and its run."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from . import checks, defaults, runtime
+from .array import Array, OutError, check_usable, consume
+from .decision import Decision
+from .device import Buffer, Device, find_device
+from .dtypes import DType, Scalar, dtype, promote, weak
+from .dispatch import decide, spec_of
+from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
+from .op import CAST, OPS, Op, Parameter, Role
+from .policy import MEMO_LIMIT, current
+from .trace import Traced
+from .transfer import upload
+
+Result = Any  # Array, or a tuple of them for an op with several results
+_SCALARS: Final = (bool, int, float, complex)
+
+
+def invoke_by_name(name: str, operands: tuple[Any, ...], **attributes: Any) -> Array:
+    """Call an op by name; for the core's own needs."""
+    result: Array = invoke(OPS[name], operands, tuple(sorted(attributes.items())))
+    return result
+
+
+def invoke(op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any], ...], out: Array | None = None) -> Result:
+    """Do a call: find or make its decision, and run it.
+
+    Args:
+        op: what to do.
+        operands: arrays, Python scalars beside arrays, None for optional ones left out.
+        attributes: as given, as pairs.
+        out: an exclusively owned array that takes the result.
+    """
+    device_given = None
+    if op.creates:
+        device_given = dict(attributes)["device"]
+        attributes = tuple((k, v) for k, v in attributes if k != "device")
+    arrays = _coerce(op, operands, attributes, device_given)
+    tracer = next((x.tracer for x in arrays if isinstance(x, Traced)), None)
+    if tracer is not None:
+        _refuse_out(op, out)
+        inferred = op.infer(op.name, tuple(None if x is None else spec_of(x._sig) for x in arrays), dict(attributes))
+        made = tracer.record_call(op, arrays, inferred, OPS[CAST])
+        return made if len(made) > 1 else made[0]
+    device = _common_device(op, arrays, device_given)
+    policy = current()
+    key = (op, tuple([None if x is None else x._sig for x in arrays]), attributes, device)
+    decision = policy.memo.get(key)
+    if decision is None:
+        runtime.ensure_loaded()
+        if len(policy.memo) >= MEMO_LIMIT:
+            policy.memo.clear()
+        inputs = tuple([None if x is None else x._sig for x in arrays])
+        decision = decide(op, inputs, attributes, device, policy)
+    return run_decision(decision, arrays, out)
+
+
+def run_decision(decision: Decision, arrays: Sequence[Array | None], out: Array | None) -> Result:
+    """Run a decision on operands that have its signatures."""
+    into = _taken(decision, arrays, out) if out is not None else None
+    results = decision.run(arrays, into)
+    if checks.ACTIVE:
+        checks.after(decision, arrays, results)
+    return results if decision.many else results[0]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple([_frozen(v) for v in value]) if isinstance(value, list | tuple) else value
+
+
+def _taken(decision: Decision, arrays: Sequence[Array | None], out: Array) -> Buffer | None:
+    """Take the buffer of ``out``; None where the result needs a fresh one to stay right."""
+    if not isinstance(out, Array):
+        raise ArgumentTypeError(f"{decision.op.name}: out={type(out).__name__} is not an opmux array", op=decision.op.name)
+    check_usable(out)
+    (wanted,) = decision.outputs if not decision.many else (None,)
+    if wanted is None:
+        raise OutError(f"{decision.op.name} has several results; out= is for ops with one", op=decision.op.name)
+    if out.device is not wanted.device or out.dtype is not wanted.dtype or out.shape != wanted.shape:
+        raise OutError(
+            f"{decision.op.name}: the result is {wanted}; out= is {out._sig}. Pass an array of that dtype and shape",
+            op=decision.op.name,
+            shape=out.shape,
+        )
+    overlaps = any(x is not None and x is not out and x._buffer is out._buffer for x in arrays)
+    if overlaps:
+        raise OutError(
+            f"{decision.op.name}: out= shares its memory with another operand, so it is not exclusively owned",
+            op=decision.op.name,
+        )
+    is_operand = any(x is out for x in arrays)
+    whole = out._sig.contiguous and out._offset == 0
+    elementwise = "elementwise" in decision.op.facts and not decision.chosen.copies and not decision.chosen.parts
+    if is_operand:
+        # The operands keep the old value alive through the run; only the caller's handle is consumed.
+        kept = tuple(Array(x._buffer, x._sig, x._offset) if x is out else x for x in arrays)
+        buffer = consume_operand(out)
+        if isinstance(arrays, list):
+            arrays[:] = kept
+        return buffer if elementwise and whole else None
+    buffer = consume(out)
+    return buffer if whole else None
+
+
+def consume_operand(out: Array) -> Buffer:
+    """Consume an ``out=`` that is an operand of the same call."""
+    return consume(out)
+
+
+def _refuse_out(op: Op, out: Array | None) -> None:
+    if out is not None:
+        raise OutError(f"{op.name}: out= has no meaning inside a captured function; leave it out", op=op.name)
+
+
+def _common_device(op: Op, arrays: Sequence[Array | None], given: Any) -> Device:
+    device: Device | None = None if given is None else find_device(given)
+    for x in arrays:
+        if x is None:
+            continue
+        if device is None:
+            device = x._sig.device
+        elif x._sig.device is not device:
+            raise DeviceError(
+                f"{op.name}: operands are on {device} and {x._sig.device}; opmux moves nothing by itself, use "
+                f".to_device({device.name!r})",
+                op=op.name,
+                devices=(device.name, x._sig.device.name),
+            )
+    return device if device is not None else defaults.device()
+
+
+def _coerce(
+    op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any], ...], device_given: Any
+) -> list[Array | None]:
+    """Return the operands as arrays: Python scalars take the dtype of the arrays beside them."""
+    scalars = False
+    for i, x in enumerate(operands):
+        if isinstance(x, Array):
+            check_usable(x)
+        elif x is None and _parameter(op, i).role is Role.OPTIONAL:
+            continue
+        elif type(x) in _SCALARS:
+            scalars = True
+        else:
+            raise _not_an_array(op, i, x)
+    if not scalars:
+        return list(operands)
+    if op.creates:
+        return _coerce_created(op, operands, dict(attributes), device_given)
+    group = op.promotes
+    strong = [x.dtype for i, x in enumerate(operands) if isinstance(x, Array) and (group is None or i in group)]
+    if not strong:
+        strong = [x.dtype for x in operands if isinstance(x, Array)]
+    if not strong:
+        raise ArgumentTypeError(
+            f"{op.name}: at least one operand must be an opmux array; given {', '.join(map(repr, operands))}. "
+            f"Make one with opmux.asarray",
+            op=op.name,
+        )
+    target = promote(strong, where=op.name)
+    first = next(x for x in operands if isinstance(x, Array))
+    made: list[Array | None] = []
+    for x in operands:
+        if type(x) in _SCALARS:
+            made.append(constant(x, weak(x, target, where=op.name), first.device))
+        else:
+            made.append(x)
+    return made
+
+
+def _coerce_created(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], device: Any) -> list[Array | None]:
+    where = defaults.device() if device is None else find_device(device)
+    given = attributes.get("dtype")
+    made: list[Array | None] = []
+    for x in operands:
+        if type(x) not in _SCALARS:
+            made.append(x)
+            continue
+        t = defaults.dtype_of(x) if given is None else dtype(given)
+        made.append(constant(x, t, where))
+    return made
+
+
+def _parameter(op: Op, i: int) -> Parameter:
+    return op.parameters[min(i, op.operand_count - 1)]
+
+
+def _not_an_array(op: Op, i: int, x: Any) -> Exception:
+    name = _parameter(op, i).name
+    hint = "wrap it with opmux.asarray"
+    if isinstance(x, np.generic):
+        hint = "use a Python scalar (x.item()) or wrap it with opmux.asarray"
+    return ArgumentTypeError(
+        f"{op.name}: operand {i} ({name}) is a {type(x).__module__}.{type(x).__qualname__}, not an opmux array; {hint}",
+        op=op.name,
+        operand=i,
+        given=type(x),
+    )
+
+
+_constants: dict[tuple[object, ...], Array] = {}
+_constants_lock = threading.Lock()
+_CONSTANTS_LIMIT: Final = 4096
+
+
+def constant(value: Scalar, t: DType, device: Device) -> Array:
+    """Return a 0-d array that holds a Python scalar; arrays are values, so equal ones are shared.
+
+    Raises:
+        ArgumentError: for an integer outside of the dtype's range.
+    """
+    # repr tells -0.0 from 0.0 and True from 1, which compare equal.
+    key = (device, t, repr(value))
+    found = _constants.get(key)
+    if found is not None:
+        return found
+    made = upload(scalar_to_numpy(value, t), device, t)
+    with _constants_lock:
+        if len(_constants) >= _CONSTANTS_LIMIT:
+            _constants.clear()
+        _constants[key] = made
+    return made
+
+
+def scalar_to_numpy(value: Scalar, t: DType) -> np.ndarray[Any, Any]:
+    """Return a Python scalar as a 0-d NumPy array of a dtype.
+
+    Raises:
+        ArgumentError: for an integer outside of the dtype's range, or NaN or infinity as an integer.
+        DTypeError: for a complex number as a real one.
+    """
+    if isinstance(value, complex) and "complex" not in t.kind:
+        raise DTypeError(f"the complex number {value!r} has no {t} value", dtype=t)
+    if t.kind.endswith("integer"):
+        if isinstance(value, float) and not (math.isfinite(value)):
+            raise ArgumentError(f"{value!r} has no {t} value", value=value, dtype=t)
+        limits = np.iinfo(t.numpy)
+        if not limits.min <= int(value) <= limits.max:  # type: ignore[arg-type]
+            raise ArgumentError(
+                f"{value!r} is out of range for {t}, which holds {limits.min} to {limits.max}", value=value, dtype=t
+            )
+        return np.asarray(int(value), t.numpy)  # type: ignore[arg-type]
+    with np.errstate(over="ignore"):
+        return np.asarray(value, np.float64 if isinstance(value, float | int) and "complex" not in t.kind else None).astype(
+            t.numpy
+        )
+
+
+def public_function(op: Op) -> Callable[..., Result]:
+    """Return the function that users call, made from the op's parameters."""
+    if not op.creates and op.attribute_names == () and all(p.role is Role.ARRAY for p in op.parameters):
+        function = _unary(op) if op.operand_count == 1 else _fixed(op)
+    else:
+        function = _general(op)
+    function.__name__ = function.__qualname__ = op.name
+    return function
+
+
+def _unary(op: Op) -> Callable[..., Result]:
+    def call(x: Array, /, *, out: Array | None = None) -> Result:
+        try:
+            decision = current().memo[op, x._sig]
+        except (KeyError, AttributeError):
+            result = invoke(op, (x,), (), out)
+            _remember(op, x)
+            return result
+        return run_decision(decision, [x], out)
+
+    return call
+
+
+def _remember(op: Op, x: Any) -> None:
+    """Note a unary call's decision under its short key."""
+    if type(x) is Array:
+        memo = current().memo
+        sig = getattr(x, "_sig", None)
+        decision = memo.get((op, (sig,), (), getattr(sig, "device", None))) if sig.__class__.__name__ == "Signature" else None
+        if decision is not None:
+            memo[op, sig] = decision
+
+
+def _fixed(op: Op) -> Callable[..., Result]:
+    count = op.operand_count
+
+    def call(*operands: Any, out: Array | None = None) -> Result:
+        if len(operands) != count:
+            raise ArgumentTypeError(
+                f"{op.name} takes {count} operands ({', '.join(p.name for p in op.parameters)}); {len(operands)} given",
+                op=op.name,
+            )
+        return invoke(op, operands, (), out)
+
+    return call
+
+
+def _general(op: Op) -> Callable[..., Result]:
+    parameters = op.parameters
+    names = tuple(p.name for p in parameters)
+    known = frozenset(names)
+    operand_parameters = tuple(p for p in parameters if p.role is not Role.ATTRIBUTE)
+    attribute_names = op.attribute_names
+    listed = bool(operand_parameters) and operand_parameters[0].role is Role.ARRAYS
+
+    def call(*args: Any, out: Array | None = None, **given: Any) -> Result:
+        if len(args) > len(names) or (given and not known.issuperset(given)):
+            raise _bad_arguments(op, args, given)
+        values = dict(zip(names, args, strict=False))
+        if given:
+            if not values.keys().isdisjoint(given):
+                raise _bad_arguments(op, args, given)
+            values.update(given)
+        for p in parameters:
+            if p.name not in values:
+                if p.required:
+                    raise _bad_arguments(op, args, given)
+                values[p.name] = p.default
+        attributes = tuple([(n, _frozen(values[n])) for n in attribute_names])
+        if listed:
+            first = values[operand_parameters[0].name]
+            if not isinstance(first, tuple | list):
+                raise ArgumentTypeError(f"{op.name} takes a sequence of arrays; {type(first).__name__} given", op=op.name)
+            operands = (*first, *(values[p.name] for p in operand_parameters[1:]))
+        else:
+            operands = tuple([values[p.name] for p in operand_parameters])
+        return invoke(op, operands, attributes, out)
+
+    return call
+
+
+def _bad_arguments(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> ArgumentTypeError:
+    wanted = ", ".join(p.name if p.required else f"{p.name}={p.default!r}" for p in op.parameters)
+    names = ", ".join([*(type(a).__name__ for a in args), *(f"{k}=..." for k in given)])
+    return ArgumentTypeError(f"{op.name}({wanted}) was called as {op.name}({names})", op=op.name)

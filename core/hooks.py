@@ -1,0 +1,38 @@
+"""The hooks through which a plugin speaks. pluggy decides who may speak; it is never on the path of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import pluggy
+
+from .device import DeviceDriver
+from .graph import RegionCompiler
+from .kernel import Kernel
+
+#: MAJOR.MINOR of the interface in ``opmux.plugin``; provisional while MAJOR is 0.
+SPI_VERSION: Final = "0.1"
+
+hookspec = pluggy.HookspecMarker("opmux")
+hookimpl = pluggy.HookimplMarker("opmux")
+
+
+class Hooks:
+    """What a backend may implement; every hook is optional."""
+
+    @hookspec
+    def opmux_devices(self) -> Iterable[DeviceDriver]:  # type: ignore[empty-body]
+        """Return one driver per device that is present, in the order of their indices; none where none is present."""
+
+    @hookspec
+    def opmux_kernels(self) -> Iterable[Kernel]:  # type: ignore[empty-body]
+        """Return every kernel of this backend, for its own devices or for others'."""
+
+    @hookspec
+    def opmux_region_compilers(self) -> Iterable[RegionCompiler]:  # type: ignore[empty-body]
+        """Return compilers that turn a region of a graph into one kernel."""
+
+    @hookspec
+    def opmux_profiles(self) -> Iterable[str]:  # type: ignore[empty-body]
+        """Return the names of the profiles that this backend claims to pass whole."""

@@ -1,0 +1,202 @@
+"""The cpu device: host memory from a caching allocator, and queues on which everything is done at once."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from .device import DeviceInfo, HostBytes, Rates
+from .errors import ArgumentError, OutOfMemoryError
+from .signature import ALIGNMENT
+
+#: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
+LARGEST_CACHED: Final = 1 << 28
+_SMALLEST: Final = 64
+
+
+class Block:
+    """Host memory, 64-byte aligned.
+
+    Attributes:
+        bytes: the memory as a NumPy array of uint8.
+        address: its first byte.
+        capacity: its size; at least what was asked for.
+    """
+
+    __slots__ = ("address", "bytes", "capacity")
+
+    def __init__(self, data: HostBytes, address: int, capacity: int) -> None:
+        self.bytes = data
+        self.address = address
+        self.capacity = capacity
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatistics:
+    """Counts of the cpu allocator, in bytes and calls."""
+
+    in_use: int
+    peak: int
+    cached: int
+    limit: int
+    allocations: int
+    reused: int
+
+
+def _round_up(nbytes: int) -> int:
+    """Return the block size for a request: eighths of a power of two, so that at most 1/8 is lost."""
+    if nbytes <= _SMALLEST:
+        return _SMALLEST
+    step = max(_SMALLEST, 1 << max((nbytes - 1).bit_length() - 4, 0))
+    return -(-nbytes // step) * step
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _limit_from_environment() -> int:
+    given = os.environ.get("OPMUX_CPU_MEMORY")
+    if not given:
+        return _physical_memory()
+    try:
+        return int(given)
+    except ValueError:
+        raise ArgumentError(
+            f"OPMUX_CPU_MEMORY={given!r} is not a number of bytes; give a whole number such as 8000000000, or unset it",
+            variable="OPMUX_CPU_MEMORY",
+            value=given,
+        ) from None
+
+
+class CachingAllocator:
+    """Keeps freed blocks by size, so that a loop of equal calls asks the system for nothing.
+
+    Args:
+        limit: the most bytes that may be in use at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free: dict[int, list[Block]] = {}
+        # Reentrant: the collector may free an array while this thread allocates.
+        self._lock = threading.RLock()
+        self._in_use = self._peak = self._cached = self._allocations = self._reused = 0
+
+    def alloc(self, nbytes: int) -> Block:
+        """Return a block of at least *nbytes*.
+
+        Raises:
+            OutOfMemoryError: beyond the limit, or when the system refuses.
+        """
+        capacity = _round_up(nbytes)
+        with self._lock:
+            if self._in_use + capacity > self.limit:
+                raise OutOfMemoryError(
+                    f"cpu: {nbytes:,} bytes asked for while {self._in_use:,} of {self.limit:,} are in use; free arrays, "
+                    f"use smaller ones, or raise OPMUX_CPU_MEMORY",
+                    device="cpu:0",
+                    nbytes=nbytes,
+                    in_use=self._in_use,
+                    limit=self.limit,
+                )
+            self._in_use += capacity
+            self._peak = max(self._peak, self._in_use)
+            self._allocations += 1
+            blocks = self._free.get(capacity)
+            if blocks:
+                self._reused += 1
+                self._cached -= capacity
+                return blocks.pop()
+            if self._in_use + self._cached > self.limit:
+                self.trim()
+        return self._from_system(capacity)
+
+    def _from_system(self, capacity: int) -> Block:
+        try:
+            raw = np.empty(capacity + ALIGNMENT, np.uint8)
+        except MemoryError as error:
+            self.trim()
+            with self._lock:
+                self._in_use -= capacity
+            raise OutOfMemoryError(
+                f"cpu: the system refused {capacity:,} bytes; free arrays or use smaller ones",
+                device="cpu:0",
+                nbytes=capacity,
+            ) from error
+        start = -raw.ctypes.data % ALIGNMENT
+        data = raw[start : start + capacity]
+        return Block(data, raw.ctypes.data + start, capacity)
+
+    def free(self, block: Block) -> None:
+        """Take a block back."""
+        with self._lock:
+            self._in_use -= block.capacity
+            if block.capacity <= LARGEST_CACHED:
+                self._cached += block.capacity
+                self._free.setdefault(block.capacity, []).append(block)
+
+    def trim(self) -> None:
+        """Give every cached block back to the system."""
+        with self._lock:
+            self._free.clear()
+            self._cached = 0
+
+    def statistics(self) -> MemoryStatistics:
+        """Return the counts so far."""
+        with self._lock:
+            return MemoryStatistics(
+                self._in_use, self._peak, self._cached, self.limit, self._allocations, self._reused
+            )
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+class CpuDriver:
+    """Host memory as a device. Work is done when a launch returns, so its queues and events are empty."""
+
+    def __init__(self, rates: Rates | None = None) -> None:
+        self.allocator = CachingAllocator(_limit_from_environment())
+        self.info = DeviceInfo("cpu", _cpu_name(), self.allocator.limit, rates=rates or Rates())
+
+    def open_queue(self) -> Any:
+        return None
+
+    def alloc(self, nbytes: int, queue: Any) -> Block:
+        return self.allocator.alloc(nbytes)
+
+    def free(self, handle: Block, last_uses: Sequence[Any]) -> None:
+        self.allocator.free(handle)
+
+    def pointer(self, handle: Block, offset: int) -> int:
+        return handle.address + offset
+
+    def upload(self, handle: Block, offset: int, source: HostBytes, queue: Any) -> None:
+        handle.bytes[offset : offset + source.size] = source
+
+    def download(self, target: HostBytes, handle: Block, offset: int, queue: Any) -> None:
+        target[:] = handle.bytes[offset : offset + target.size]
+
+    def record(self, queue: Any) -> Any:
+        return None
+
+    def wait(self, queue: Any, event: Any) -> None:
+        return None
+
+    def synchronize(self, queue: Any) -> None:
+        return None

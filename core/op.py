@@ -1,0 +1,146 @@
+"""What the dispatcher needs to know of an op. The ops themselves are declared in ``opmux.opset``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .dtypes import DType
+from .kernel import ArraySpec
+from .signature import Shape
+
+Attributes = Mapping[str, Any]
+Specs = tuple["ArraySpec | None", ...]
+
+
+class Role(StrEnum):
+    """How an argument takes part in a call."""
+
+    ARRAY = "array"  # one operand; a Python scalar is allowed beside an array
+    OPTIONAL = "optional"  # one operand or None
+    ARRAYS = "arrays"  # a sequence of operands, the first parameter only
+    ATTRIBUTE = "attribute"  # part of the signature, never data
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an op, in the order of the public function."""
+
+    name: str
+    role: Role
+    default: Any = None
+    required: bool = True
+    positional: bool = True
+    annotation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What an op's rules say of a call.
+
+    Attributes:
+        outputs: dtype and shape of each result.
+        attributes: the attributes, normalised.
+        casts: the dtype that each operand must be cast to; None leaves it.
+        broadcast: the shape that every operand is broadcast to; None leaves them.
+    """
+
+    outputs: tuple[ArraySpec, ...]
+    attributes: Attributes
+    casts: tuple[DType | None, ...] = ()
+    broadcast: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a call has to do at least: operations, and bytes read and written."""
+
+    flops: float
+    nbytes: float
+
+
+Infer = Callable[[str, Specs, Attributes], Inferred]
+CountWork = Callable[[Specs, Sequence[ArraySpec], Attributes], Work]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """An op as the core sees it.
+
+    Attributes:
+        name: its name, unique.
+        parameters: of the public function.
+        infer: the dtype and shape rules: ``infer(name, operand specs, attributes)``; raises typed errors for calls
+            that are not allowed.
+        work: counts operations and bytes.
+        decomposition: an opset function with the same parameters, or None where there is none.
+        primitive: False for a composite.
+        creates: whether it makes an array out of none, so that the device is an argument.
+        promotes: the operands (by index) that promote to one dtype together, which a Python scalar beside them takes;
+            None for all of them.
+        facts: algebraic facts, e.g. ``"commutative"``.
+        declaration: everything else that the opset says of it.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    infer: Infer
+    work: CountWork
+    decomposition: Callable[..., Any] | None = None
+    primitive: bool = True
+    creates: bool = False
+    promotes: tuple[int, ...] | None = None
+    facts: frozenset[str] = frozenset()
+    declaration: object = None
+    attribute_names: tuple[str, ...] = field(init=False)
+    operand_count: int = field(init=False)
+    defaults: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        attributes = [p for p in self.parameters if p.role is Role.ATTRIBUTE]
+        object.__setattr__(self, "attribute_names", tuple(p.name for p in attributes))
+        object.__setattr__(self, "operand_count", len(self.parameters) - len(attributes))
+        object.__setattr__(self, "defaults", {p.name: p.default for p in self.parameters if not p.required})
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+class OpTable:
+    """All ops by name, and the few that the core itself needs, by role."""
+
+    def __init__(self) -> None:
+        self._ops: dict[str, Op] = {}
+
+    def add(self, op: Op) -> Op:
+        """Add an op; a second one of the same name is a mistake of the opset."""
+        if op.name in self._ops:
+            raise ValueError(f"op {op.name} is declared twice")
+        self._ops[op.name] = op
+        return op
+
+    def __getitem__(self, name: str) -> Op:
+        return self._ops[name]
+
+    def get(self, name: str) -> Op | None:
+        """Return the op of this name, or None."""
+        return self._ops.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ops
+
+    def __iter__(self) -> Any:
+        return iter(self._ops.values())
+
+    def __len__(self) -> int:
+        return len(self._ops)
+
+
+OPS = OpTable()
+
+#: The ops that the core puts before a kernel by itself: dense copies for kernels that take only
+#: contiguous operands, and casts of operands that promote.
+COPY = "copy"
+CAST = "cast"

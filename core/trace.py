@@ -1,0 +1,158 @@
+"""Capture: running an opset function on stand-ins to record the ops that it performs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .array import Array
+from .device import Device
+from .errors import OpmuxError
+from .graph import Graph, Metadata, Node
+from .kernel import ArraySpec
+from .op import Attributes, Inferred, Op
+from .signature import Signature, row_major
+
+
+class ConcreteValueNeededError(OpmuxError, TypeError):
+    """A captured function asked for a value, which does not exist while it is being captured."""
+
+
+class Traced(Array):
+    """A stand-in for an array during capture: dtype, shape and device, no data."""
+
+    __slots__ = ("number", "tracer")
+
+    number: int
+    tracer: Tracer
+
+    def numpy(self) -> Any:
+        raise ConcreteValueNeededError(
+            f"a captured function needs the value of an array of shape {self.shape}; "
+            f"outside of capture this runs as it is",
+            shape=self.shape,
+        )
+
+    def __repr__(self) -> str:
+        return f"Traced(%{self.number}, {self.dtype}{list(self.shape)})"
+
+
+def logical(device: Device, spec: ArraySpec) -> Signature:
+    """Return a contiguous signature that is not interned, so that no memo ever finds it."""
+    made = Signature()
+    made.device, made.dtype, made.shape = device, spec.dtype, spec.shape
+    made.strides, made.aligned, made.contiguous = row_major(spec.shape), True, True
+    made.size = 1
+    for n in spec.shape:
+        made.size *= n
+    made.nbytes = made.size * spec.dtype.itemsize
+    return made
+
+
+class Tracer:
+    """Collects one graph."""
+
+    def __init__(self, device: Device, inputs: Sequence[ArraySpec]) -> None:
+        self.device = device
+        self._inputs = tuple(inputs)
+        self._constants: list[Array] = []
+        # While capturing, constants are numbered -1, -2, ...: how many there will be is not known yet.
+        self._nodes: list[tuple[int, Node]] = []
+        self._next = itertools.count(len(inputs))
+
+    def stand_in(self, number: int, spec: ArraySpec) -> Traced:
+        """Return the stand-in for a value number."""
+        made = Traced.__new__(Traced)
+        made._sig = logical(self.device, spec)
+        made._offset, made._view = 0, None
+        made.number, made.tracer = number, self
+        return made
+
+    def inputs(self) -> list[Traced]:
+        """Return the stand-ins for the inputs."""
+        return [self.stand_in(i, s) for i, s in enumerate(self._inputs)]
+
+    def number_of(self, x: Array) -> int:
+        """Return the value number of an operand, taking in a concrete array as a constant."""
+        if isinstance(x, Traced):
+            if x.tracer is not self:
+                raise ConcreteValueNeededError("an array of one capture was used inside another")
+            return x.number
+        for i, known in enumerate(self._constants):
+            if known is x:
+                return -1 - i
+        self._constants.append(x)
+        return -len(self._constants)
+
+    def record(
+        self, op: Op | Metadata, operands: Sequence[Array | None], attributes: Attributes, outputs: Sequence[ArraySpec]
+    ) -> tuple[Traced, ...]:
+        """Append a node and return the stand-ins for its results."""
+        node = Node(
+            op,
+            tuple(None if x is None else self.number_of(x) for x in operands),
+            tuple(sorted(attributes.items())),
+            tuple(outputs),
+        )
+        numbers = [next(self._next) for _ in outputs]
+        self._nodes.append((numbers[0], node))
+        return tuple(self.stand_in(n, s) for n, s in zip(numbers, outputs, strict=True))
+
+    def record_call(
+        self, op: Op, operands: Sequence[Array | None], inferred: Inferred, cast: Op
+    ) -> tuple[Traced, ...]:
+        """Append an op after the casts that its dtype rule asks for."""
+        ready = list(operands)
+        for i, target in enumerate(inferred.casts):
+            x = ready[i]
+            if target is not None and x is not None and x.dtype is not target:
+                (ready[i],) = self.record(cast, (x,), {"dtype": target}, (ArraySpec(target, x.shape),))
+        return self.record(op, ready, inferred.attributes, inferred.outputs)
+
+    def freeze(self, outputs: Sequence[Array]) -> Graph:
+        """Return the graph that computes these outputs, without nodes that they do not need."""
+        wanted = [self.number_of(x) for x in outputs]
+        live = set(wanted)
+        kept: list[tuple[int, Node]] = []
+        for first, node in reversed(self._nodes):
+            if any(first + k in live for k in range(len(node.outputs))):
+                live.update(i for i in node.inputs if i is not None)
+                kept.append((first, node))
+        kept.reverse()
+        used = [i for i in range(len(self._constants)) if -1 - i in live]
+        renumber = {i: i for i in range(len(self._inputs))}
+        renumber |= {-1 - i: len(self._inputs) + k for k, i in enumerate(used)}
+        number = len(self._inputs) + len(used)
+        nodes = []
+        for first, node in kept:
+            for k in range(len(node.outputs)):
+                renumber[first + k] = number + k
+            number += len(node.outputs)
+            inputs = tuple(None if i is None else renumber[i] for i in node.inputs)
+            nodes.append(Node(node.op, inputs, node.attributes, node.outputs))
+        return Graph(
+            self._inputs, tuple(self._constants[i] for i in used), tuple(nodes), tuple(renumber[i] for i in wanted)
+        )
+
+
+def capture(
+    function: Callable[..., Any], device: Device, inputs: Sequence[ArraySpec | None], attributes: Attributes
+) -> tuple[Graph, bool]:
+    """Run a function on stand-ins and return its graph, and whether it returned a tuple.
+
+    Args:
+        function: takes the inputs by position (None stays None) and the attributes by name.
+        device: where the call is.
+        inputs: of the call; None for an optional operand left out.
+        attributes: passed by name.
+
+    Raises:
+        ConcreteValueNeededError: when the function asks for a value.
+    """
+    tracer = Tracer(device, [s for s in inputs if s is not None])
+    stand_ins = iter(tracer.inputs())
+    operands = [None if s is None else next(stand_ins) for s in inputs]
+    result = function(*operands, **attributes)
+    many = isinstance(result, tuple | list)
+    return tracer.freeze(result if many else (result,)), many

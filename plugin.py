@@ -1,0 +1,76 @@
+"""The service provider interface: all that a backend may import from opmux.
+
+A backend is a module named by an entry point in the group ``opmux.backends``. It implements, with
+:data:`hookimpl`, whichever of the hooks of :class:`Hooks` it needs, and ships a static manifest
+``opmux-backend.toml`` beside the module, which opmux reads without importing anything.
+
+>>> from opmux.plugin import Kernel, Prepared, hookimpl
+>>> def prepare(spec):
+...     return Prepared(lambda outs, ins, workspace, queue: None)
+>>> @hookimpl
+... def opmux_kernels():
+...     return [Kernel("exp", "exp", "acme", prepare)]
+"""
+
+from __future__ import annotations
+
+from .core.device import DeviceDriver, DeviceInfo, HostBytes, Rates
+from .core.errors import DeviceLostError, KernelError, OutOfMemoryError
+from .core.graph import Graph, Metadata, Node, Refusal, RegionCompiler
+from .core.hooks import SPI_VERSION, Hooks, hookimpl
+from .core.kernel import (
+    Accepts,
+    ArraySpec,
+    CallSpec,
+    Contract,
+    CostTerms,
+    Determinism,
+    Kernel,
+    Launch,
+    Layout,
+    NativeEntry,
+    Prepared,
+    Promises,
+    Reason,
+    Rejection,
+)
+from .core.signature import Signature
+from .core.status import Completion
+from .core.array import Array
+from .core import dtypes
+
+__all__ = [
+    "SPI_VERSION",
+    "Accepts",
+    "Array",
+    "ArraySpec",
+    "CallSpec",
+    "Completion",
+    "Contract",
+    "CostTerms",
+    "Determinism",
+    "DeviceDriver",
+    "DeviceInfo",
+    "DeviceLostError",
+    "Graph",
+    "Hooks",
+    "HostBytes",
+    "Kernel",
+    "KernelError",
+    "Launch",
+    "Layout",
+    "Metadata",
+    "NativeEntry",
+    "Node",
+    "OutOfMemoryError",
+    "Prepared",
+    "Promises",
+    "Rates",
+    "Reason",
+    "Refusal",
+    "RegionCompiler",
+    "Rejection",
+    "Signature",
+    "dtypes",
+    "hookimpl",
+]
