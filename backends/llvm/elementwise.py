@@ -1,0 +1,251 @@
+"""Elementwise kernels: a recipe's program in a loop nest over any strides and broadcasting.
+
+The entry is `int f(void **buffers, const void *params, void *queue)`. `buffers` holds the address of
+element [0, ..., 0] of every input, then of the output. `params` are int64: `begin` and `end`, the range
+of the outermost dimension that this call does (so that threads can share one array), then the sizes
+of the other dimensions, then the strides of every operand in elements, outermost first.
+
+The output either shares no memory with an input or is that very array, of equal strides: each chunk
+is read whole before it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...opset.recipes.program import WIDTH, Program
+from .convert import native_half
+from .ir import Function, module_text
+from .layout import Layout, Nest
+from .lower import Lowering, memory
+from .target import Target
+from .vectors import Tables, every, suffix, vector
+
+ENTRY: Final = "f"
+# Strided operands are gathered into a buffer of so many elements, on the stack, and computed from there.
+CHUNK: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Everything that the code of an elementwise kernel depends on; layouts are the inputs', then the output's."""
+
+    program: Program
+    rank: int
+    layouts: tuple[Layout, ...]
+
+
+def variant(program: Program, nest: Nest) -> Variant:
+    """The variant that computes a program over a collapsed nest."""
+    return Variant(program, len(nest.shape), nest.layouts())
+
+
+def parameters(nest: Nest, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
+    """The `params` of a call that does the range [begin, end) of the outermost dimension.
+
+    >>> from .layout import collapse
+    >>> parameters(collapse((5,), ((1,), (1,)))).tolist()
+    [0, 5, 1, 1]
+    """
+    stop = nest.shape[0] if end is None else end
+    return np.array([begin, stop, *nest.shape[1:], *(s for strides in nest.strides for s in strides)], np.int64)
+
+
+def vector_width(program: Program, target: Target) -> int:
+    """Elements per vector: as many as one register has of the program's widest dtype."""
+    kinds = (*program.inputs, *(i.type for i in program.instructions))
+    return target.lanes(max(max(WIDTH[t] for t in kinds) // 8, 1))
+
+
+def unrolled(program: Program) -> int:
+    """Vectors per turn of the main loop: short programs wait for memory, long ones fill the machine by themselves."""
+    n = len(program.instructions)
+    return 4 if n <= 4 else 2 if n <= 8 else 1
+
+
+def generate(variant: Variant, target: Target) -> str:
+    """The IR module of a variant; its entry is `f`."""
+    tables = Tables()
+    run = _Run(variant, target, tables)
+    return module_text([run.function, _entry(variant)], tables.definitions())
+
+
+def _entry(variant: Variant) -> Function:
+    f = Function(ENTRY, [("ptr", "%buffers"), ("ptr", "%params"), ("ptr", "%queue")], "i32")
+    rank, operands = variant.rank, len(variant.layouts)
+    words = [f.load("i64", f.address("%params", i, "i64"), 8) for i in range(1 + rank + operands * rank)]
+    starts, sizes = [words[0], *["0"] * (rank - 1)], words[1 : rank + 1]
+    strides = [words[1 + rank * (o + 1) : 1 + rank * (o + 2)] for o in range(operands)]
+    bases = [f.load("ptr", f.address("%buffers", o, "ptr"), 8) for o in range(operands)]
+
+    def nest(depth: int, pointers: list[str]) -> None:
+        if depth == rank - 1:
+            moved = _move(f, variant, pointers, starts[depth], [s[depth] for s in strides])
+            count = f.sub(sizes[depth], starts[depth])
+            inner = [("i64", s[depth]) for s, layout in zip(strides, variant.layouts, strict=True) if _strided(layout)]
+            f.call("void", "run", [("i64", count), *(("ptr", p) for p in moved), *inner])
+            return
+        with f.loop(starts[depth], sizes[depth]) as loop:
+            nest(depth + 1, _move(f, variant, pointers, loop.index, [s[depth] for s in strides]))
+
+    nest(0, bases)
+    f.emit("ret i32 0")
+    return f
+
+
+def _strided(layout: Layout) -> bool:
+    return layout is Layout.STRIDED
+
+
+def _dtypes(program: Program) -> tuple[str, ...]:
+    return (*program.inputs, program.result_type)
+
+
+def _first_lanes(f: Function, count: str, width: int) -> str:
+    """Mask of the first `count` lanes, at least one: made in a scalar register, one move from a mask register."""
+    kept = f.value(f"trunc i64 {f.minimum(count, width)} to i{width}") if width < 64 else f.minimum(count, width)
+    bits = f.value(f"lshr i{width} -1, {f.value(f'sub i{width} {width}, {kept}')}")
+    return f.value(f"bitcast i{width} {bits} to <{width} x i1>")
+
+
+def _move(f: Function, variant: Variant, pointers: list[str], index: str, strides: Sequence[str]) -> list[str]:
+    return [
+        f.address(p, f.mul(index, s), memory(t))
+        for p, s, t in zip(pointers, strides, _dtypes(variant.program), strict=True)
+    ]
+
+
+class _Run:
+    """`run(count, pointers, strides of the strided)`: the innermost dimension."""
+
+    def __init__(self, variant: Variant, target: Target, tables: Tables) -> None:
+        self.program = variant.program
+        self.dtypes = _dtypes(variant.program)
+        self.layouts = variant.layouts
+        self.masked = target.vector_bytes == 64
+        self.width = vector_width(variant.program, target)
+        operands = range(len(self.layouts))
+        strides = [("i64", f"%stride{o}") for o in operands if _strided(self.layouts[o])]
+        self.function = f = Function(
+            "run",
+            [("i64", "%n"), *(("ptr", f"%p{o}") for o in operands), *strides],
+            linkage="internal",
+            attributes="noinline nounwind",
+        )
+        self.lowering = Lowering(tables, f, self.width, half=native_half(target.features))
+        buffered = [o for o in operands if _strided(self.layouts[o])]
+        self.staging = {o: self._buffer(o, CHUNK) for o in buffered}
+        if not self.masked:
+            self.tails = {o: self._buffer(o, self.width) for o in operands if self.layouts[o] is Layout.CONTIGUOUS}
+        f.return_if(f.compare("%n", "<=", 0), "ret void")
+        self.scalars = {o: self._broadcast(o) for o in operands[:-1] if self.layouts[o] is Layout.SCALAR}
+        pointers = [f"%p{o}" for o in operands]
+        if buffered:
+            self._chunks(pointers)
+        else:
+            self._contiguous("%n", pointers)
+        f.emit("ret void")
+
+    def _buffer(self, operand: int, elements: int) -> str:
+        return self.function.value(f"alloca [{elements} x {memory(self.dtypes[operand])}], align 64")
+
+    def _broadcast(self, operand: int) -> str:
+        dtype = self.dtypes[operand]
+        single = Lowering(self.lowering.tables, self.function, 1, half=False).load(dtype, f"%p{operand}")
+        return self.lowering.broadcast(dtype, single)
+
+    def _chunks(self, pointers: list[str]) -> None:
+        f, out = self.function, len(pointers) - 1
+        with f.loop(0, "%n", CHUNK) as loop:
+            count = f.minimum(f.sub("%n", loop.index), CHUNK)
+            direct = list(pointers)
+            for o, layout in enumerate(self.layouts):
+                if layout is Layout.CONTIGUOUS:
+                    direct[o] = f.address(pointers[o], loop.index, memory(self.dtypes[o]))
+                elif o in self.staging:
+                    direct[o] = self.staging[o]
+                    if o != out:
+                        self._copy(o, count, self._along(o, loop.index), f"%stride{o}", direct[o], 1)
+            self._contiguous(count, direct)
+            if out in self.staging:
+                self._copy(out, count, direct[out], 1, self._along(out, loop.index), f"%stride{out}")
+
+    def _along(self, operand: int, index: str) -> str:
+        f = self.function
+        return f.address(f"%p{operand}", f.mul(index, f"%stride{operand}"), memory(self.dtypes[operand]))
+
+    def _copy(self, operand: int, count: str, source: str, step: str | int, to: str, to_step: str | int) -> None:
+        f, kind = self.function, memory(self.dtypes[operand])
+        align = max(WIDTH[self.dtypes[operand]] // 8, 1)
+        with f.loop(0, count) as loop:
+            value = f.load(kind, f.address(source, f.mul(loop.index, step), kind), align)
+            f.store(kind, value, f.address(to, f.mul(loop.index, to_step), kind), align)
+
+    def _contiguous(self, count: str, pointers: list[str]) -> None:
+        f, turn = self.function, self.width * unrolled(self.program)
+        done: str | int = 0
+        if turn > self.width:
+            done = f.value(f"and i64 {count}, {-turn}")
+            with f.loop(0, done, turn) as loop:
+                for part in range(0, turn, self.width):
+                    at = f.add(loop.index, part)
+                    self._vector([f.address(p, at, memory(t)) for p, t in zip(pointers, self.dtypes, strict=True)])
+        with f.loop(done, count, self.width) as loop:
+            here = [f.address(p, loop.index, memory(t)) for p, t in zip(pointers, self.dtypes, strict=True)]
+            left = f.sub(count, loop.index)
+            if self.masked:
+                self._masked_vector(here, left)
+            else:
+                with self._staged(here, left) as padded:
+                    self._vector(padded)
+
+    def _compute(self, loaded: dict[int, str]) -> str:
+        values = [self.scalars.get(o) or loaded[o] for o in range(len(self.dtypes) - 1)]
+        return self.lowering.run(self.program, values)
+
+    def _inputs(self) -> list[int]:
+        return [o for o in range(len(self.dtypes) - 1) if o not in self.scalars]
+
+    def _vector(self, pointers: list[str]) -> None:
+        low = self.lowering
+        result = self._compute({o: low.load(self.dtypes[o], pointers[o]) for o in self._inputs()})
+        low.store(self.dtypes[-1], result, pointers[-1])
+
+    def _masked_vector(self, pointers: list[str], left: str) -> None:
+        f, low, w = self.function, self.lowering, self.width
+        mask = _first_lanes(f, left, w)
+        loaded = {}
+        for o in self._inputs():
+            element = memory(self.dtypes[o])
+            kind, zero = vector(element, w), every(element, "0.0" if element in ("float", "double") else "0", w)
+            name = f"@llvm.masked.load.{suffix(element, w)}.p0"
+            raw = f.value(f"call {kind} {name}(ptr align 1 {pointers[o]}, <{w} x i1> {mask}, {kind} {zero})")
+            loaded[o] = low.from_memory(self.dtypes[o], raw)
+        out = self.dtypes[-1]
+        result = low.to_memory(out, self._compute(loaded))
+        kind, name = vector(memory(out), w), f"@llvm.masked.store.{suffix(memory(out), w)}.p0"
+        f.emit(f"call void {name}({kind} {result}, ptr align 1 {pointers[-1]}, <{w} x i1> {mask})")
+
+    @contextmanager
+    def _staged(self, pointers: list[str], left: str) -> Iterator[list[str]]:
+        """Pointers to whole vectors: the arrays' own, or copies where fewer elements than a vector are left."""
+        f, out = self.function, len(pointers) - 1
+        short = f.compare(left, "<", self.width)
+        with f.when(short):
+            for o in self._inputs():
+                if o in self.tails:
+                    self._copy(o, left, pointers[o], 1, self.tails[o], 1)
+        padded = [
+            f.value(f"select i1 {short}, ptr {self.tails[o]}, ptr {p}") if o in self.tails else p
+            for o, p in enumerate(pointers)
+        ]
+        yield padded
+        if out in self.tails:
+            with f.when(short):
+                self._copy(out, left, padded[out], 1, pointers[out], 1)

@@ -1,0 +1,248 @@
+"""From a recipe's program to LLVM IR over one vector of elements (or one element, at width 1).
+
+Registers hold bool as `i1`, float16 and bfloat16 as their bits in `i16`, all else as itself; memory
+holds bool as `i8`. No fast-math flag is ever set, and `llvm.fma` is the only contraction, so the bits
+do not depend on the width.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ...opset.recipes.program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, WIDTH, Code, Instruction, Program
+from .convert import Converter
+from .ir import Function
+from .vectors import Tables, every, suffix, vector
+
+_REGISTER: Final = {"bool": "i1", "float16": "i16", "bfloat16": "i16", "float32": "float", "float64": "double"}
+
+_SAME_TYPE: Final = {
+    Code.ADD: "fadd",
+    Code.SUB: "fsub",
+    Code.MUL: "fmul",
+    Code.DIV: "fdiv",
+    Code.IADD: "add",
+    Code.ISUB: "sub",
+    Code.IMUL: "mul",
+    Code.SHL: "shl",
+    Code.AND: "and",
+    Code.OR: "or",
+    Code.XOR: "xor",
+}
+_INTRINSIC: Final = {Code.FMA: "fma", Code.SQRT: "sqrt", Code.RINT: "roundeven"}
+_COMPARISON: Final = {Code.EQ: ("oeq", "eq", "eq"), Code.LT: ("olt", "slt", "ult"), Code.LE: ("ole", "sle", "ule")}
+
+
+def register(dtype: str) -> str:
+    """The IR type that a value of the dtype has inside a function."""
+    return _REGISTER.get(dtype) or f"i{WIDTH[dtype]}"
+
+
+def memory(dtype: str) -> str:
+    """The IR type that it has in memory."""
+    return "i8" if dtype == "bool" else register(dtype)
+
+
+def literal(dtype: str, pattern: int) -> str:
+    """A constant of the dtype with this bit pattern, as IR text without its type."""
+    if dtype == "bool":
+        return "true" if pattern else "false"
+    if dtype == "float64":
+        return f"0x{pattern:016X}"
+    if dtype != "float32":
+        return str(pattern)
+    exponent, fraction = pattern >> 23 & 0xFF, pattern & 0x7FFFFF
+    if exponent == 0xFF:  # IR spells float32 constants as the float64 of equal value; NaN keeps its payload.
+        return f"0x{(pattern >> 31 << 63) | (0x7FF << 52) | (fraction << 29):016X}"
+    (value,) = struct.unpack("<f", struct.pack("<I", pattern))
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+class Lowering:
+    """Appends programs to a function, `width` elements at a time.
+
+    Args:
+        tables: where constant tables go.
+        function: where instructions go.
+        width: elements per vector.
+        half: whether the machine converts float16 itself; integer instructions do it otherwise.
+    """
+
+    def __init__(self, tables: Tables, function: Function, width: int, *, half: bool) -> None:
+        self.tables = tables
+        self.function = function
+        self.width = width
+        self.convert = Converter(function, width, half=half)
+
+    def type(self, dtype: str) -> str:
+        """The IR type of a register that holds `width` elements."""
+        return vector(register(dtype), self.width)
+
+    def constant(self, dtype: str, pattern: int) -> str:
+        """A constant in every lane, without its type."""
+        return every(register(dtype), literal(dtype, pattern), self.width)
+
+    def from_memory(self, dtype: str, loaded: str) -> str:
+        """Turn what was loaded into a register value."""
+        if dtype != "bool":
+            return loaded
+        return self.function.value(f"icmp ne {vector('i8', self.width)} {loaded}, {every('i8', '0', self.width)}")
+
+    def to_memory(self, dtype: str, value: str) -> str:
+        """Turn a register value into what is stored."""
+        if dtype != "bool":
+            return value
+        return self.function.value(f"zext {vector('i1', self.width)} {value} to {vector('i8', self.width)}")
+
+    def load(self, dtype: str, address: str) -> str:
+        """Load `width` neighbours."""
+        kind = memory(dtype)
+        size = max(WIDTH[dtype] // 8, 1)
+        return self.from_memory(
+            dtype, self.function.value(f"load {vector(kind, self.width)}, ptr {address}, align {size}")
+        )
+
+    def store(self, dtype: str, value: str, address: str) -> None:
+        """Store `width` neighbours."""
+        kind, size = vector(memory(dtype), self.width), max(WIDTH[dtype] // 8, 1)
+        self.function.emit(f"store {kind} {self.to_memory(dtype, value)}, ptr {address}, align {size}")
+
+    def broadcast(self, dtype: str, value: str) -> str:
+        """Copy one element to every lane."""
+        if self.width == 1:
+            return value
+        kind = self.type(dtype)
+        first = self.function.value(f"insertelement {kind} poison, {register(dtype)} {value}, i32 0")
+        return self.function.value(f"shufflevector {kind} {first}, {kind} poison, <{self.width} x i32> zeroinitializer")
+
+    def run(self, program: Program, inputs: Sequence[str]) -> str:
+        """Append a program; inputs and result are register values."""
+        values = list(inputs)
+        for instruction in program.instructions:
+            operands = [values[a] for a in instruction.args]
+            source = program.type_of(instruction.args[0]) if instruction.args else instruction.type
+            if instruction.code is Code.SELECT:
+                source = instruction.type
+            values.append(self._emit(instruction, source, operands))
+        return values[program.result]
+
+    def _emit(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        code, kind, value = instruction.code, self.type(source), self.function.value
+        if code in _SAME_TYPE:
+            return value(f"{_SAME_TYPE[code]} {kind} {', '.join(operands)}")
+        if code in _INTRINSIC:
+            given = ", ".join(f"{kind} {v}" for v in operands)
+            return value(f"call {kind} @llvm.{_INTRINSIC[code]}.{suffix(register(source), self.width)}({given})")
+        if code in _COMPARISON:
+            floating, signed, unsigned = _COMPARISON[code]
+            if source in FLOATS:
+                return value(f"fcmp {floating} {kind} {operands[0]}, {operands[1]}")
+            return value(f"icmp {signed if source in SIGNED else unsigned} {kind} {operands[0]}, {operands[1]}")
+        return self._OTHERS[code](self, instruction, source, operands)
+
+    def _constant(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        return self.constant(instruction.type, instruction.immediates[0])
+
+    def _select(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        condition, a, b = operands
+        kind = self.type(instruction.type)
+        return self.function.value(f"select {vector('i1', self.width)} {condition}, {kind} {a}, {kind} {b}")
+
+    def _bitcast(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        if register(source) == register(instruction.type):
+            return operands[0]
+        return self.function.value(f"bitcast {self.type(source)} {operands[0]} to {self.type(instruction.type)}")
+
+    def _convert(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        return self.convert(operands[0], source, instruction.type)
+
+    def _shift_right(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        which = "ashr" if source in SIGNED else "lshr"
+        return self.function.value(f"{which} {self.type(source)} {operands[0]}, {operands[1]}")
+
+    def _divide(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        quotient = self._quotient(source, *operands)
+        if instruction.code is Code.IDIV:
+            return quotient
+        kind = self.type(source)
+        product = self.function.value(f"mul {kind} {quotient}, {operands[1]}")
+        return self.function.value(f"sub {kind} {operands[0]}, {product}")
+
+    def _quotient(self, dtype: str, a: str, b: str) -> str:
+        kind, signed = self.type(dtype), dtype in SIGNED
+        if WIDTH[dtype] == 64 or self.width == 1:
+            return self.function.value(f"{'sdiv' if signed else 'udiv'} {kind} {a}, {b}")
+        # No CPU divides vectors of integers. A quotient that is no integer is off the next one by more than
+        # its 2**-width part, so a float with more significand bits than the integer never rounds up to it.
+        wide = vector("double" if WIDTH[dtype] == 32 else "float", self.width)
+        to, back = ("sitofp", "fptosi") if signed else ("uitofp", "fptoui")
+        fa = self.function.value(f"{to} {kind} {a} to {wide}")
+        fb = self.function.value(f"{to} {kind} {b} to {wide}")
+        ratio = self.function.value(f"fdiv {wide} {fa}, {fb}")
+        return self.function.value(f"{back} {wide} {ratio} to {kind}")
+
+    def _high_product(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        bits, signed, value = WIDTH[source], source in SIGNED, self.function.value
+        if bits == 64 and self.width > 1:
+            return self._high_product_of_words(signed, *operands)
+        kind, wide = self.type(source), vector(f"i{2 * bits}", self.width)
+        a, b = (value(f"{'sext' if signed else 'zext'} {kind} {v} to {wide}") for v in operands)
+        product = value(f"mul {wide} {a}, {b}")
+        high = value(f"lshr {wide} {product}, {every(f'i{2 * bits}', str(bits), self.width)}")
+        return value(f"trunc {wide} {high} to {kind}")
+
+    def _high_product_of_words(self, signed: bool, a: str, b: str) -> str:
+        """Vectors have no 128-bit products: four products of 32-bit halves instead."""
+        kind = vector("i64", self.width)
+        mask, half = every("i64", str(0xFFFFFFFF), self.width), every("i64", "32", self.width)
+
+        def op(which: str, x: str, y: str) -> str:
+            return self.function.value(f"{which} {kind} {x}, {y}")
+
+        a0, a1, b0, b1 = op("and", a, mask), op("lshr", a, half), op("and", b, mask), op("lshr", b, half)
+        middle = op("add", op("mul", a1, b0), op("lshr", op("mul", a0, b0), half))
+        other = op("add", op("and", middle, mask), op("mul", a0, b1))
+        high = op("add", op("mul", a1, b1), op("add", op("lshr", middle, half), op("lshr", other, half)))
+        if not signed:
+            return high
+        sign = every("i64", "63", self.width)
+        excess = op("add", op("and", op("ashr", a, sign), b), op("and", op("ashr", b, sign), a))
+        return op("sub", high, excess)
+
+    def _lookup(self, instruction: Instruction, source: str, operands: list[str]) -> str:
+        bits = max(WIDTH[instruction.type], 8)
+        table = self.tables.name(bits, instruction.immediates)
+        value, width = self.function.value, self.width
+        index, index_type = operands[0], self.type(source)
+        if WIDTH[source] < 32:
+            index = value(f"zext {index_type} {index} to {vector('i32', width)}")
+            index_type = vector("i32", width)
+        addresses = value(f"getelementptr inbounds i{bits}, ptr {table}, {index_type} {index}")
+        if width == 1:
+            found = value(f"load i{bits}, ptr {addresses}, align {bits // 8}")
+        else:
+            kind = vector(f"i{bits}", width)
+            name = f"@llvm.masked.gather.{suffix(f'i{bits}', width)}.{suffix('ptr', width)}"
+            found = value(
+                f"call {kind} {name}(<{width} x ptr> align {bits // 8} {addresses}, "
+                f"<{width} x i1> splat (i1 true), {kind} poison)"
+            )
+        if instruction.type in INTEGERS or instruction.type in STORAGE_FLOATS:
+            return found
+        if instruction.type == "bool":
+            return self.from_memory("bool", found)
+        return value(f"bitcast {vector(f'i{bits}', width)} {found} to {self.type(instruction.type)}")
+
+    _OTHERS: Final[dict[Code, Callable[[Lowering, Instruction, str, list[str]], str]]] = {
+        Code.CONST: _constant,
+        Code.SELECT: _select,
+        Code.BITCAST: _bitcast,
+        Code.CONVERT: _convert,
+        Code.SHR: _shift_right,
+        Code.IDIV: _divide,
+        Code.IREM: _divide,
+        Code.IMULHI: _high_product,
+        Code.LOOKUP: _lookup,
+    }
