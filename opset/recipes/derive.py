@@ -42,6 +42,8 @@ class Fit:
         weight: what the error is multiplied with before its maximum is minimised; None means the relative error.
             For ``f(t) = t + t**3 * p(t**2)`` this is the share of p in f, so that f's own relative error is minimised.
         fixed: leading coefficients that are given, lowest power first.
+        refits: how many further low powers are rounded one at a time, each time fitting the rest again. It must be 0
+            where the interval reaches far to both sides of 0: with the low powers given, no error can alternate there.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Fit:
     degree: int
     weight: Function | None = None
     fixed: tuple[float, ...] = ()
+    refits: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,31 +118,30 @@ def _exchange(errors: list[Real], count: int) -> list[int]:
     return extrema
 
 
-def _minimax(grid: list[Real], target: list[Real], weight: list[Real], first: int, count: int) -> list[Real]:
-    """Fit ``sum c[i] * t**(first + i)`` to the target by the Remez exchange on a fixed grid."""
+def _minimax(grid: list[Real], target: list[Real], weight: list[Real], count: int) -> list[Real]:
+    """Fit a polynomial of *count* coefficients to the target by the Remez exchange on a fixed grid."""
     step = (len(grid) - 1) / count
     chosen = [round(i * step) for i in range(count + 1)]
-    coefficients: list[Real] = []
+    best: tuple[Real, list[Real]] | None = None
     for _ in range(30):
-        rows = [[weight[i] * grid[i] ** (first + j) for j in range(count)] + [(-1) ** n] for n, i in enumerate(chosen)]
-        solution = mp.lu_solve(mp.matrix(rows), mp.matrix([weight[i] * target[i] for i in chosen]))
-        coefficients = list(solution)[:count]
-        errors = [
-            w * (y - t**first * _value(coefficients, t)) for t, y, w in zip(grid, target, weight, strict=True)
-        ]
+        rows = [[weight[i] * grid[i] ** j for j in range(count)] + [(-1) ** n] for n, i in enumerate(chosen)]
+        solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix([weight[i] * target[i] for i in chosen])))
+        errors = [w * (y - _value(solution[:count], t)) for t, y, w in zip(grid, target, weight, strict=True)]
+        largest = max(map(abs, errors))
+        if best is None or largest < best[0]:
+            best = largest, solution[:count]
         found = _exchange(errors, count + 1)
-        level = abs(solution[count])
-        if len(found) < count + 1 or max(map(abs, errors)) <= level * mpf("1.001"):
+        if len(found) < count + 1 or largest <= abs(solution[count]) * mpf("1.001"):
             break
         chosen = found
-    return coefficients
+    return best[1] if best else []
 
 
 def derive(fit: Fit) -> Derived:
     """Return the coefficients of a fit, rounded to its dtype.
 
-    The low powers are rounded one after the other, each time fitting the rest again, so that the rest makes up
-    for the rounding.
+    The first ``refits`` low powers are rounded one after the other, each time fitting the rest again, so that the
+    rest makes up for the rounding.
     """
     with mp.workprec(WORKING_BITS):
         low, high = (mpf(end) for end in fit.interval)
@@ -150,9 +152,13 @@ def derive(fit: Fit) -> Derived:
     with mp.workprec(2 * PRECISION[fit.dtype] + 5 * fit.degree + 30):
         done = [mpf(c) for c in fit.fixed]
         while len(done) <= fit.degree:
-            rest = [y - _value(done, t) for t, y in zip(grid, target, strict=True)]
-            tail = _minimax(grid, rest, weights, len(done), fit.degree + 1 - len(done))
-            take = 1 if len(done) < len(fit.fixed) + 3 else len(tail)
+            # What is fixed is taken off and its power divided out: the rest is a plain polynomial again, for which
+            # alternating errors mark the best one.
+            known = len(done)
+            rest = [(y - _value(done, t)) / t**known for t, y in zip(grid, target, strict=True)]
+            scaled = [w * abs(t) ** known for t, w in zip(grid, weights, strict=True)]
+            tail = _minimax(grid, rest, scaled, fit.degree + 1 - known)
+            take = 1 if len(done) < len(fit.fixed) + fit.refits else len(tail)
             done += [round_to(c, PRECISION[fit.dtype]) for c in tail[:take]]
         error = max(w * abs(y - _value(done, t)) for t, y, w in zip(grid, target, weights, strict=True))
         return Derived(tuple(float(c) for c in reversed(done)), float(mp.log(error, 2)))

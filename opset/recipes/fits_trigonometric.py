@@ -4,7 +4,110 @@ from __future__ import annotations
 
 from typing import Final
 
-from .derive import Fit, Split
+from mpmath import mp, mpf
 
-FITS: Final[tuple[Fit, ...]] = ()
-SPLITS: Final[tuple[Split, ...]] = ()
+from .derive import Fit, Function, Real, Split
+from .error_function import ERF_CENTRE, ERF_SATURATION, ERFC_POLE, ERFC_SATURATION, ERFC_START
+
+
+def _tail(function: Function) -> Function:
+    """Return p with ``f(t) = t + t**3 * p(t**2)``, as a function of t**2."""
+
+    def tail(z: Real) -> Real:
+        t = mp.sqrt(z)
+        return (function(t) / t - 1) / z
+
+    return tail
+
+
+def _share(function: Function) -> Function:
+    """Return the weight of that p in the relative error of f."""
+
+    def share(z: Real) -> Real:
+        t = mp.sqrt(z)
+        return z * t / function(t)
+
+    return share
+
+
+def _odd(name: str, dtype: str, function: Function, end: float, degree: int) -> Fit:
+    return Fit(name, dtype, _tail(function), (mpf(0), mpf(end)), degree, _share(function))
+
+
+def _mapped_erfc(t: Real) -> Real:
+    """Return ``exp(x**2) * erfc(x) * (x + ERFC_POLE)`` at ``t = (x - ERFC_POLE) / (x + ERFC_POLE)``."""
+    x = ERFC_POLE * (1 + t) / (1 - t)
+    return mp.exp(x * x) * mp.erfc(x) * (x + ERFC_POLE)
+
+
+def _erfc_map(x: float) -> Real:
+    return mpf(x - ERFC_POLE) / mpf(x + ERFC_POLE)
+
+
+def _upper_erf(dtype: str, degree: int) -> Fit:
+    # erf(x) = 1 - p(x - centre) for 1 <= x <= saturation
+    centre = mpf(ERF_CENTRE[dtype])
+    ends = (1 - centre, ERF_SATURATION[dtype] - centre)
+
+    def weight(u: Real) -> Real:
+        return 1 / mp.erf(u + centre)
+
+    return Fit("erf_upper", dtype, lambda u: mp.erfc(u + centre), ends, degree, weight, refits=0)
+
+
+FITS: Final[tuple[Fit, ...]] = (
+    # sin(r) = r * p(r**2) on half a turn, in float64 arithmetic for a float32 result
+    Fit("sin_half_turn", "float64", lambda z: mp.sin(mp.sqrt(z)) / mp.sqrt(z), (mpf(0), mpf(2.46741)), 4),
+    _odd("tan_eighth_turn", "float64", mp.tan, 0.61686, 6),
+    # on an eighth of a turn to either side: sin(r) = r + r**3 * p(r**2), cos(r) = 1 - r**2 / 2 + r**4 * p(r**2)
+    _odd("sin", "float64", mp.sin, 0.61686, 5),
+    Fit(
+        "cos",
+        "float64",
+        lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+        (mpf(0), mpf(0.61686)),
+        5,
+        lambda z: z**2 / mp.cos(mp.sqrt(z)),
+    ),
+    _odd("atan", "float32", mp.atan, 1.0, 8),
+    _odd("atan", "float64", mp.atan, 1.0, 19),
+    _odd("asin", "float32", mp.asin, 0.25, 4),
+    _odd("asin", "float64", mp.asin, 0.25, 11),
+    # erf(x) = x + x * p(x**2) for |x| <= 1
+    *(
+        Fit(
+            "erf_lower",
+            dtype,
+            lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+            (mpf(0), mpf(1)),
+            degree,
+            lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+        )
+        for dtype, degree in (("float32", 6), ("float64", 12))
+    ),
+    _upper_erf("float32", 15),
+    _upper_erf("float64", 37),
+    # erfc(x) = exp(-x**2) / (x + pole) * q(t), t = (x - pole) / (x + pole); in float64 for a float32 result q is p, ...
+    Fit("erfc_single", "float64", _mapped_erfc, (mpf(-1), _erfc_map(ERFC_SATURATION["float32"])), 9),
+    # ... and for a float64 result q(0) + t * p(t), with q(0) in two parts
+    Fit(
+        "erfc",
+        "float64",
+        lambda t: (_mapped_erfc(t) - _mapped_erfc(mpf(0))) / t,
+        (_erfc_map(ERFC_START), _erfc_map(ERFC_SATURATION["float64"])),
+        19,
+        lambda t: t / _mapped_erfc(t),
+        refits=0,
+    ),
+    # 2**f in float64 arithmetic for a float32 result
+    Fit("exp2_single", "float64", lambda f: mpf(2) ** f, (mpf(-0.5), mpf(0.5)), 6),
+)
+
+SPLITS: Final[tuple[Split, ...]] = (
+    *(
+        Split(name, dtype, value, (bits, bits))
+        for name, value in (("pi", lambda: +mp.pi), ("half_pi", lambda: mp.pi / 2))
+        for dtype, bits in (("float32", 24), ("float64", 53))
+    ),
+    Split("erfc_centre", "float64", lambda: _mapped_erfc(mpf(0)), (53, 53)),
+)
