@@ -1,0 +1,1 @@
+"""The operations: declared once, with meaning, types, accuracy and cost."""
