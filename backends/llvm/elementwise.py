@@ -23,9 +23,9 @@ from ...opset.recipes.program import WIDTH, Program
 from .convert import native_half
 from .ir import Function, module_text
 from .layout import Layout, Nest
-from .lower import Lowering, memory
+from .lower import Lowering, first_lanes, memory
 from .target import Target
-from .vectors import Tables, every, suffix, vector
+from .vectors import Tables
 
 ENTRY: Final = "f"
 # Strided operands are gathered into a buffer of so many elements, on the stack, and computed from there.
@@ -105,13 +105,6 @@ def _strided(layout: Layout) -> bool:
 
 def _dtypes(program: Program) -> tuple[str, ...]:
     return (*program.inputs, program.result_type)
-
-
-def _first_lanes(f: Function, count: str, width: int) -> str:
-    """Mask of the first `count` lanes, at least one: made in a scalar register, one move from a mask register."""
-    kept = f.value(f"trunc i64 {f.minimum(count, width)} to i{width}") if width < 64 else f.minimum(count, width)
-    bits = f.value(f"lshr i{width} -1, {f.value(f'sub i{width} {width}, {kept}')}")
-    return f.value(f"bitcast i{width} {bits} to <{width} x i1>")
 
 
 def _move(f: Function, variant: Variant, pointers: list[str], index: str, strides: Sequence[str]) -> list[str]:
@@ -218,19 +211,9 @@ class _Run:
         low.store(self.dtypes[-1], result, pointers[-1])
 
     def _masked_vector(self, pointers: list[str], left: str) -> None:
-        f, low, w = self.function, self.lowering, self.width
-        mask = _first_lanes(f, left, w)
-        loaded = {}
-        for o in self._inputs():
-            element = memory(self.dtypes[o])
-            kind, zero = vector(element, w), every(element, "0.0" if element in ("float", "double") else "0", w)
-            name = f"@llvm.masked.load.{suffix(element, w)}.p0"
-            raw = f.value(f"call {kind} {name}(ptr align 1 {pointers[o]}, <{w} x i1> {mask}, {kind} {zero})")
-            loaded[o] = low.from_memory(self.dtypes[o], raw)
-        out = self.dtypes[-1]
-        result = low.to_memory(out, self._compute(loaded))
-        kind, name = vector(memory(out), w), f"@llvm.masked.store.{suffix(memory(out), w)}.p0"
-        f.emit(f"call void {name}({kind} {result}, ptr align 1 {pointers[-1]}, <{w} x i1> {mask})")
+        low, mask = self.lowering, first_lanes(self.function, left, self.width)
+        result = self._compute({o: low.load_masked(self.dtypes[o], pointers[o], mask) for o in self._inputs()})
+        low.store_masked(self.dtypes[-1], result, pointers[-1], mask)
 
     @contextmanager
     def _staged(self, pointers: list[str], left: str) -> Iterator[list[str]]:

@@ -60,6 +60,15 @@ def literal(dtype: str, pattern: int) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
+def first_lanes(f: Function, count: str, width: int) -> str:
+    """Mask of the first `count` lanes, 0 < count: made in a scalar register, then one move to a mask register."""
+    kept = f.minimum(count, width)
+    if width < 64:
+        kept = f.value(f"trunc i64 {kept} to i{width}")
+    bits = f.value(f"lshr i{width} -1, {f.value(f'sub i{width} {width}, {kept}')}")
+    return f.value(f"bitcast i{width} {bits} to <{width} x i1>")
+
+
 class Lowering:
     """Appends programs to a function, `width` elements at a time.
 
@@ -98,16 +107,31 @@ class Lowering:
 
     def load(self, dtype: str, address: str) -> str:
         """Load `width` neighbours."""
-        kind = memory(dtype)
-        size = max(WIDTH[dtype] // 8, 1)
-        return self.from_memory(
-            dtype, self.function.value(f"load {vector(kind, self.width)}, ptr {address}, align {size}")
-        )
+        kind = vector(memory(dtype), self.width)
+        return self.from_memory(dtype, self.function.load(kind, address, self._align(dtype)))
 
     def store(self, dtype: str, value: str, address: str) -> None:
         """Store `width` neighbours."""
-        kind, size = vector(memory(dtype), self.width), max(WIDTH[dtype] // 8, 1)
-        self.function.emit(f"store {kind} {self.to_memory(dtype, value)}, ptr {address}, align {size}")
+        kind = vector(memory(dtype), self.width)
+        self.function.store(kind, self.to_memory(dtype, value), address, self._align(dtype))
+
+    def load_masked(self, dtype: str, address: str, mask: str, filler: int = 0) -> str:
+        """Load where the mask holds; the other lanes get the value with the bit pattern `filler`."""
+        kind, name = vector(memory(dtype), self.width), f"@llvm.masked.load.{suffix(memory(dtype), self.width)}.p0"
+        text = str(filler) if dtype == "bool" else literal(dtype, filler)
+        other = every(memory(dtype), text, self.width)
+        given = f"ptr align {self._align(dtype)} {address}, <{self.width} x i1> {mask}, {kind} {other}"
+        return self.from_memory(dtype, self.function.value(f"call {kind} {name}({given})"))
+
+    def store_masked(self, dtype: str, value: str, address: str, mask: str) -> None:
+        """Store where the mask holds."""
+        kind, name = vector(memory(dtype), self.width), f"@llvm.masked.store.{suffix(memory(dtype), self.width)}.p0"
+        given = f"{kind} {self.to_memory(dtype, value)}, ptr align {self._align(dtype)} {address}"
+        self.function.emit(f"call void {name}({given}, <{self.width} x i1> {mask})")
+
+    @staticmethod
+    def _align(dtype: str) -> int:
+        return max(WIDTH[dtype] // 8, 1)
 
     def broadcast(self, dtype: str, value: str) -> str:
         """Copy one element to every lane."""
