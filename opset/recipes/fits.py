@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from mpmath import mp, mpf
 
-from .derive import Fit, Real, Split
+from .derive import Fit, Function, Real, Split
 from .fits_trigonometric import FITS as _TRIGONOMETRIC_FITS
 from .fits_trigonometric import SPLITS as _TRIGONOMETRIC_SPLITS
 
@@ -26,20 +27,84 @@ _EXPONENTIAL: Final = (
     # expm1(r) = r + r**2 * p(r)
     *(
         Fit("expm1", dtype, _exp_tail, (-_HALF_LN2, _HALF_LN2), degree, lambda t: t**2 / mp.expm1(t))
-        for dtype, degree in (("float32", 4), ("float64", 10))
+        for dtype, degree in (("float32", 5), ("float64", 10))
     ),
     # 2**r = 1 + r * p(r)
     Fit("exp2", "float32", lambda t: (2**t - 1) / t, (mpf(-0.5), mpf(0.5)), 5, lambda t: t / 2**t),
 )
 
 
-FITS: Final[tuple[Fit, ...]] = (*_EXPONENTIAL, *_TRIGONOMETRIC_FITS)
+# Ends of the reduced logarithm's interval: f = m - 1 for m in [sqrt(1/2), sqrt(2)), a little widened.
+_LOG_ENDS: Final = (-0.29295, 0.41425)
+
+
+def _log_tail(t: Real) -> Real:
+    return (mp.log1p(t) - t) / t**2
+
+
+def _odd_tail(function: Function) -> tuple[Function, Function]:
+    """Return p and its weight for ``function(x) = x + x**3 * p(x**2)``."""
+
+    def tail(t: Real) -> Real:
+        x = mp.sqrt(t)
+        return (function(x) - x) / (x * t)
+
+    def weight(t: Real) -> Real:
+        x = mp.sqrt(t)
+        return x * t / function(x)
+
+    return tail, weight
+
+
+def _odd(name: str, dtype: str, function: Function, end: float, degree: int) -> Fit:
+    tail, weight = _odd_tail(function)
+    return Fit(name, dtype, tail, (0, mpf(end) ** 2), degree, weight)
+
+
+_LOGARITHM: Final = (
+    # log(1 + f) = f + f**2 * p(f)
+    Fit("log", "float32", _log_tail, _LOG_ENDS, 8, lambda t: t**2 / mp.log1p(t)),
+    # atanh(s) = s + s**3 * p(s**2): s = f / (2 + f) for logarithms, up to 0.2071 for atanh itself
+    _odd("atanh", "float64", mp.atanh, 0.2072, 7),
+    _odd("atanh", "float32", mp.atanh, 0.2072, 2),
+    # The same for powers of float32, where 2**-40 is enough
+    _odd("atanh_short", "float64", mp.atanh, 0.17158, 4),
+    # 2**r = 1 + r * p(r) for powers of float32
+    Fit("exp2_short", "float64", lambda t: (2**t - 1) / t, (mpf(-0.5), mpf(0.5)), 5, lambda t: t / 2**t),
+    # atanh(s) = s + s**3 * (1/3 + s**2 * p(s**2)) for powers of float64, where 1/3 is held in two parts
+    Fit(
+        "atanh_long",
+        "float64",
+        lambda t: ((mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t - mpf(1) / 3) / t,
+        (0, mpf(0.17158) ** 2),
+        8,
+        lambda t: t**2 * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
+    ),
+)
+
+_HYPERBOLIC: Final = (
+    _odd("sinh", "float32", mp.sinh, 1.0001, 3),
+    _odd("sinh", "float64", mp.sinh, 1.0001, 7),
+    _odd("tanh", "float32", mp.tanh, 0.6251, 4),
+    _odd("tanh", "float64", mp.tanh, 0.6251, 11),
+)
+
+FITS: Final[tuple[Fit, ...]] = (*_EXPONENTIAL, *_LOGARITHM, *_HYPERBOLIC, *_TRIGONOMETRIC_FITS)
+
+
+def _both(name: str, value: Callable[[], Real], short: tuple[int, ...], long: tuple[int, ...]) -> tuple[Split, Split]:
+    return Split(name, "float32", value, short), Split(name, "float64", value, long)
+
 
 SPLITS: Final[tuple[Split, ...]] = (
-    *(Split("ln2", dtype, lambda: mp.log(2), bits) for dtype, bits in (("float32", (15, 24)), ("float64", (42, 53)))),
-    *(
-        Split("log2e", dtype, lambda: 1 / mp.log(2), bits)
-        for dtype, bits in (("float32", (24, 24)), ("float64", (53, 53)))
-    ),
+    # The first parts leave room for an exact product with any exponent.
+    *_both("ln2", lambda: mp.log(2), (15, 24), (42, 53)),
+    *_both("log10_2", lambda: mp.log10(2), (15, 24), (42, 53)),
+    *_both("log2e", lambda: 1 / mp.log(2), (24, 24), (53, 53)),
+    *_both("log10e", lambda: 1 / mp.log(10), (24, 24), (53, 53)),
+    # Full first parts, for two-part products
+    Split("ln2_full", "float64", lambda: mp.log(2), (53, 53)),
+    Split("2_log2e", "float64", lambda: 2 / mp.log(2), (53, 53)),
+    Split("third", "float64", lambda: mpf(1) / 3, (53, 53)),
     *_TRIGONOMETRIC_SPLITS,
 )

@@ -44,9 +44,7 @@ FLOATS: Final = (*ARITHMETIC_FLOATS, *STORAGE_FLOATS)
 SIGNED: Final = ("int8", "int16", "int32", "int64")
 UNSIGNED: Final = ("uint8", "uint16", "uint32", "uint64")
 INTEGERS: Final = (*SIGNED, *UNSIGNED)
-WIDTH: Final[dict[str, int]] = {
-    name: 1 if name == "bool" else t.itemsize * 8 for name, t in NUMPY_TYPES.items()
-}
+WIDTH: Final[dict[str, int]] = {name: 1 if name == "bool" else t.itemsize * 8 for name, t in NUMPY_TYPES.items()}
 
 
 class Code(StrEnum):

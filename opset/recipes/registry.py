@@ -18,6 +18,9 @@ Body = Callable[..., Value]
 #: The modules that hold recipes; each registers its own on import.
 MODULES: Final = (
     "arithmetic",
+    "division",
+    "comparison",
+    "bitwise",
     "rounding",
     "exponential",
     "logarithm",
