@@ -38,6 +38,11 @@ from .core.signature import Signature
 from .core.status import Completion
 from .core.array import Array
 from .core import dtypes
+from .opset import orders
+from .opset.recipes.evaluate import evaluate
+from .opset.recipes.program import Code, Instruction, Program
+from .opset.recipes.registry import ops_with_recipes
+from .opset.recipes.registry import program as recipe
 
 __all__ = [
     "SPI_VERSION",
@@ -45,6 +50,7 @@ __all__ = [
     "Array",
     "ArraySpec",
     "CallSpec",
+    "Code",
     "Completion",
     "Contract",
     "CostTerms",
@@ -55,6 +61,7 @@ __all__ = [
     "Graph",
     "Hooks",
     "HostBytes",
+    "Instruction",
     "Kernel",
     "KernelError",
     "Launch",
@@ -64,6 +71,7 @@ __all__ = [
     "Node",
     "OutOfMemoryError",
     "Prepared",
+    "Program",
     "Promises",
     "Rates",
     "Reason",
@@ -72,5 +80,9 @@ __all__ = [
     "Rejection",
     "Signature",
     "dtypes",
+    "evaluate",
     "hookimpl",
+    "ops_with_recipes",
+    "orders",
+    "recipe",
 ]

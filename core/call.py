@@ -40,28 +40,44 @@ def invoke(op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any],
         attributes: as given, as pairs.
         out: an exclusively owned array that takes the result.
     """
-    device_given = None
-    if op.creates:
-        device_given = dict(attributes)["device"]
-        attributes = tuple((k, v) for k, v in attributes if k != "device")
-    arrays = _coerce(op, operands, attributes, device_given)
+    arrays, attributes, where = _operands(op, operands, attributes)
     tracer = next((x.tracer for x in arrays if isinstance(x, Traced)), None)
     if tracer is not None:
         _refuse_out(op, out)
         inferred = op.infer(op.name, tuple(None if x is None else spec_of(x._sig) for x in arrays), dict(attributes))
         made = tracer.record_call(op, arrays, inferred, OPS[CAST])
         return made if len(made) > 1 else made[0]
-    device = _common_device(op, arrays, device_given)
+    return run_decision(_decision(op, arrays, attributes, where), arrays, out)
+
+
+def decide_call(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> Decision:
+    """Return the decision for a call of the public function, without running it."""
+    arrays, attributes, where = _operands(op, *bind(op, args, given))
+    return _decision(op, arrays, attributes, where)
+
+
+def _operands(
+    op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any], ...]
+) -> tuple[list[Array | None], tuple[tuple[str, Any], ...], Any]:
+    """Return operands as arrays, the attributes without the device, and the device if it was an argument."""
+    where = None
+    if op.creates:
+        where = dict(attributes)["device"]
+        attributes = tuple((k, v) for k, v in attributes if k != "device")
+    return _coerce(op, operands, attributes, where), attributes, where
+
+
+def _decision(op: Op, arrays: list[Array | None], attributes: tuple[tuple[str, Any], ...], where: Any) -> Decision:
+    device = _common_device(op, arrays, where)
     policy = current()
-    key = (op, tuple([None if x is None else x._sig for x in arrays]), attributes, device)
-    decision = policy.memo.get(key)
+    inputs = tuple([None if x is None else x._sig for x in arrays])
+    decision = policy.memo.get((op, inputs, attributes, device))
     if decision is None:
         runtime.ensure_loaded()
         if len(policy.memo) >= MEMO_LIMIT:
             policy.memo.clear()
-        inputs = tuple([None if x is None else x._sig for x in arrays])
         decision = decide(op, inputs, attributes, device, policy)
-    return run_decision(decision, arrays, out)
+    return decision
 
 
 def run_decision(decision: Decision, arrays: Sequence[Array | None], out: Array | None) -> Result:
@@ -302,35 +318,38 @@ def _fixed(op: Op) -> Callable[..., Result]:
     return call
 
 
-def _general(op: Op) -> Callable[..., Result]:
-    parameters = op.parameters
-    names = tuple(p.name for p in parameters)
-    known = frozenset(names)
-    operand_parameters = tuple(p for p in parameters if p.role is not Role.ATTRIBUTE)
-    attribute_names = op.attribute_names
-    listed = bool(operand_parameters) and operand_parameters[0].role is Role.ARRAYS
+def bind(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    """Return the operands and the attributes of a call of the public function.
 
-    def call(*args: Any, out: Array | None = None, **given: Any) -> Result:
-        if len(args) > len(names) or (given and not known.issuperset(given)):
-            raise _bad_arguments(op, args, given)
-        values = dict(zip(names, args, strict=False))
-        if given:
-            if not values.keys().isdisjoint(given):
+    Raises:
+        ArgumentTypeError: for missing, unknown or doubled arguments.
+    """
+    parameters = op.parameters
+    values = dict(zip(op.names, args, strict=False))
+    if len(args) > len(parameters) or not values.keys().isdisjoint(given):
+        raise _bad_arguments(op, args, given)
+    values.update(given)
+    for p in parameters:
+        if p.name not in values:
+            if p.required:
                 raise _bad_arguments(op, args, given)
-            values.update(given)
-        for p in parameters:
-            if p.name not in values:
-                if p.required:
-                    raise _bad_arguments(op, args, given)
-                values[p.name] = p.default
-        attributes = tuple([(n, _frozen(values[n])) for n in attribute_names])
-        if listed:
-            first = values[operand_parameters[0].name]
-            if not isinstance(first, tuple | list):
-                raise ArgumentTypeError(f"{op.name} takes a sequence of arrays; {type(first).__name__} given", op=op.name)
-            operands = (*first, *(values[p.name] for p in operand_parameters[1:]))
-        else:
-            operands = tuple([values[p.name] for p in operand_parameters])
+            values[p.name] = p.default
+    if len(values) != len(parameters):
+        raise _bad_arguments(op, args, given)
+    attributes = tuple([(n, _frozen(values[n])) for n in op.attribute_names])
+    operands = tuple([values[p.name] for p in parameters if p.role is not Role.ATTRIBUTE])
+    if operands and parameters[0].role is Role.ARRAYS:
+        if not isinstance(operands[0], tuple | list):
+            raise ArgumentTypeError(
+                f"{op.name} takes a sequence of arrays; {type(operands[0]).__name__} given", op=op.name
+            )
+        operands = (*operands[0], *operands[1:])
+    return operands, attributes
+
+
+def _general(op: Op) -> Callable[..., Result]:
+    def call(*args: Any, out: Array | None = None, **given: Any) -> Result:
+        operands, attributes = bind(op, args, given)
         return invoke(op, operands, attributes, out)
 
     return call

@@ -15,7 +15,7 @@ def kernel_cost(kernel: Kernel, spec: CallSpec, work: Work, device: Device) -> C
     the working set lives, and whole tiles paid for where a contraction is tiled
     (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009).
     """
-    rates, terms = device.info.rates, kernel.cost
+    rates, terms = device.rates, kernel.cost
     dtype = (spec.arrays[0] if spec.arrays else spec.outputs[0]).dtype.name
     compute_share = terms.compute_for.get(dtype, terms.compute)
     memory_share = terms.memory_for.get(dtype, terms.memory)

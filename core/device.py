@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -56,7 +56,7 @@ class DeviceInfo:
         memory: bytes of memory.
         features: what kernels may require, as free words.
         flushes_subnormals: whether results below the smallest normal number become zero.
-        rates: its best rates, for the cost model.
+        rates: its best rates, for the cost model, or a function that finds them on first need.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class DeviceInfo:
     memory: int
     features: frozenset[str] = frozenset()
     flushes_subnormals: bool = False
-    rates: Rates = field(default_factory=Rates)
+    rates: Rates | Callable[[], Rates] = field(default_factory=Rates)
 
 
 @runtime_checkable
@@ -161,7 +161,7 @@ class Device:
         is_host: whether the host can address its memory.
     """
 
-    __slots__ = ("__weakref__", "_queue", "driver", "index", "info", "is_host", "kind", "lost", "name", "owner")
+    __slots__ = ("__weakref__", "_queue", "_rates", "driver", "index", "info", "is_host", "kind", "lost", "name", "owner")
 
     def __init__(self, driver: DeviceDriver, index: int, owner: str, *, is_host: bool = False) -> None:
         self.driver = driver
@@ -173,6 +173,15 @@ class Device:
         self.is_host = is_host
         self.lost: DeviceLostError | None = None
         self._queue: Queue | None = None
+        self._rates: Rates | None = None
+
+    @property
+    def rates(self) -> Rates:
+        """Its best rates, for the cost model."""
+        if self._rates is None:
+            given = self.info.rates
+            self._rates = given if isinstance(given, Rates) else given()
+        return self._rates
 
     @property
     def default_queue(self) -> Queue:

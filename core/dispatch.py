@@ -231,7 +231,7 @@ class _Planner:
         except UnsupportedError as error:
             return Candidate(name, Kind.FALLBACK, rejection=Rejection(Reason.PART_UNSUPPORTED, str(error)))
         nbytes = sum(s.nbytes for s in (*self.inputs, *self.outputs) if s is not None)
-        transfers = nbytes / host.info.rates.bandwidth_at(nbytes)
+        transfers = nbytes / host.rates.bandwidth_at(nbytes)
         cost = Cost(inner.cost.launch, inner.cost.compute, inner.cost.memory, inner.cost.copies, transfers)
         run = counted(fallback_runner(self.device, host, inner.chosen), self.op.name, self.device, host, self.policy)
         return Candidate(name, Kind.FALLBACK, inner.chosen.backend, cost=cost, parts=(inner,), run=run)

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from .device import DeviceInfo, HostBytes, Rates
+from .device import DeviceInfo, HostBytes
 from .errors import ArgumentError, OutOfMemoryError
+from .host_rates import host_rates
 from .signature import ALIGNMENT
 
 #: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
@@ -35,6 +36,26 @@ class Block:
         self.bytes = data
         self.address = address
         self.capacity = capacity
+
+
+class _Foreign:
+    """Shows foreign memory to NumPy, and keeps its owner alive as long as anybody looks."""
+
+    def __init__(self, owner: object, address: int, nbytes: int) -> None:
+        self._owner = owner
+        # Read-only: what somebody else owns is never written here, not even by a kernel's mistake.
+        self.__array_interface__ = {"version": 3, "shape": (nbytes,), "typestr": "|u1", "data": (address, True)}
+
+
+def foreign(owner: object, address: int, nbytes: int) -> Block:
+    """Return memory that somebody else owns as a block; it is read-only and never given to the allocator.
+
+    Args:
+        owner: kept alive as long as the block or a view of it; letting go of it gives the memory back.
+        address: the first byte.
+        nbytes: at least 1.
+    """
+    return Block(np.asarray(_Foreign(owner, address, nbytes)), address, nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +87,16 @@ def _limit_from_environment() -> int:
     if not given:
         return _physical_memory()
     try:
-        return int(given)
+        limit = int(given)
     except ValueError:
+        limit = 0
+    if limit <= 0:
         raise ArgumentError(
             f"OPMUX_CPU_MEMORY={given!r} is not a number of bytes; give a whole number such as 8000000000, or unset it",
             variable="OPMUX_CPU_MEMORY",
             value=given,
-        ) from None
+        )
+    return limit
 
 
 class CachingAllocator:
@@ -121,7 +145,7 @@ class CachingAllocator:
     def _from_system(self, capacity: int) -> Block:
         try:
             raw = np.empty(capacity + ALIGNMENT, np.uint8)
-        except MemoryError as error:
+        except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
             self.trim()
             with self._lock:
                 self._in_use -= capacity
@@ -130,9 +154,9 @@ class CachingAllocator:
                 device="cpu:0",
                 nbytes=capacity,
             ) from error
-        start = -raw.ctypes.data % ALIGNMENT
-        data = raw[start : start + capacity]
-        return Block(data, raw.ctypes.data + start, capacity)
+        address: int = raw.__array_interface__["data"][0]
+        start = -address % ALIGNMENT
+        return Block(raw[start : start + capacity], address + start, capacity)
 
     def free(self, block: Block) -> None:
         """Take a block back."""
@@ -170,9 +194,10 @@ def _cpu_name() -> str:
 class CpuDriver:
     """Host memory as a device. Work is done when a launch returns, so its queues and events are empty."""
 
-    def __init__(self, rates: Rates | None = None) -> None:
+    def __init__(self) -> None:
         self.allocator = CachingAllocator(_limit_from_environment())
-        self.info = DeviceInfo("cpu", _cpu_name(), self.allocator.limit, rates=rates or Rates())
+        name = _cpu_name()
+        self.info = DeviceInfo("cpu", name, self.allocator.limit, rates=lambda: host_rates(name))
 
     def open_queue(self) -> Any:
         return None

@@ -95,14 +95,14 @@ class Op:
     facts: frozenset[str] = frozenset()
     declaration: object = None
     attribute_names: tuple[str, ...] = field(init=False)
+    names: tuple[str, ...] = field(init=False)
     operand_count: int = field(init=False)
-    defaults: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         attributes = [p for p in self.parameters if p.role is Role.ATTRIBUTE]
+        object.__setattr__(self, "names", tuple(p.name for p in self.parameters))
         object.__setattr__(self, "attribute_names", tuple(p.name for p in attributes))
         object.__setattr__(self, "operand_count", len(self.parameters) - len(attributes))
-        object.__setattr__(self, "defaults", {p.name: p.default for p in self.parameters if not p.required})
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

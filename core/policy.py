@@ -62,8 +62,18 @@ _current: ContextVar[Policy] = ContextVar("opmux_policy", default=_DEFAULT)
 current = _current.get
 
 
+_generation = 0
+
+
+def generation() -> int:
+    """Return how often decisions had to be made anew; part of the key of whatever keeps decisions."""
+    return _generation
+
+
 def forget_decisions() -> None:
     """Swap the memo of every live policy: the registry, the claims or the records have changed."""
+    global _generation  # noqa: PLW0603 - one count for the process
+    _generation += 1
     for policy in tuple(_LIVE):
         object.__setattr__(policy, "memo", {})
 

@@ -1,0 +1,25 @@
+"""NumPy as a backend: every primitive on every dtype, and the host's BLAS as a contender.
+
+What NumPy computes right is one row with its ufunc. For the rest the recipe of the op is interpreted, which is slow and
+gives the canonical bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...plugin import Kernel, hookimpl
+
+
+@hookimpl
+def opmux_kernels() -> Iterable[Kernel]:
+    """Return every kernel of this backend."""
+    from . import contraction, creation, elementwise, movement, reductions
+
+    return (
+        *elementwise.KERNELS,
+        *reductions.KERNELS,
+        *contraction.KERNELS,
+        *movement.KERNELS,
+        *creation.KERNELS,
+    )

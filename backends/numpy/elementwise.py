@@ -1,0 +1,149 @@
+"""Elementwise ops: one row per ufunc that gives what the opset asks for, and the recipes for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Prepared, Reason, Rejection, evaluate, ops_with_recipes, recipe
+from .rows import BOOL, COMPLEXES, FLOATS, INTEGERS, Host, kernel, launcher
+
+NUMBERS: Final = INTEGERS | FLOATS | COMPLEXES
+ANY: Final = NUMBERS | BOOL
+
+#: Ops for which NumPy's ufunc meets the contract, special values and integer edge cases included, with the dtypes for which it does.
+UFUNCS: Final[dict[str, tuple[Callable[..., Any], frozenset[str]]]] = {
+    "add": (np.add, NUMBERS),
+    "subtract": (np.subtract, NUMBERS),
+    "multiply": (np.multiply, NUMBERS),
+    "divide": (np.divide, FLOATS | COMPLEXES),
+    "floor_divide": (np.floor_divide, INTEGERS),
+    "remainder": (np.remainder, INTEGERS),
+    "negative": (np.negative, NUMBERS),
+    "abs": (np.abs, INTEGERS | FLOATS),
+    "sign": (np.sign, INTEGERS),
+    "copysign": (np.copysign, FLOATS),
+    "nextafter": (np.nextafter, FLOATS),
+    "pow": (np.power, FLOATS),
+    "sqrt": (np.sqrt, FLOATS),
+    "cbrt": (np.cbrt, FLOATS),
+    "hypot": (np.hypot, FLOATS),
+    "exp": (np.exp, FLOATS),
+    "exp2": (np.exp2, FLOATS),
+    "expm1": (np.expm1, FLOATS),
+    "log": (np.log, FLOATS),
+    "log2": (np.log2, FLOATS),
+    "log10": (np.log10, FLOATS),
+    "log1p": (np.log1p, FLOATS),
+    "sin": (np.sin, FLOATS),
+    "cos": (np.cos, FLOATS),
+    "tan": (np.tan, FLOATS),
+    "asin": (np.arcsin, FLOATS),
+    "acos": (np.arccos, FLOATS),
+    "atan": (np.arctan, FLOATS),
+    "atan2": (np.arctan2, FLOATS),
+    "sinh": (np.sinh, FLOATS),
+    "cosh": (np.cosh, FLOATS),
+    "tanh": (np.tanh, FLOATS),
+    "asinh": (np.arcsinh, FLOATS),
+    "acosh": (np.arccosh, FLOATS),
+    "atanh": (np.arctanh, FLOATS),
+    "floor": (np.floor, FLOATS),
+    "ceil": (np.ceil, FLOATS),
+    "trunc": (np.trunc, FLOATS),
+    "round": (np.rint, FLOATS),
+    "equal": (np.equal, ANY),
+    "not_equal": (np.not_equal, ANY),
+    "less": (np.less, INTEGERS | FLOATS),
+    "less_equal": (np.less_equal, INTEGERS | FLOATS),
+    "greater": (np.greater, INTEGERS | FLOATS),
+    "greater_equal": (np.greater_equal, INTEGERS | FLOATS),
+    "isnan": (np.isnan, FLOATS | COMPLEXES),
+    "isinf": (np.isinf, FLOATS | COMPLEXES),
+    "isfinite": (np.isfinite, FLOATS | COMPLEXES),
+    "signbit": (np.signbit, FLOATS),
+    "bitwise_and": (np.bitwise_and, INTEGERS | BOOL),
+    "bitwise_or": (np.bitwise_or, INTEGERS | BOOL),
+    "bitwise_xor": (np.bitwise_xor, INTEGERS | BOOL),
+    "bitwise_invert": (np.invert, INTEGERS | BOOL),
+    "bitwise_left_shift": (np.left_shift, INTEGERS),
+    "bitwise_right_shift": (np.right_shift, INTEGERS),
+}
+
+
+def _ufunc(op: str, ufunc: Callable[..., Any], allowed: frozenset[str]) -> Kernel:
+    def bind(spec: CallSpec) -> Callable[..., None]:
+        def compute(out: Host, *operands: Host) -> None:
+            ufunc(*operands, out=out)
+
+        return compute
+
+    return kernel(op, bind, (allowed,))
+
+
+def _maximum(out: Host, x: Host, y: Host) -> None:
+    np.maximum(x, y, out=out)
+    _order_zeros(out, x, y, np.add)
+
+
+def _minimum(out: Host, x: Host, y: Host) -> None:
+    np.minimum(x, y, out=out)
+    _order_zeros(out, x, y, lambda a, b: -(-a - b))
+
+
+def _order_zeros(out: Host, x: Host, y: Host, choose: Callable[[Host, Host], Host]) -> None:
+    """NumPy may return either of two zeros; the opset orders -0 below +0."""
+    if out.dtype.kind in "iub":
+        return
+    both = (x == 0) & (y == 0)
+    if both.any():
+        np.copyto(out, choose(x, y), where=both)
+
+
+def _where(out: Host, condition: Host, x: Host, y: Host) -> None:
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+
+
+def _by_recipe(op: str) -> Kernel:
+    """Return the kernel that interprets an op's recipe: complete and canonical, many passes over the data."""
+
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
+        inputs = tuple(s.dtype.name for s in spec.arrays)
+        target = spec.attributes.get("dtype")
+        program = recipe(op, inputs, None if target is None else target.name)
+        if program is None:
+            return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}")
+
+        def compute(out: Host, *operands: Host) -> None:
+            out[...] = evaluate(program, *operands)
+
+        return launcher(compute)
+
+    # A recipe of n instructions makes about n passes, each with temporaries: far below the roofline.
+    return Kernel(f"{op}.recipe", op, "cpu", prepare, Accepts(), cost=CostTerms(launch=20e-6, compute=0.01, memory=0.02))
+
+
+def _complex_part(part: Callable[[Host], Host]) -> Callable[[CallSpec], Callable[..., None]]:
+    def bind(spec: CallSpec) -> Callable[..., None]:
+        def compute(out: Host, x: Host) -> None:
+            out[...] = part(x)
+
+        return compute
+
+    return bind
+
+
+_SPECIAL: Final = (
+    kernel("maximum", lambda spec: _maximum, (INTEGERS | FLOATS,)),
+    kernel("minimum", lambda spec: _minimum, (INTEGERS | FLOATS,)),
+    kernel("where", lambda spec: _where, (BOOL, ANY)),
+)
+
+KERNELS: Final[tuple[Kernel, ...]] = (
+    *(_ufunc(op, ufunc, allowed) for op, (ufunc, allowed) in UFUNCS.items()),
+    *_SPECIAL,
+    *(_by_recipe(op) for op in ops_with_recipes() if op not in ("cast", "bitcast")),
+)

@@ -1,0 +1,110 @@
+"""Reductions and scans through NumPy, with the accumulators and the special values of the opset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from ...plugin import CallSpec, Kernel
+from .rows import ALL, BOOL, FLOATS, INTEGERS, NARROW, Host, kernel
+
+Compute = Callable[..., None]
+
+
+def _accumulated(ufunc: np.ufunc) -> Callable[[CallSpec], Compute]:
+    """Sum or product; float16 and bfloat16 accumulate in float32 and are rounded once."""
+
+    def bind(spec: CallSpec) -> Compute:
+        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
+        wide = np.float32 if spec.outputs[0].dtype.name in NARROW else spec.outputs[0].dtype.numpy
+
+        def compute(out: Host, x: Host) -> None:
+            if not axes:
+                out[...] = x
+            elif out.dtype == wide:
+                ufunc.reduce(x, axis=axes, dtype=wide, out=out, keepdims=keepdims)
+            else:
+                out[...] = ufunc.reduce(x, axis=axes, dtype=wide, keepdims=keepdims)
+
+        return compute
+
+    return bind
+
+
+def _extreme(ufunc: np.ufunc, *, largest: bool) -> Callable[[CallSpec], Compute]:
+    """Maximum or minimum; NaN wins, and -0 is below +0, which NumPy leaves open."""
+
+    def bind(spec: CallSpec) -> Compute:
+        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
+
+        def compute(out: Host, x: Host) -> None:
+            if not axes:
+                out[...] = x
+                return
+            ufunc.reduce(x, axis=axes, out=out, keepdims=keepdims)
+            if out.dtype.kind not in "iub" and (out == 0).any():
+                zero = x == 0
+                wanted = zero & ~np.signbit(x) if largest else zero & np.signbit(x)
+                found = np.any(wanted, axis=axes, keepdims=keepdims)
+                signed = np.where(found, 0.0 if largest else -0.0, -0.0 if largest else 0.0).astype(out.dtype)
+                np.copyto(out, signed, where=out == 0)
+
+        return compute
+
+    return bind
+
+
+def _boolean(reduce: Callable[..., Any]) -> Callable[[CallSpec], Compute]:
+    def bind(spec: CallSpec) -> Compute:
+        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
+
+        def compute(out: Host, x: Host) -> None:
+            out[...] = reduce(x != 0, axis=axes, keepdims=keepdims)
+
+        return compute
+
+    return bind
+
+
+def _position(find: Callable[..., Any]) -> Callable[[CallSpec], Compute]:
+    def bind(spec: CallSpec) -> Compute:
+        axis, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
+
+        def compute(out: Host, x: Host) -> None:
+            given = x.astype(np.float32) if x.dtype.name in NARROW else x
+            out[...] = find(given, axis=axis, keepdims=keepdims)
+
+        return compute
+
+    return bind
+
+
+def _scan(ufunc: np.ufunc) -> Callable[[CallSpec], Compute]:
+    def bind(spec: CallSpec) -> Compute:
+        axis = spec.attributes["axis"]
+        wide = np.float32 if spec.outputs[0].dtype.name in NARROW else spec.outputs[0].dtype.numpy
+
+        def compute(out: Host, x: Host) -> None:
+            out[...] = ufunc.accumulate(x, axis=axis, dtype=wide)
+
+        return compute
+
+    return bind
+
+
+_NUMBERS: Final = INTEGERS | FLOATS | frozenset({"complex64", "complex128"})
+
+KERNELS: Final[tuple[Kernel, ...]] = (
+    kernel("sum", _accumulated(np.add), (_NUMBERS,)),
+    kernel("prod", _accumulated(np.multiply), (_NUMBERS,)),
+    kernel("max", _extreme(np.maximum, largest=True), (INTEGERS | FLOATS,)),
+    kernel("min", _extreme(np.minimum, largest=False), (INTEGERS | FLOATS,)),
+    kernel("all", _boolean(np.all), (ALL,)),
+    kernel("any", _boolean(np.any), (ALL,)),
+    kernel("argmax", _position(np.argmax), (INTEGERS | FLOATS | BOOL,)),
+    kernel("argmin", _position(np.argmin), (INTEGERS | FLOATS | BOOL,)),
+    kernel("cumulative_sum", _scan(np.add), (_NUMBERS,)),
+    kernel("cumulative_prod", _scan(np.multiply), (_NUMBERS,)),
+)

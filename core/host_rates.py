@@ -1,0 +1,110 @@
+"""The host's own rates, measured: what the cost model needs to know of ``cpu``.
+
+The probe takes some tens of milliseconds, on first use, and its result is kept in the cache directory, so that
+every process on a machine decides by the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import platformdirs
+
+from .device import Rates
+
+#: Working sets probed, in bytes: within a first, second and last-level cache, and beyond.
+WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 26)
+_FORMAT: Final = 1
+
+
+def _best_seconds(action: Callable[[], Any], repeats: int) -> float:
+    action()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)  # the best of several: what the machine can do when nothing else runs on it
+
+
+def _bandwidth(nbytes: int) -> float:
+    """Return bytes read and written per second by a copy whose two arrays together are *nbytes*."""
+    source = np.ones(nbytes // 2, np.uint8)
+    target = np.empty_like(source)
+    inner = max(1, (1 << 20) // nbytes)
+
+    def copy() -> None:
+        for _ in range(inner):
+            np.copyto(target, source)
+
+    return nbytes * inner / _best_seconds(copy, 9)
+
+
+def _flops(dtype: str) -> float:
+    """Return operations per second of a matrix product, the densest arithmetic that the host's NumPy has."""
+    n = 384
+    a = np.full((n, n), 0.5, dtype)
+    out = np.empty_like(a)
+    return 2.0 * n**3 / _best_seconds(lambda: np.matmul(a, a, out=out), 9)
+
+
+def measure() -> Rates:
+    """Return the host's rates, measured now."""
+    single, double = _flops("float32"), _flops("float64")
+    return Rates(
+        flops=(("default", double), ("float32", single), ("float64", double), ("float16", single), ("bfloat16", single)),
+        bandwidth=(*((size, _bandwidth(size)) for size in WORKING_SETS[:-1]), (1 << 62, _bandwidth(WORKING_SETS[-1]))),
+        launch=1e-6,
+        source="measured",
+    )
+
+
+def _file(cpu: str) -> Path:
+    root = os.environ.get("OPMUX_CACHE_DIR") or platformdirs.user_cache_dir("opmux")
+    name = "".join(c if c.isalnum() else "-" for c in cpu)
+    return Path(root) / f"host-rates-{_FORMAT}-{name}-{os.cpu_count()}.json"
+
+
+def host_rates(cpu: str) -> Rates:
+    """Return the rates kept for this machine, measuring them where none, or none that can be read, are kept."""
+    path = _file(cpu)
+    if os.environ.get("OPMUX_CACHE", "1") != "0":
+        kept = _read(path)
+        if kept is not None:
+            return kept
+    made = measure()
+    if os.environ.get("OPMUX_CACHE", "1") != "0":
+        _write(path, made)
+    return made
+
+
+def _read(path: Path) -> Rates | None:
+    try:
+        if path.is_symlink() or path.stat().st_uid != os.geteuid():
+            return None
+        data = json.loads(path.read_text())
+        flops = tuple((str(k), float(v)) for k, v in data["flops"])
+        bandwidth = tuple((int(k), float(v)) for k, v in data["bandwidth"])
+        launch = float(data["launch"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    positive = all(v > 0 for _, v in (*flops, *bandwidth)) and launch > 0
+    return Rates(flops, bandwidth, launch, "measured") if positive and dict(flops).get("default") else None
+
+
+def _write(path: Path, rates: Rates) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(
+            json.dumps({"flops": rates.flops, "bandwidth": rates.bandwidth, "launch": rates.launch})
+        )
+        temporary.replace(path)
+    except OSError:
+        return  # an unwritable cache costs the next process a probe, nothing else
