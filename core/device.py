@@ -86,7 +86,7 @@ class DeviceDriver(Protocol):
         """Return fresh memory, at least 64-byte aligned, usable by work put on *queue* from now on."""
 
     def free(self, handle: Handle, last_uses: Sequence[Any]) -> None:
-        """Take memory back once every event in *last_uses* has happened; must not wait for them."""
+        """Take memory back after the work now on the default queue and every event in *last_uses*; must not wait."""
 
     def pointer(self, handle: Handle, offset: int) -> Any:
         """Return what kernels get as ``array.ptr`` for the element at this offset."""
@@ -260,7 +260,7 @@ class Buffer:
         self.nbytes = nbytes
         self.queue = queue
         self.status: Status | None = None
-        self.other_uses: dict[Queue, Any] | None = None
+        self.other_uses: set[Queue] | None = None
         self.writable = writable
 
     def used_on(self, queue: Queue) -> None:
@@ -268,16 +268,20 @@ class Buffer:
         driver = self.device.driver
         driver.wait(queue.handle, driver.record(self.queue.handle))
         if self.other_uses is None:
-            self.other_uses = {}
-        self.other_uses[queue] = None
+            self.other_uses = set()
+        self.other_uses.add(queue)
 
     def __del__(self) -> None:
         if not self.writable:
             return
         try:
-            driver = self.device.driver
-            uses = [driver.record(q.handle) for q in self.other_uses] if self.other_uses else ()
-            driver.free(self.handle, uses)
+            driver, default = self.device.driver, self.device._queue
+            if self.other_uses is None and self.queue is default:
+                driver.free(self.handle, ())
+            else:
+                # Work of the default queue is in order with the release; events are for the other queues.
+                others = {*(self.other_uses or ()), self.queue} - {default}
+                driver.free(self.handle, [driver.record(q.handle) for q in others])
         except Exception as error:  # a destructor cannot raise, and the interpreter may be going down
             if self.device.lost is None:
                 _report_leak(self.device, error)

@@ -44,6 +44,8 @@ def kernel_runner(
         workspace = scratch(device, prepared.workspace, queue)
         parents, poisoned = _inherited(ins, queue)
         for b in buffers:
+            if b.queue is not queue:  # only a reused buffer: what is still read from it elsewhere goes first
+                b.used_on(queue)
             b.queue = queue
         if poisoned is not None:
             status = Status(None, (poisoned,), op, kernel, backend)
