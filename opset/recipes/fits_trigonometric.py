@@ -69,7 +69,7 @@ FITS: Final[tuple[Fit, ...]] = (
         5,
         lambda z: z**2 / mp.cos(mp.sqrt(z)),
     ),
-    _odd("atan", "float32", mp.atan, 1.0, 8),
+    _odd("atan", "float32", mp.atan, 1.0, 7),
     _odd("atan", "float64", mp.atan, 1.0, 19),
     _odd("asin", "float32", mp.asin, 0.25, 4),
     _odd("asin", "float64", mp.asin, 0.25, 11),

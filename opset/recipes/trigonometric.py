@@ -12,7 +12,7 @@ import functools
 from typing import Final
 
 from .coefficients import constant, polynomial
-from .program import Value, bitcast, convert, eq, fma, horner, lookup_bits, mulhi, select
+from .program import WIDTH, Value, bitcast, convert, eq, fma, horner, lookup_bits, mulhi, select
 from .registry import recipe
 
 _FRACTION_BITS: Final = 1280  # the largest float64 exponent, 1024, and three words below
@@ -43,9 +43,10 @@ def _window(exponent: int, mask: int) -> int:
 
 @functools.cache
 def _windows_float32() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    # x is m * 2**(e - 150) for the biased exponent e, and a turn is 2**64.
-    high = tuple(_window(e - 150 + 64, _WORD) for e in range(256))
-    low = tuple(_window(e - 150 + 96, _WORD >> 32) for e in range(256))
+    # x is (m << e % 8) * 2**(8 * (e // 8) - 150) for the biased exponent e, and a turn is 2**64. Steps of 8 keep the
+    # products within 64 bits and the tables within a few vector registers.
+    high = tuple(_window(8 * j - 150 + 64, _WORD) for j in range(32))
+    low = tuple(_window(8 * j - 150 + 96, _WORD >> 32) for j in range(32))
     return high, low
 
 
@@ -58,19 +59,21 @@ def _windows_float64() -> tuple[int, ...]:
 def _turns_float32(x: Value) -> Value:
     """Return the fraction of a turn in |x|, in units of 2**-64; errors below 2 units."""
     bits = bitcast(abs(x), "uint32")
-    exponent = bits >> 23
-    significand = convert(bits & 0x7FFFFF | 0x800000, "uint64")
+    significand = convert((bits & 0x7FFFFF | 0x800000) << (bits >> 23 & 7), "uint64")
+    index = bits >> 26
     high, low = _windows_float32()
-    rest = significand * convert(lookup_bits(low, exponent, "uint32"), "uint64")
-    return significand * lookup_bits(high, exponent, "uint64") + (rest >> 32)
+    rest = significand * convert(lookup_bits(low, index, "uint32"), "uint64")
+    return significand * lookup_bits(high, index, "uint64") + (rest >> 32)
 
 
 def _signed(size: Value, sign: Value) -> Value:
-    """Return a float32 or float64, negated where bit 63 of a word is set."""
-    if size.type == "float32":
-        top = convert(sign >> 32, "uint32") & 0x80000000
-        return bitcast(bitcast(size, "uint32") ^ top, "float32")
-    return bitcast(bitcast(size, "uint64") ^ (sign & (1 << 63)), "float64")
+    """Return a float, negated where the top bit of an integer of its width is set."""
+    top = sign & (1 << WIDTH[size.type] - 1)
+    return bitcast(bitcast(size, sign.type) ^ top, size.type)
+
+
+def _top_half(word: Value) -> Value:
+    return convert(word >> 32, "uint32")
 
 
 def _finite_or_nan(x: Value, result: Value) -> Value:
@@ -90,9 +93,8 @@ def _sin_float32(x: Value) -> Value:
     # Doubling drops the half turns; rounding to the nearest leaves their parity in the top bit.
     reduced = convert(bitcast(turns << 1, "int64"), "float64") * (constant("pi", "float64")[0] * _TO_RADIANS)
     r = select(abs(x) < 0.5, convert(abs(x), "float64"), reduced)
-    sign = bitcast(x, "uint32") & 0x80000000
-    size = bitcast(bitcast(_sin_half_turn(r), "uint32") ^ sign, "float32")
-    return _finite_or_nan(x, _signed(size, turns + (1 << 62)))
+    sign = _top_half(turns + (1 << 62)) ^ bitcast(x, "uint32")
+    return _finite_or_nan(x, _signed(_sin_half_turn(r), sign))
 
 
 @recipe("cos", "float32")
@@ -102,7 +104,7 @@ def _cos_float32(x: Value) -> Value:
     reduced = convert(bitcast(turns << 1, "int64"), "float64") * (pi * _TO_RADIANS)
     # Here the parity is odd, hence the angle less half a turn: cos(x) = -sin(x - pi/2).
     r = select(abs(x) < 0.5, convert(abs(x), "float64") - half_pi, reduced)
-    return _finite_or_nan(x, _signed(_sin_half_turn(r), turns + (1 << 62)))
+    return _finite_or_nan(x, _signed(_sin_half_turn(r), _top_half(turns + (1 << 62))))
 
 
 @recipe("tan", "float32")
@@ -114,8 +116,7 @@ def _tan_float32(x: Value) -> Value:
     t = convert(fma(r * z, horner(z, polynomial("tan_eighth_turn", "float64")), r), "float32")
     odd = (turns + (1 << 61)) & (1 << 62)
     size = select(eq(odd, 0), t, -1.0 / t)
-    sign = bitcast(x, "uint32") & 0x80000000
-    return _finite_or_nan(x, bitcast(bitcast(size, "uint32") ^ sign, "float32"))
+    return _finite_or_nan(x, _signed(size, bitcast(x, "uint32")))
 
 
 def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
