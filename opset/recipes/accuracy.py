@@ -19,7 +19,7 @@ from mpmath import mp, mpf
 from numpy.typing import NDArray
 
 from .evaluate import evaluate
-from .program import NUMPY_TYPES, STORAGE_FLOATS
+from .program import NUMPY_TYPES, STORAGE_FLOATS, Code
 from .registry import program
 
 Array = NDArray[Any]
@@ -103,7 +103,7 @@ ORACLES: Final[dict[str, Oracle]] = {
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A worst error, in ULP, and the operands where it was found."""
+    """A worst error, in ULP, where it was found, and the program's length without constants and bitcasts."""
 
     op: str
     dtype: str
@@ -184,12 +184,14 @@ def measure(op: str, dtype: str, points: int) -> Measurement:
     operands = [points_of(dtype, points, i, seed) for seed, i in enumerate(ORACLES[op].intervals)]
     if len(operands) == 2 and dtype in STORAGE_FLOATS:
         operands[1] = np.random.default_rng(1).permutation(operands[1])
-    finite = np.logical_and.reduce([np.isfinite(x.astype(np.float64)) for x in operands])
+    with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
+        finite = np.logical_and.reduce([np.isfinite(x.astype(np.float64)) for x in operands])
     operands = [x[finite] for x in operands]
     errors = errors_of(op, dtype, *operands)
     worst = int(np.argmax(errors))
     recipe = program(op, (dtype,) * len(operands))
-    count = len(recipe.instructions) if recipe else 0
+    free = (Code.CONST, Code.BITCAST)
+    count = sum(i.code not in free for i in recipe.instructions) if recipe else 0
     at = tuple(float(x[worst]) for x in operands)
     return Measurement(op, dtype, errors.size, round(float(errors[worst]), 4), at, count)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .building import BIAS, FRACTION_BITS, INFINITY, magic_round, signed_bits_of
+from .building import BIAS, FRACTION_BITS, INFINITY, fast_two_sum, magic_round, signed_bits_of
 from .coefficients import constant, polynomial
 from .program import ARITHMETIC_FLOATS, Value, bitcast, fma, horner, select
 from .registry import recipe
@@ -100,7 +100,7 @@ def exp2_reduced(r: Value, low: Value | None = None) -> Value:
     t = r * high
     correction = fma(r, rest, fma(r, high, -t))
     if low is not None:
-        correction = fma(low, high, correction)
+        t, correction = fast_two_sum(t, fma(low, high, correction))
     # exp(t + c) = 1 + (t + (t**2 * q + c * exp(t))); exp(t) is 1 + t to what c needs.
     q = horner(t, polynomial("exp", r.type))
     return 1.0 + (t + fma(t * t, q, fma(correction, t, correction)))
@@ -121,12 +121,20 @@ def scaled_exp2(p: Value, n: Value, field: Value) -> Value:
 @recipe("expm1", *ARITHMETIC_FLOATS)
 def expm1(x: Value) -> Value:
     limits = RANGES[x.type]
-    r, bits = reduce(select(x < limits.expm1_low, x.const(limits.expm1_low), x))
-    p = fma(r * r, horner(r, polynomial("expm1", x.type)), r)
-    # Half of 2**n, which is still finite where n = 128: 2**n * (p + 1) - 1 = 2 * (half * p + (half - 1/2)).
+    raised = select(x < limits.expm1_low, x.const(limits.expm1_low), x)
+    n, bits = magic_round(raised, constant("log2e", x.type)[0])
+    high, low = constant("ln2", x.type)
+    exact, rest = fma(n, -high, raised), n * low
+    r = exact - rest
+    r_low = (exact - r) - rest
+    # expm1(r) = r + t; half of 2**n, which is still finite where n = 128:
+    # 2**n * (r + t + 1) - 1 = 2 * ((half - 1/2) + half * r + half * t), of which only the last may be rounded.
+    t = fma(r * r, horner(r, polynomial("expm1", x.type)), fma(r_low, r, r_low))
     bias = x.bits((BIAS[x.type] - 1) << FRACTION_BITS[x.type], bits.type)
     half = bitcast(exponent_field(bits, x.type) + bias, x.type)
-    y = 2.0 * fma(p, half, half - 0.5)
+    less_one, lost = fast_two_sum(half, half.const(-0.5))
+    total, error = fast_two_sum(less_one, half * r)
+    y = 2.0 * (total + fma(half, t, error + lost))
     y = select(x > limits.exp_overflow, x.const(INFINITY), y)
     return select(abs(x) < limits.tiny, x, y)
 

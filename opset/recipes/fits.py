@@ -64,9 +64,8 @@ def _odd(name: str, dtype: str, function: Function, end: float, degree: int) -> 
 _LOGARITHM: Final = (
     # log(1 + f) = f + f**2 * p(f)
     Fit("log", "float32", _log_tail, _LOG_ENDS, 8, lambda t: t**2 / mp.log1p(t)),
-    # atanh(s) = s + s**3 * p(s**2): s = f / (2 + f) for logarithms, up to 0.2071 for atanh itself
-    _odd("atanh", "float64", mp.atanh, 0.2072, 7),
-    _odd("atanh", "float32", mp.atanh, 0.2072, 2),
+    # log(1 + f) = 2 * atanh(s) with s = f / (2 + f) and atanh(s) = s + s**3 * p(s**2)
+    _odd("log", "float64", mp.atanh, 0.17158, 6),
     # The same for powers of float32, where 2**-40 is enough
     _odd("atanh_short", "float64", mp.atanh, 0.17158, 4),
     # 2**r = 1 + r * p(r) for powers of float32
@@ -77,7 +76,7 @@ _LOGARITHM: Final = (
         "float64",
         lambda t: ((mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t - mpf(1) / 3) / t,
         (0, mpf(0.17158) ** 2),
-        8,
+        7,
         lambda t: t**2 * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
     ),
 )
@@ -85,8 +84,10 @@ _LOGARITHM: Final = (
 _HYPERBOLIC: Final = (
     _odd("sinh", "float32", mp.sinh, 1.0001, 3),
     _odd("sinh", "float64", mp.sinh, 1.0001, 7),
-    _odd("tanh", "float32", mp.tanh, 0.6251, 4),
-    _odd("tanh", "float64", mp.tanh, 0.6251, 11),
+    _odd("tanh", "float32", mp.tanh, 1.0001, 6),
+    _odd("tanh", "float64", mp.tanh, 1.0001, 15),
+    _odd("atanh", "float32", mp.atanh, 0.334, 3),
+    _odd("atanh", "float64", mp.atanh, 0.334, 9),
 )
 
 FITS: Final[tuple[Fit, ...]] = (*_EXPONENTIAL, *_LOGARITHM, *_HYPERBOLIC, *_TRIGONOMETRIC_FITS)

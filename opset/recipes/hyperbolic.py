@@ -68,7 +68,7 @@ def tanh(x: Value) -> Value:
     r, bits = reduce(2.0 * select(size > limit, size.const(limit), size))
     e = add_exponent(exp_reduced(r), exponent_field(bits, x.type))
     large = 1.0 - 2.0 / (e + 1.0)
-    return with_sign(select(size < 0.625, _small_odd("tanh", size), large), x)
+    return with_sign(select(size < 1.0, _small_odd("tanh", size), large), x)
 
 
 @recipe("asinh", *ARITHMETIC_FLOATS)
@@ -110,7 +110,8 @@ def atanh(x: Value) -> Value:
     up, down = 1.0 + size, 1.0 - size
     up_low, down_low = size - (up - 1.0), (1.0 - down) - size
     fraction = FRACTION_BITS[x.type]
-    k = ((signed_bits_of(up) - signed_bits_of(down)) + (1 << fraction - 1)) >> fraction
+    # Rounded up only from a fraction of 7/8: where k log(2) / 2 and s cancelled, the quotient's error would show.
+    k = ((signed_bits_of(up) - signed_bits_of(down)) + (1 << fraction - 3)) >> fraction
     k = select(k > BIAS[x.type], k.const(0), k)  # where 1 - x is 0 or negative
     scale = power_of_two(k, x.type)
     s = (fma(-scale, down, up) + fma(-scale, down_low, up_low)) / fma(scale, down, up)

@@ -44,7 +44,7 @@ def tail(f: Value) -> Value:
         return f * f * horner(f, polynomial("log", f.type))
     s = f / (2.0 + f)
     z = s * s
-    remainder = 2.0 * z * horner(z, polynomial("atanh", f.type))
+    remainder = 2.0 * z * horner(z, polynomial("log", f.type))
     half_square = 0.5 * f * f
     return fma(s, half_square + remainder, -half_square)
 
