@@ -11,7 +11,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -36,17 +37,19 @@ class CompileError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """How to compile: `speed_level` 0 to 3 as in `-O`; `vectorize` allows LLVM's own loop and SLP vectorisers.
+    """How to compile: `speed_level` 0 to 3 as in `-O`; `vectorize` allows LLVM's loop and SLP vectorisers, `unroll`
+    its loop unrolling.
 
-    Code that already names its vectors compiles faster without them.
+    Code that already names its vectors and unrolls itself compiles faster without them.
     """
 
     speed_level: int = 3
     vectorize: bool = True
+    unroll: bool = True
 
     def key(self) -> str:
         """Everything in here that changes the object."""
-        return f"O{self.speed_level} vectorize={self.vectorize}"
+        return f"O{self.speed_level} vectorize={self.vectorize} unroll={self.unroll}"
 
 
 class Module:
@@ -83,6 +86,7 @@ class _Session:
         self.linker: Any = binding.create_lljit_compiler(
             machine_target.create_target_machine(opt=3, **options), use_jit_link=True, suppress_errors=True
         )
+        self.data_layout = str(self.machine.target_data)
         self.names = itertools.count()
 
 
@@ -131,7 +135,8 @@ def assembly(ir_text: str, options: CompileOptions = CompileOptions()) -> str:
     """The assembly that `compile_ir` would run, for reading and for tests that look for an instruction."""
     with _lock:
         session = _get_session()
-        return str(session.machine.emit_assembly(_optimised(session, ir_text, options)))
+        with _optimised(session, ir_text, options) as optimised:
+            return str(session.machine.emit_assembly(optimised))
 
 
 @functools.cache
@@ -151,11 +156,11 @@ def _load(key: str, ir_text: str, symbols: Sequence[str], options: CompileOption
             # The digest was right, so the writer was wrong: compile as if nothing had been stored.
             stored = None
     if linked is None:
-        module = _optimised(session, ir_text, options)
-        try:
-            emitted: bytes = session.machine.emit_object(module)
-        except RuntimeError as error:
-            raise CompileError("emit", str(error), ir_text) from error
+        with _optimised(session, ir_text, options) as optimised:
+            try:
+                emitted: bytes = session.machine.emit_object(optimised)
+            except RuntimeError as error:
+                raise CompileError("emit", str(error), ir_text) from error
         linked = _link(session, key, emitted, symbols, ir_text)
         if store is not None:
             store.put(key, emitted)
@@ -164,24 +169,36 @@ def _load(key: str, ir_text: str, symbols: Sequence[str], options: CompileOption
     return Module(key, addresses, linked, session, from_cache=stored is not None, seconds=seconds)
 
 
-def _optimised(session: _Session, ir_text: str, options: CompileOptions) -> Any:
+@contextmanager
+def _optimised(session: _Session, ir_text: str, options: CompileOptions) -> Iterator[Any]:
+    """The optimised LLVM module, which is gone after the block.
+
+    Closed here and in this order: the garbage collector may take a context before its module, and crash.
+    """
     binding = llvm()
-    try:
-        module = binding.parse_assembly(ir_text, binding.create_context())
-    except RuntimeError as error:
-        raise CompileError("parse", str(error), ir_text) from error
-    module.triple = session.target.triple
-    module.data_layout = str(session.machine.target_data)
-    try:
-        module.verify()
-    except RuntimeError as error:
-        raise CompileError("verify", str(error), ir_text) from error
-    tuning = binding.create_pipeline_tuning_options(options.speed_level)
-    tuning.loop_vectorization = options.vectorize
-    tuning.slp_vectorization = options.vectorize
-    builder = binding.create_pass_builder(session.machine, tuning)
-    builder.getModulePassManager().run(module, builder)
-    return module
+    with closing(binding.create_context()) as context:
+        try:
+            parsed = binding.parse_assembly(ir_text, context)
+        except RuntimeError as error:
+            raise CompileError("parse", str(error), ir_text) from error
+        with closing(parsed) as module:
+            module.triple = session.target.triple
+            module.data_layout = session.data_layout
+            try:
+                module.verify()
+            except RuntimeError as error:
+                raise CompileError("verify", str(error), ir_text) from error
+            tuning = binding.create_pipeline_tuning_options(options.speed_level)
+            tuning.loop_vectorization = options.vectorize
+            tuning.slp_vectorization = options.vectorize
+            tuning.loop_unrolling = options.unroll
+            with (
+                closing(tuning),
+                closing(binding.create_pass_builder(session.machine, tuning)) as builder,
+                closing(builder.getModulePassManager()) as passes,
+            ):
+                passes.run(module, builder)
+            yield module
 
 
 def _link(session: _Session, key: str, image: bytes, symbols: Sequence[str], ir_text: str) -> Any:

@@ -1,0 +1,75 @@
+"""The pool runs every task, waits for all, and survives failures and forks."""
+
+import os
+import threading
+
+import pytest
+
+from opmux.backends.llvm.threads import run_all, thread_count
+
+
+def test_tasks_run_side_by_side():
+    barrier = threading.Barrier(4, timeout=20)
+    run_all([barrier.wait] * 4)
+
+
+def test_a_failure_is_raised_after_all_have_finished():
+    finished = []
+    release = threading.Event()
+
+    def fail():
+        release.set()
+        raise ValueError("broken part")
+
+    def slow():
+        release.wait(20)
+        finished.append(True)
+
+    with pytest.raises(ValueError, match="broken part"):
+        run_all([fail, slow])
+    assert finished == [True]
+    with pytest.raises(ValueError, match="broken part"):
+        run_all([slow, fail])
+    assert finished == [True, True]
+
+
+def test_several_threads_may_use_the_pool_at_once():
+    counts = [0] * 6
+
+    def use(number):
+        for _ in range(50):
+            done = []
+            run_all([lambda done=done: done.append(1)] * 3)
+            counts[number] += len(done)
+
+    users = [threading.Thread(target=use, args=(number,)) for number in range(6)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert counts == [150] * 6
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_of_fork_gets_workers_of_its_own():
+    run_all([int, int, int])
+    child = os.fork()
+    if child == 0:
+        barrier = threading.Barrier(3, timeout=10)
+        try:
+            run_all([barrier.wait] * 3)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_the_environment_sets_the_number_of_threads(monkeypatch):
+    monkeypatch.setenv("OPMUX_NUM_THREADS", "3")
+    assert thread_count() == 3
+    monkeypatch.setenv("OPMUX_NUM_THREADS", "")
+    assert thread_count() >= 1
+    for wrong in ("0", "-1", "many"):
+        monkeypatch.setenv("OPMUX_NUM_THREADS", wrong)
+        with pytest.raises(ValueError, match="OPMUX_NUM_THREADS"):
+            thread_count()
