@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .device import Buffer, Device, Queue
-from .dtypes import DType
-from .errors import ConsumedError, DeviceError, OpmuxError, ShapeError
+from .dtypes import INTEGERS, DType
+from .errors import ArgumentError, ArgumentTypeError, ConsumedError, DeviceError, DTypeError, OpmuxError, ShapeError
 from .signature import ALIGNMENT, Shape, Signature, signature
 
-# References to a buffer that only one handle holds: the handle's slot and getrefcount's own argument.
-_SOLE_OWNER: Final = 2
+if TYPE_CHECKING:
+    from .indexing import Key, Value
+
+#: Versions of the Array API standard that ``__array_namespace__`` answers to.
+API_VERSIONS: Final = ("2021.12", "2022.12", "2023.12", "2024.12")
 
 
 class Array:
@@ -137,6 +141,85 @@ class Array:
 
         return transfer.to_device(self, device)
 
+    @property
+    def T(self) -> Array:
+        """The transpose of a matrix, as a view.
+
+        Raises:
+            ShapeError: unless there are exactly two axes.
+        """
+        from . import metadata
+
+        if self.ndim != 2:
+            raise ShapeError(
+                f".T is for two axes; this array has shape {self.shape}. Use .mT for stacks of matrices, or permute_dims",
+                shape=self.shape,
+            )
+        return metadata.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Array:
+        """The matrices in the last two axes transposed, as a view.
+
+        Raises:
+            ShapeError: for fewer than two axes.
+        """
+        from . import metadata
+
+        return metadata.matrix_transpose(self)
+
+    def __getitem__(self, key: Key, /) -> Array:
+        """Return the part that an index selects, with NumPy's meaning.
+
+        Integers, slices, Ellipsis and None make views. Integer arrays and boolean masks gather into a new array; a
+        mask is a concrete value, so its array is waited for.
+
+        Raises:
+            IndexingError: for an index that does not fit; it is an :class:`IndexError`.
+
+        >>> import opmux as ox
+        >>> ox.asarray([[1, 2, 3], [4, 5, 6]])[1, ::-1].tolist()
+        [6, 5, 4]
+        """
+        from . import indexing
+
+        return indexing.getitem(self, key)
+
+    def __setitem__(self, key: Key, value: Value, /) -> None:
+        """Give this handle a new value, in which the part that an index selects is replaced.
+
+        Other handles, views and exports of the old value never see it. The value broadcasts to the part; where an
+        index array names an element twice, the last value stays.
+
+        Raises:
+            IndexingError: for an index that does not fit.
+            ShapeError: for a value that does not broadcast to the part.
+            DTypeError: for a value of another kind, such as floats into an integer array.
+
+        >>> import opmux as ox
+        >>> x = ox.asarray([1, 2, 3]); y = x[:]
+        >>> x[0] = 9
+        >>> x.tolist(), y.tolist()
+        ([9, 2, 3], [1, 2, 3])
+        """
+        from . import assignment
+
+        assignment.setitem(self, key, value)
+
+    def __iter__(self) -> Iterator[Array]:
+        if not self.shape:
+            raise ArgumentTypeError("an array without axes cannot be iterated over; use .item()", shape=())
+        return (self[i] for i in range(self.shape[0]))
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python scalars; the scalar itself for an array without axes.
+
+        >>> import opmux as ox
+        >>> ox.asarray([[1, 2], [3, 4]]).tolist()
+        [[1, 2], [3, 4]]
+        """
+        return self.numpy().astype(_as_python(self.dtype)).tolist()
+
     def item(self) -> bool | int | float | complex:
         """Return the only element as a Python scalar.
 
@@ -164,9 +247,6 @@ class Array:
         return complex(self.item())
 
     def __index__(self) -> int:
-        from .dtypes import INTEGERS
-        from .errors import DTypeError
-
         if self.dtype not in INTEGERS:
             raise DTypeError(f"only an integer array is an index; this one has dtype {self.dtype}", dtype=self.dtype)
         return int(self.item())  # type: ignore[arg-type]
@@ -181,6 +261,67 @@ class Array:
 
         return printing.describe(self)
 
+    def __str__(self) -> str:
+        from . import printing
+
+        return printing.text(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the values for NumPy, by NumPy 2's rules: a read-only view where nothing has to be copied.
+
+        Raises:
+            DeviceError: off ``cpu``; copy with ``.to_device("cpu")`` first.
+            ArgumentError: when ``copy=False`` and only a copy can do it.
+        """
+        from . import transfer
+
+        return transfer.for_numpy(self, dtype, copy)
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Return a read-only memoryview of the values (PEP 688; Python 3.12 and later ask for it themselves).
+
+        On Python 3.11, ``memoryview(numpy.asarray(x))`` does the same.
+
+        Raises:
+            ExportError: off ``cpu``, for writing, and for dtypes that the buffer protocol does not know.
+        """
+        from . import dlpack
+
+        return dlpack.export_buffer(self, flags)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Export as a DLPack capsule, read-only; a consumer that cannot be told so gets a copy of its own.
+
+        Args:
+            stream: None; ``cpu`` memory is ready when it is exported.
+            max_version: the newest DLPack version that the consumer knows.
+            dl_device: the device wanted; ``(1, 0)``, which is ``cpu``, or None.
+            copy: True forces a copy, False forbids one.
+
+        Raises:
+            ExportError: for another device, and where ``copy=False`` but only a copy can do it.
+        """
+        from . import dlpack
+
+        return dlpack.export(self, stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return DLPack's device type and number.
+
+        Raises:
+            ExportError: off ``cpu``.
+        """
+        from . import dlpack
+
+        return dlpack.device_code(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         from . import transfer
 
@@ -193,14 +334,32 @@ class Array:
         return alias(self)  # values never change under a handle
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        """Return the opmux namespace, for code written to the Array API standard."""
-        import opmux
+        """Return the opmux namespace, for code written to the Array API standard.
 
-        return opmux
+        Raises:
+            ArgumentError: for a version of the standard that is not served.
+        """
+        if api_version is not None and api_version not in API_VERSIONS:
+            raise ArgumentError(
+                f"version {api_version!r} of the Array API standard is not served; served: {', '.join(API_VERSIONS)}",
+                api_version=api_version,
+            )
+        return sys.modules[__name__.partition(".")[0]]  # by name: the core imports nothing above it
+
+    def _alias(self) -> Array:
+        """Return another handle on the same value."""
+        return Array(self._buffer, self._sig, self._offset)
+
+    def _become(self, value: Array) -> None:
+        """Take the value of another handle."""
+        self._buffer, self._sig, self._offset, self._view = value._buffer, value._sig, value._offset, None
+
+    def _check_concrete(self) -> None:
+        """Raise where there is no value, as during capture."""
 
 
 def _as_python(t: DType) -> Any:
-    return np.float64 if t.name in {"bfloat16", "float8_e4m3fn", "float8_e5m2"} else t.numpy
+    return t.numpy if t.numpy.isbuiltin == 1 else np.float64  # NumPy has no Python scalar for the narrow floats
 
 
 def empty(device: Device, dtype: DType, shape: Shape, queue: Queue | None = None) -> Array:
@@ -212,7 +371,7 @@ def empty(device: Device, dtype: DType, shape: Shape, queue: Queue | None = None
 def alias(x: Array) -> Array:
     """Return another handle on the same value."""
     check_usable(x)
-    return Array(x._buffer, x._sig, x._offset)
+    return x._alias()
 
 
 def view(x: Array, shape: Shape, strides: Shape, offset: int = 0) -> Array:
@@ -239,7 +398,7 @@ def view_signature(sig: Signature, shape: Shape, strides: Shape, aligned: bool) 
 
 def replace(handle: Array, value: Array) -> None:
     """Give a handle the value of another; how ``x[i] = v`` and ``x += y`` work."""
-    handle._buffer, handle._sig, handle._offset, handle._view = value._buffer, value._sig, value._offset, None
+    handle._become(value)
 
 
 class _Consumed:
@@ -254,9 +413,29 @@ class _Consumed:
 _CONSUMED: Final[Any] = _Consumed()
 
 
+class _Holder:
+    """One slot, as an array's, to learn how many references this interpreter counts for a sole holder."""
+
+    __slots__ = ("_buffer",)
+
+
+def _references(x: Any) -> int:
+    # The holder's slot is one; how many more the call itself takes differs between interpreters.
+    return sys.getrefcount(x._buffer)
+
+
+def _references_of_sole_holder() -> int:
+    holder = _Holder()
+    holder._buffer = object()  # type: ignore[attr-defined]
+    return _references(holder)
+
+
+_SOLE_HOLDER: Final = _references_of_sole_holder()
+
+
 def is_sole_owner(x: Array) -> bool:
-    """Return whether nothing but this handle sees the buffer: no other array, export or pending import."""
-    return x._buffer.writable and sys.getrefcount(x._buffer) == _SOLE_OWNER
+    """Return whether nothing but this handle sees the buffer: no other array, export or import."""
+    return x._buffer.writable and _references(x) == _SOLE_HOLDER
 
 
 def consume(x: Array) -> Buffer:
@@ -266,7 +445,7 @@ def consume(x: Array) -> Buffer:
         OpmuxError: when something else sees the buffer.
     """
     check_usable(x)
-    if not x._buffer.writable or sys.getrefcount(x._buffer) > _SOLE_OWNER:
+    if not is_sole_owner(x):
         raise OutError(
             "out= takes an array that nothing else sees; this one shares its memory with a view, another name for the "
             "same value, an export, or the program that it was imported from. Pass a fresh array",

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .array import Array
+from .array import Array, alias
 from .device import Device
 from .errors import OpmuxError
 from .graph import Graph, Metadata, Node
@@ -28,11 +28,22 @@ class Traced(Array):
     tracer: Tracer
 
     def numpy(self) -> Any:
+        self._check_concrete()
+
+    def _check_concrete(self) -> None:
         raise ConcreteValueNeededError(
             f"a captured function needs the value of an array of shape {self.shape}; "
             f"outside of capture this runs as it is",
             shape=self.shape,
         )
+
+    def _alias(self) -> Array:
+        return self.tracer.stand_in(self.number, ArraySpec(self.dtype, self.shape))
+
+    def _become(self, value: Array) -> None:
+        if not isinstance(value, Traced):
+            raise ConcreteValueNeededError("an array being captured cannot take a value from outside of the capture")
+        self.number, self.tracer, self._sig = value.number, value.tracer, value._sig
 
     def __repr__(self) -> str:
         return f"Traced(%{self.number}, {self.dtype}{list(self.shape)})"
@@ -80,9 +91,9 @@ class Tracer:
                 raise ConcreteValueNeededError("an array of one capture was used inside another")
             return x.number
         for i, known in enumerate(self._constants):
-            if known is x:
+            if known._buffer is x._buffer and known._sig is x._sig and known._offset == x._offset:
                 return -1 - i
-        self._constants.append(x)
+        self._constants.append(alias(x))  # the graph keeps the value, whatever the caller's handle becomes
         return -len(self._constants)
 
     def record(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .array import Array, check_usable
+from .array import Array, alias, check_usable, empty
 from .device import Device, find_device
 from .dtypes import DType, dtype
-from .errors import DeviceLostError
+from .errors import ArgumentError, DeviceError, DeviceLostError
+from .op import COPY
 from .queues import queue_of
-from .signature import signature
+from .signature import Shape
+
+# A strided array is downloaded with the gaps between its elements while that is at most so many times its size;
+# beyond, the device makes a dense copy first.
+_MOST_GAPS: Final = 4
 
 
 class Export:
@@ -44,8 +49,35 @@ def to_numpy(x: Array) -> NDArray[Any]:
     return host
 
 
+def for_numpy(x: Array, wanted: Any, copy: bool | None) -> NDArray[Any]:
+    """Return the values as ``__array__`` must, by NumPy 2's rules.
+
+    Args:
+        x: an array on a host device.
+        wanted: anything that NumPy takes for a dtype, or None for the array's own.
+        copy: True forces a copy, False forbids one, None copies where it must.
+    """
+    check_usable(x)
+    if not x.device.is_host:
+        raise DeviceError(
+            f"NumPy cannot read an array on {x.device}; copy it to the host first with .to_device('cpu')",
+            device=x.device.name,
+        )
+    values = x.numpy()
+    if wanted is None or np.dtype(wanted) == values.dtype:
+        return values.copy() if copy else values
+    if copy is False:
+        raise ArgumentError(
+            f"an array of {x.dtype} cannot become {np.dtype(wanted)} without a copy; leave out copy=False",
+            dtype=x.dtype,
+            wanted=wanted,
+        )
+    return values.astype(wanted)
+
+
 def settle(x: Array) -> None:
     """Wait for the launch that made an array and raise its late failure, if it may have one."""
+    x._check_concrete()
     status = x._buffer.status
     if status is not None:
         status.raise_if_failed()
@@ -54,58 +86,102 @@ def settle(x: Array) -> None:
 
 def download(x: Array, target: NDArray[Any]) -> None:
     """Copy an array's values into a contiguous NumPy array of the same shape and dtype."""
-    device = x.device
-    dense = x if x._sig.contiguous else contiguous(x)
-    queue = queue_of(device)
-    if dense._buffer.queue is not queue:
-        dense._buffer.used_on(queue)
-    if not dense.nbytes:
+    if not x.nbytes:
+        settle(x)
+    elif x._sig.contiguous:
+        _download_bytes(x, x._offset, target.reshape(-1).view(np.uint8))
+    else:
+        _download_strided(x, target)
+
+
+def _download_strided(x: Array, target: NDArray[Any]) -> None:
+    """Read the whole stretch of memory in which the elements lie, or have the device make a dense copy."""
+    from .registry import REGISTRY
+
+    first, last = extent(x.shape, x.strides)
+    itemsize = x.dtype.itemsize
+    nbytes = (last - first + 1) * itemsize
+    # A device without a copy kernel of its own would copy by falling back to the host, which comes here again.
+    if nbytes > _MOST_GAPS * x.nbytes and REGISTRY.kernels(COPY, x.device.kind):
+        download(contiguous(x), target)
         return
+    raw = np.empty(nbytes, np.uint8)
+    _download_bytes(x, x._offset + first * itemsize, raw)
+    strides = tuple(s * itemsize for s in x.strides)
+    target[...] = np.ndarray(x.shape, target.dtype, raw, -first * itemsize, strides)
+
+
+def _download_bytes(x: Array, offset: int, target: NDArray[np.uint8]) -> None:
+    """Copy bytes from an offset of an array's buffer, after everything that writes it."""
+    device = x.device
+    device.check_alive()
+    queue = queue_of(device)
+    if x._buffer.queue is not queue:
+        x._buffer.used_on(queue)
     try:
-        device.driver.download(
-            target.reshape(-1).view(np.uint8), dense._buffer.handle, dense._offset, queue.handle
-        )
+        device.driver.download(target, x._buffer.handle, offset, queue.handle)
     except DeviceLostError as lost:
         device.lose(lost)
         raise
-    settle(dense)
+    settle(x)
+
+
+def extent(shape: Shape, strides: Shape) -> tuple[int, int]:
+    """Return the offsets, in elements, of the lowest and highest element of a view that is not empty.
+
+    >>> extent((2, 3), (3, -1))
+    (-2, 3)
+    """
+    reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return sum(r for r in reach if r < 0), sum(r for r in reach if r > 0)
 
 
 def contiguous(x: Array) -> Array:
     """Return the same values in row-major order without gaps; the array itself if it has that already."""
     if x._sig.contiguous:
         return x
+    return dense_copy(x)
+
+
+def dense_copy(x: Array) -> Array:
+    """Return the same values in fresh memory, in row-major order."""
     from .call import invoke_by_name
 
-    return invoke_by_name("copy", (x,))
+    return invoke_by_name(COPY, (x,))
 
 
 def upload(host: NDArray[Any], device: Device, t: DType) -> Array:
     """Copy a NumPy array of native byte order to a device."""
-    sig = signature(device, t, host.shape)
-    queue = queue_of(device)
-    made = Array(device.alloc(sig.nbytes, queue), sig)
-    if sig.nbytes:
+    made = empty(device, t, host.shape, queue_of(device))
+    if made.nbytes:
         dense = np.ascontiguousarray(host)
-        device.driver.upload(made._buffer.handle, 0, dense.reshape(-1).view(np.uint8), queue.handle)
+        try:
+            device.driver.upload(made._buffer.handle, 0, dense.reshape(-1).view(np.uint8), made._buffer.queue.handle)
+        except DeviceLostError as lost:
+            device.lose(lost)
+            raise
     return made
 
 
 def to_device(x: Array, device: Device | str) -> Array:
-    """Return the array on another device; on its own device, itself."""
+    """Return the array on another device; on its own device, another handle on the same value."""
     check_usable(x)
     target = find_device(device)
     if target is x.device:
-        return x
-    return upload(to_numpy(x), target, x.dtype)
+        return alias(x)
+    if target.is_host and not x.device.is_host:
+        made = empty(target, x.dtype, x.shape)
+        settle(x)
+        download(x, made.host)
+        return made
+    return upload(x.numpy(), target, x.dtype)
 
 
 def pickled(x: Array) -> tuple[Any, ...]:
     """Return how to pickle an array: its values through the host, its device by name."""
-    values = np.ascontiguousarray(to_numpy(x)).reshape(x.shape)
-    return _unpickle, (values.tobytes(), x.dtype.name, x.shape, x.device.name)
+    return _unpickle, (x.numpy().tobytes(), x.dtype.name, x.shape, x.device.name)
 
 
-def _unpickle(data: bytes, name: str, shape: tuple[int, ...], device: str) -> Array:
+def _unpickle(data: bytes, name: str, shape: Shape, device: str) -> Array:
     t = dtype(name)
     return upload(np.frombuffer(data, t.numpy).reshape(shape), find_device(device), t)

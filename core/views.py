@@ -1,6 +1,6 @@
-"""Metadata ops: new views of the same memory. They are done here and never dispatched.
+"""Shapes, axes and strides: the rules behind views of the same memory. Nothing here reads or copies data.
 
-Each takes a plan ``(shape, strides)`` apart from data, so that the same rule serves arrays and graphs.
+The functions users call, which also work during capture, are in :mod:`opmux.core.metadata`.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ def broadcast_strides(shape: Shape, strides: Shape, target: Shape, *, where: str
 def broadcast_to(x: Array, shape: Sequence[int]) -> Array:
     """Return a view repeated along axes of length 1 and along new leading axes."""
     target = normalize_shape(shape, where="broadcast_to")
-    if target == x.shape:
-        return x
     return view(x, target, broadcast_strides(x.shape, x.strides, target))
 
 
 def permutation(axes: Any, ndim: int) -> tuple[int, ...]:
     """Return a permutation of all axes, checked."""
+    if not isinstance(axes, tuple | list):
+        raise ArgumentTypeError(f"permute_dims: axes {axes!r} is not a tuple of integers", op="permute_dims", axis=axes)
     found = tuple(normalize_axis(a, ndim, where="permute_dims") for a in axes)
     if sorted(found) != list(range(ndim)):
         raise AxisError(
@@ -219,11 +219,10 @@ def flip(x: Array, axes: Any = None) -> Array:
 def sliced(x: Array, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]) -> Array:
     """Return the view ``x[start:stop:step, ...]`` with Python's meaning, one triple per axis, already in range."""
     shape, strides, offset = [], [], 0
-    for n, s, start, stop, step in zip(x.shape, x.strides, starts, stops, steps, strict=True):
+    for s, start, stop, step in zip(x.strides, starts, stops, steps, strict=True):
         length = len(range(start, stop, step))
         if length:
             offset += start * s
         shape.append(length)
         strides.append(s * step)
-        del n
     return view(x, tuple(shape), tuple(strides), offset)
