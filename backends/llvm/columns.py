@@ -18,8 +18,11 @@ from .vectors import Tables, vector
 _TILE: Final = 4
 
 
-def columns(fold: Fold, reduced_rank: int, target: Target, tables: Tables) -> Function:
-    """`reduce(input, output, reduced sizes and strides, columns)`: one row of results, unit stride in both."""
+def columns(fold: Fold, reduced_rank: int, wide: bool, target: Target, tables: Tables) -> Function:
+    """`reduce(input, output, reduced sizes and strides, columns)`: one row of results, unit stride in both.
+
+    `wide` code is for rows of several vectors; the bits are the same.
+    """
     f = Function("reduce", [("ptr", "%in"), ("ptr", "%out"), ("ptr", "%dims"), ("i64", "%columns")], linkage="internal")
     indexed = fold.kind in ("argmax", "argmin")
     widest = 64 if indexed else max(WIDTH[fold.accumulator], 8)
@@ -28,17 +31,16 @@ def columns(fold: Fold, reduced_rank: int, target: Target, tables: Tables) -> Fu
     n = total(f, "%dims", reduced_rank)
     table = f.value(f"alloca [{BLOCK} x i64], align 64")
 
-    def tile(vectors: int, width: int, *, masked: bool = False) -> _Tile:
+    def tile(vectors: int, width: int) -> _Tile:
         return _Tile(fold, f, Lowering(tables, f, width, half=half), vectors, masked, reduced_rank, n, table)
 
-    wide = tile(1 if indexed else _TILE, width)
-    tiles = [(wide, f.value(f"and i64 %columns, {-wide.columns}"))]
-    if masked:
-        tiles.append((tile(1, width, masked=True), "%columns"))
-    else:
-        tiles += [(tile(1, width), f.value(f"and i64 %columns, {-width}")), (tile(1, 1), "%columns")]
+    shapes = [(_TILE if wide and not indexed else 1, width)]
+    if not masked:
+        shapes += [(1, width), (1, 1)]
     done = "0"
-    for each, until in tiles:
+    for vectors, lanes in dict.fromkeys(shapes):
+        each = tile(vectors, lanes)
+        until = "%columns" if masked else f.value(f"and i64 %columns, {-each.columns}")
         with f.loop(done, until, each.columns) as loop:
             each.reduce(loop.index)
         done = until
@@ -61,7 +63,7 @@ class _Tile:
         self.n = n
         self.table = table
         self.columns = vectors * low.width
-        self.mask = ""
+        self.masks: list[str] = []
         self.element = "i8" if fold.accumulator == "bool" else register(fold.accumulator)
         if fold.kind not in ("argmax", "argmin"):
             self.lanes = f.value(f"alloca [{LANES} x [{vectors} x {vector(self.element, low.width)}]], align 64")
@@ -71,7 +73,8 @@ class _Tile:
         """Append the reduction of the tile that starts at a column."""
         f = self.f
         if self.masked:
-            self.mask = first_lanes(f, f.sub("%columns", column), self.low.width)
+            left, width = f.sub("%columns", column), self.low.width
+            self.masks = [first_lanes(f, f.sub(left, part * width), width) for part in range(self.vectors)]
         source = f.address("%in", column, memory(self.fold.source))
         out = f.address("%out", column, memory(self.fold.result))
         if self.fold.kind in ("argmax", "argmin"):
@@ -92,13 +95,13 @@ class _Tile:
 
     def _finish(self, values: list[str], out: str) -> None:
         fold = self.fold
-        self._store([self.low.convert(v, fold.accumulator, fold.result) for v in values], fold.result, out)
+        self._store([fold.finish(self.low, v) for v in values], fold.result, out)
 
     def _store(self, values: list[str], dtype: str, out: str) -> None:
         for part, value in enumerate(values):
             address = self.f.address(out, part * self.low.width, memory(dtype))
             if self.masked:
-                self.low.store_masked(dtype, value, address, self.mask)
+                self.low.store_masked(dtype, value, address, self.masks[part])
             else:
                 self.low.store(dtype, value, address)
 
@@ -113,7 +116,7 @@ class _Tile:
         base = f.address(source, offset, kind)
         parts = [f.address(base, part * low.width, kind) for part in range(self.vectors)]
         if self.masked:
-            return [self.fold.load_masked(low, p, self.mask) for p in parts]
+            return [self.fold.load_masked(low, p, mask) for p, mask in zip(parts, self.masks, strict=True)]
         return [self.fold.load(low, p) for p in parts]
 
     def _prepare(self, start: str, count: str) -> None:

@@ -24,13 +24,19 @@ class Fold:
 
     @property
     def accumulator(self) -> str:
-        """The dtype that terms are combined in."""
+        """The dtype that terms are combined in; the largest or smallest float is found among integer keys."""
         if self.kind in ("all", "any"):
             return "bool"
         carried = self.source if self.kind in _EXTREMES else self.result
         if carried == "bool":
             return "uint8"
+        if self._keyed:
+            return f"int{WIDTH[carried]}"
         return "float32" if carried in STORAGE_FLOATS else carried
+
+    @property
+    def _keyed(self) -> bool:
+        return self.kind in _EXTREMES and self.source in FLOATS
 
     def identity(self, dtype: str) -> int:
         """Bit pattern, in the source or accumulator dtype, of what changes nothing when combined."""
@@ -42,10 +48,8 @@ class Fold:
         """Append the combination of two accumulators."""
         kind, dtype = low.type(self.accumulator), self.accumulator
         if self.kind in _EXTREMES:
-            # llvm.maximum: NaN wins, and +0 is above -0.
-            signed = "imum" if dtype in FLOATS else ""
-            prefix = "" if dtype in FLOATS else "s" if dtype in SIGNED else "u"
-            name = f"@llvm.{prefix}{_EXTREMES[self.kind]}{signed}.{suffix(register(dtype), low.width)}"
+            sign = "s" if dtype in SIGNED else "u"
+            name = f"@llvm.{sign}{_EXTREMES[self.kind]}.{suffix(register(dtype), low.width)}"
             return low.function.value(f"call {kind} {name}({kind} {a}, {kind} {b})")
         which = {"sum": "add", "prod": "mul", "all": "and", "any": "or"}[self.kind]
         if dtype in ARITHMETIC_FLOATS:
@@ -54,37 +58,55 @@ class Fold:
 
     def better(self, low: Lowering, new: str, old: str) -> str:
         """Append the mask of lanes where `new` displaces `old`, an earlier value, as argmax or argmin has it."""
-        f, dtype, most = low.function, self.accumulator, _EXTREMES[self.kind] == "max"
-        kind = low.type(dtype)
-        if dtype not in FLOATS:
-            sign = "s" if dtype in SIGNED else "u"
-            return f.value(f"icmp {sign}{'gt' if most else 'lt'} {kind} {new}, {old}")
-        beyond = f.value(f"fcmp {'ugt' if most else 'ult'} {kind} {new}, {old}")
-        number = f.value(f"fcmp ord {kind} {old}, {old}")
-        return f.value(f"and {vector('i1', low.width)} {beyond}, {number}")
-
-    def matches(self, low: Lowering, value: str, best: str) -> str:
-        """Append the mask of lanes that hold the best value: equal to it, or NaN like it."""
-        f, kind = low.function, low.type(self.accumulator)
-        if self.accumulator not in FLOATS:
-            return f.value(f"icmp eq {kind} {value}, {best}")
-        equal = f.value(f"fcmp oeq {kind} {value}, {best}")
-        # Only NaN is unordered with itself; where the best is NaN, so is every match.
-        unordered = f.value(f"fcmp uno {kind} {value}, {value}")
-        return f.value(f"or {vector('i1', low.width)} {equal}, {unordered}")
+        sign, most = "s" if self.accumulator in SIGNED else "u", _EXTREMES[self.kind] == "max"
+        return low.function.value(f"icmp {sign}{'gt' if most else 'lt'} {low.type(self.accumulator)} {new}, {old}")
 
     def load(self, low: Lowering, address: str) -> str:
-        """Append the load of `low.width` terms, widened."""
-        return low.convert(low.load(self.source, address), self.source, self.accumulator)
+        """Append the load of `low.width` terms, as accumulators."""
+        return self._term(low, low.load(self.source, address))
 
     def load_masked(self, low: Lowering, address: str, mask: str) -> str:
-        """Append the load of terms where the mask holds, the identity elsewhere, widened."""
-        loaded = low.load_masked(self.source, address, mask, self.identity(self.source))
-        return low.convert(loaded, self.source, self.accumulator)
+        """Append the load of terms where the mask holds, as accumulators; the identity elsewhere."""
+        return self._term(low, low.load_masked(self.source, address, mask, self.identity(self.source)))
 
     def start(self, low: Lowering) -> str:
         """The identity in every lane, without its type."""
         return low.constant(self.accumulator, self.identity(self.accumulator))
+
+    def finish(self, low: Lowering, value: str) -> str:
+        """Append the conversion of an accumulator to the result's dtype."""
+        if not self._keyed:
+            return low.convert(value, self.accumulator, self.result)
+        bits = self._flip(low, value)
+        if self.source in STORAGE_FLOATS:
+            return bits
+        return low.function.value(f"bitcast {low.type(self.accumulator)} {bits} to {low.type(self.source)}")
+
+    def _term(self, low: Lowering, value: str) -> str:
+        return self._key(low, value) if self._keyed else low.convert(value, self.source, self.accumulator)
+
+    def _key(self, low: Lowering, value: str) -> str:
+        """An integer that orders as the floats do, -0 below +0, and puts NaN beyond them all."""
+        f, width, kind = low.function, WIDTH[self.source], low.type(self.accumulator)
+        infinity = pattern(float("inf"), self.source)
+        if self.source in ARITHMETIC_FLOATS:
+            value = f.value(f"bitcast {low.type(self.source)} {value} to {kind}")
+        size = f.value(f"and {kind} {value}, {low.constant(self.accumulator, (1 << width - 1) - 1)}")
+        zero = low.constant(self.accumulator, 0)
+        if self.kind.startswith("arg"):  # the places of -0 and +0 are equally good
+            equal = f.value(f"icmp eq {kind} {size}, {zero}")
+            value = f.value(f"select {vector('i1', low.width)} {equal}, {kind} {zero}, {kind} {value}")
+        number = f.value(f"icmp sle {kind} {size}, {low.constant(self.accumulator, infinity)}")
+        most = _EXTREMES[self.kind] == "max"
+        beyond = low.constant(self.accumulator, (_highest if most else _lowest)(self.accumulator))
+        return f.value(f"select {vector('i1', low.width)} {number}, {kind} {self._flip(low, value)}, {kind} {beyond}")
+
+    def _flip(self, low: Lowering, bits: str) -> str:
+        """Turn the negative numbers of sign and magnitude into two's complement's order, or back."""
+        f, width, kind = low.function, WIDTH[self.accumulator], low.type(self.accumulator)
+        sign = f.value(f"ashr {kind} {bits}, {low.constant(self.accumulator, width - 1)}")
+        flipped = f.value(f"and {kind} {sign}, {low.constant(self.accumulator, (1 << width - 1) - 1)}")
+        return f.value(f"xor {kind} {bits}, {flipped}")
 
 
 def _lowest(dtype: str) -> int:

@@ -61,11 +61,13 @@ def literal(dtype: str, pattern: int) -> str:
 
 
 def first_lanes(f: Function, count: str, width: int) -> str:
-    """Mask of the first `count` lanes, 0 < count: made in a scalar register, then one move to a mask register."""
-    kept = f.minimum(count, width)
-    if width < 64:
-        kept = f.value(f"trunc i64 {kept} to i{width}")
-    bits = f.value(f"lshr i{width} -1, {f.value(f'sub i{width} {width}, {kept}')}")
+    """Mask of the first `count` lanes (none below 1): made in a scalar register, then one move to a mask register."""
+    kept = f.call("i64", "llvm.smax.i64", [("i64", f.minimum(count, width)), ("i64", 0)])
+    bits = f.value(f"xor i64 {f.value(f'shl i64 -1, {kept}')}, -1")
+    if width == 64:  # a shift by all 64 bits has no value of its own
+        bits = f.value(f"select i1 {f.compare(kept, '==', 64)}, i64 -1, i64 {bits}")
+    else:
+        bits = f.value(f"trunc i64 {bits} to i{width}")
     return f.value(f"bitcast i{width} {bits} to <{width} x i1>")
 
 

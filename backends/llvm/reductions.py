@@ -7,7 +7,7 @@ the sizes of the reduced dimensions, then their strides. Strides count elements;
 
 Three forms of code: `rows` where the innermost reduced dimension is the only one and contiguous, `packed`
 where the terms of a block are first gathered, `columns` where the kept dimension is contiguous and
-a vector holds neighbouring results.
+a vector holds neighbouring results (`wide columns`: several vectors at once).
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from .target import Target
 from .vectors import Tables
 
 ENTRY: Final = "f"
+# Columns from which several vectors at once pay: two vectors of float32 at 512 bits.
+WIDE: Final = 32
+_COLUMNS: Final = ("columns", "wide columns")
 
 
 class Form(StrEnum):
@@ -38,6 +41,7 @@ class Form(StrEnum):
     ROWS = "rows"
     PACKED = "packed"
     COLUMNS = "columns"
+    WIDE_COLUMNS = "wide columns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Plan:
         if len(self.reduced.shape) == 1 and self.reduced.strides[0][-1] == 1:
             return Form.ROWS
         if self.kept.strides[0][-1] == self.kept.strides[1][-1] == 1 and self.reduced.strides[0][-1] != 1:
-            return Form.COLUMNS
+            return Form.WIDE_COLUMNS if self.kept.shape[-1] >= WIDE else Form.COLUMNS
         return Form.PACKED
 
     def parameters(self, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
@@ -101,15 +105,16 @@ def variant(fold: Fold, plan: Plan) -> Variant:
 def generate(variant: Variant, target: Target) -> str:
     """The IR module of a variant; its entry is `f`."""
     tables = Tables()
-    if variant.form is Form.COLUMNS:
-        function = columns(variant.fold, variant.reduced_rank, target, tables)
+    if variant.form in _COLUMNS:
+        wide = variant.form is Form.WIDE_COLUMNS
+        function = columns(variant.fold, variant.reduced_rank, wide, target, tables)
     else:
         function = rows(variant.fold, variant.reduced_rank, variant.form is Form.PACKED, target, tables)
     return module_text([function, _entry(variant)], tables.definitions())
 
 
 def _entry(variant: Variant) -> Function:
-    """Loops over the kept dimensions; `reduce` does one result, or one row of them in the form `columns`."""
+    """Loops over the kept dimensions; `reduce` does one result, or one row of them in the forms `columns`."""
     f = Function(ENTRY, [("ptr", "%buffers"), ("ptr", "%params"), ("ptr", "%queue")], "i32")
     rank, fold = variant.kept_rank, variant.fold
     words = [f.load("i64", f.address("%params", i, "i64"), 8) for i in range(1 + 3 * rank)]
@@ -117,7 +122,7 @@ def _entry(variant: Variant) -> Function:
     steps = [words[1 + rank : 1 + 2 * rank], words[1 + 2 * rank :]]
     kinds = (memory(fold.source), memory(fold.result))
     reduced = f.address("%params", 1 + 3 * rank, "i64")
-    along = rank - 1 if variant.form is Form.COLUMNS else rank
+    along = rank - 1 if variant.form in _COLUMNS else rank
 
     def nest(depth: int, pointers: Sequence[str]) -> None:
         def moved(index: str) -> list[str]:

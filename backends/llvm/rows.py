@@ -11,9 +11,9 @@ from .convert import native_half
 from .fold import Fold, Tree
 from .gather import gather, total
 from .ir import Function
-from .lower import Lowering, memory
+from .lower import Lowering, first_lanes, memory
 from .target import Target
-from .vectors import Tables
+from .vectors import Tables, vector
 
 _INDEX: Final = ("argmax", "argmin")
 
@@ -50,35 +50,31 @@ class _Row:
         self.f = f
         self.width = width
         self.masked = masked
+        self._starts = range(0, LANES, width)
         self.low = {w: Lowering(tables, f, w, half=half) for w in (1, *_powers(width))}
         self.tail = "" if masked else f.value(f"alloca [{LANES} x {memory(fold.source)}], align 64")
         self.tree = Tree(fold, self.low[1], 1)
 
     def _vectors(self, address: str) -> list[str]:
         low, kind = self.low[self.width], memory(self.fold.source)
-        return [self.fold.load(low, self.f.address(address, lane, kind)) for lane in range(0, LANES, self.width)]
+        return [self.fold.load(low, self.f.address(address, lane, kind)) for lane in self._starts]
 
     def _first_vectors(self, address: str, count: str) -> list[str]:
         """The first `count` terms (0 < count < LANES), then the identity."""
         f, low, kind = self.f, self.low[self.width], memory(self.fold.source)
         if self.masked:
-            bits = f.value(f"xor i64 {f.value(f'shl i64 -1, {count}')}, -1")
-            found = []
-            for lane in range(0, LANES, self.width):
-                part = f.value(f"lshr i64 {bits}, {lane}")
-                if self.width < 64:
-                    part = f.value(f"trunc i64 {part} to i{self.width}")
-                mask = f.value(f"bitcast i{self.width} {part} to <{self.width} x i1>")
-                found.append(self.fold.load_masked(low, f.address(address, lane, kind), mask))
-            return found
+            return [self._masked(f.address(address, lane, kind), f.sub(count, lane)) for lane in self._starts]
         filler = low.constant(self.fold.source, self.fold.identity(self.fold.source))
-        for lane in range(0, LANES, self.width):
+        for lane in self._starts:
             low.store(self.fold.source, filler, f.address(self.tail, lane, kind))
         align = max(WIDTH[self.fold.source] // 8, 1)
         with f.loop(0, count) as loop:
             value = f.load(kind, f.address(address, loop.index, kind), align)
             f.store(kind, value, f.address(self.tail, loop.index, kind), align)
         return self._vectors(self.tail)
+
+    def _masked(self, address: str, count: str) -> str:
+        return self.fold.load_masked(self.low[self.width], address, first_lanes(self.f, count, self.width))
 
     def _block(self, address: str, count: str) -> str:
         """The value of one block of 0 < count <= BLOCK terms."""
@@ -135,7 +131,7 @@ class _Row:
 
     def _store(self, value: str) -> None:
         low = self.low[1]
-        low.store(self.fold.result, low.convert(value, self.fold.accumulator, self.fold.result), "%out")
+        low.store(self.fold.result, self.fold.finish(low, value), "%out")
 
     def store_index(self, n: str, terms: Terms) -> None:
         """Store the number of the first best term: the best value block by block, then its place in the first such."""
@@ -157,32 +153,31 @@ class _Row:
         low.store("int64", f.add(first, place), "%out")
 
     def _find(self, best: str, address: str, count: str) -> str:
-        """Number of the first of `count` terms that matches."""
-        f, low, kind = self.f, self.low[self.width], memory(self.fold.source)
+        """Number of the first of `count` terms, one of which is there, that matches."""
+        f, low, kind, width = self.f, self.low[self.width], memory(self.fold.source), self.width
         everywhere = low.broadcast(self.fold.accumulator, best)
-        whole = f.value(f"and i64 {count}, {-LANES}")
-        with f.loop(0, whole, LANES, [("i64", str(BLOCK))]) as loop:
-            group = self._vectors(f.address(address, loop.index, kind))
-            loop.hand_on(self._first_match(group, everywhere, loop.index, loop.carried[0]))
-        with f.loop(whole, count, LANES, [("i64", loop.results[0])]) as rest:
-            group = self._first_vectors(f.address(address, whole, kind), f.sub(count, whole))
-            rest.hand_on(self._first_match(group, everywhere, whole, rest.carried[0]))
+        whole = f.value(f"and i64 {count}, {-width}")
+        with f.loop(0, whole, width, [("i64", str(BLOCK))]) as loop:
+            values = self.fold.load(low, f.address(address, loop.index, kind))
+            loop.hand_on(f.minimum(loop.carried[0], self._first_match(low, values, everywhere, loop.index)))
+        # What is left after whole vectors: one masked vector, or one by one.
+        step = low if self.masked else self.low[1]
+        with f.loop(whole, count, step.width, [("i64", loop.results[0])]) as rest:
+            here = f.address(address, rest.index, kind)
+            values = self._masked(here, f.sub(count, rest.index)) if self.masked else self.fold.load(step, here)
+            against = everywhere if self.masked else best
+            rest.hand_on(f.minimum(rest.carried[0], self._first_match(step, values, against, rest.index)))
         return rest.results[0]
 
-    def _first_match(self, group: list[str], best: str, start: str, found: str) -> str:
-        f, low = self.f, self.low[self.width]
-        bits = "0"
-        for part, vector in enumerate(group):
-            mask = self.fold.matches(low, vector, best)
-            here = f.value(f"bitcast <{self.width} x i1> {mask} to i{self.width}")
-            if self.width < 64:
-                here = f.value(f"zext i{self.width} {here} to i64")
-            bits = f.value(f"or i64 {bits}, {f.value(f'shl i64 {here}, {part * self.width}')}")
-        # Without a match cttz gives 64, and the index that this makes is beyond an earlier match; later
-        # groups cannot undercut an earlier one either.
+    def _first_match(self, low: Lowering, values: str, best: str, start: str) -> str:
+        """Number of the first match among the terms from `start` on; BLOCK where there is none."""
+        f, width = self.f, low.width
+        mask = f.value(f"icmp eq {low.type(self.fold.accumulator)} {values}, {best}")
+        bits = f.value(f"bitcast {vector('i1', width)} {mask} to i{width}")
+        if width < 64:
+            bits = f.value(f"zext i{width} {bits} to i64")
         place = f.add(start, f.call("i64", "llvm.cttz.i64", [("i64", bits), ("i1", "false")]))
-        none = f.compare(bits, "==", 0)
-        return f.minimum(found, f.value(f"select i1 {none}, i64 {BLOCK}, i64 {place}"))
+        return f.value(f"select i1 {f.compare(bits, '==', 0)}, i64 {BLOCK}, i64 {place}")
 
 
 def _powers(width: int) -> list[int]:
