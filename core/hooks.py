@@ -14,8 +14,11 @@ from .kernel import Kernel
 #: MAJOR.MINOR of the interface in ``opmux.plugin``; provisional while MAJOR is 0.
 SPI_VERSION: Final = "0.1"
 
-hookspec = pluggy.HookspecMarker("opmux")
-hookimpl = pluggy.HookimplMarker("opmux")
+#: The name under which pluggy keeps opmux's hooks apart from other projects'; every hook's name begins with it.
+PROJECT: Final = "opmux"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:

@@ -33,9 +33,14 @@ class Contribution:
 
 
 class Registry:
-    """Backends whose contribution was accepted as a whole."""
+    """Backends whose contribution was accepted as a whole.
+
+    Attributes:
+        opset_version: MAJOR.MINOR of the opset that declared the ops; None where nobody has said.
+    """
 
     def __init__(self, ops: OpTable) -> None:
+        self.opset_version: str | None = None
         self._ops = ops
         self._lock = threading.Lock()
         self._contributions: dict[str, Contribution] = {}
@@ -47,7 +52,7 @@ class Registry:
         Raises:
             PluginError: naming every fault found; nothing of it is registered then.
         """
-        faults = list(self._faults(contribution))
+        faults = self.faults(contribution)
         if faults:
             raise PluginError(
                 f"backend {contribution.backend}: {len(faults)} fault(s) in what it registers: {'; '.join(faults[:8])}",
@@ -66,20 +71,19 @@ class Registry:
             self._index()
         policy.forget_decisions()
 
+    def faults(self, contribution: Contribution) -> list[str]:
+        """Return every reason why a contribution cannot be registered; none where it can."""
+        return list(self._faults(contribution))
+
     def _faults(self, contribution: Contribution) -> Iterable[str]:
         if contribution.backend in self._contributions:
             yield f"a backend named {contribution.backend!r} is registered already"
         seen: set[str] = set()
         for kernel in contribution.kernels:
-            if not isinstance(kernel, Kernel):
-                yield f"{kernel!r} is not a Kernel"
-                continue
             if kernel.op not in self._ops:
                 yield f"kernel {kernel.name!r} implements {kernel.op!r}, which is not an op"
             if kernel.name in seen:
                 yield f"kernel name {kernel.name!r} is given twice"
-            if not callable(kernel.prepare):
-                yield f"kernel {kernel.name!r}: prepare is not callable"
             seen.add(kernel.name)
 
     def _index(self) -> None:

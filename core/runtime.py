@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from .device import DEVICES, Device
 from .memory import CpuDriver
@@ -19,17 +20,25 @@ def open_cpu() -> None:
 
 def ensure_loaded() -> None:
     """Load every usable backend, once; a broken one is quarantined and hurts nobody."""
-    global _loaded, _loading  # noqa: PLW0603 - the process loads its backends once
     if _loaded:
         return
-    with _lock:  # other threads wait here until the backends are there
+    from .plugins import manager
+
+    load_once(manager.load_all)
+
+
+def load_once(load: Callable[[], object]) -> None:
+    """Call *load* unless the backends are loaded or being loaded; other threads wait here until they are."""
+    global _loaded, _loading  # noqa: PLW0603 - the process loads its backends once
+    with _lock:
         if _loaded or _loading:  # a plugin that calls opmux while it is being loaded sees what there is so far
             return
         _loading = True
-        from .plugins import manager
-
-        manager.load_all()
-        _loaded = True
+        try:
+            load()
+            _loaded = True
+        finally:  # after an interrupt the next call tries again
+            _loading = False
 
 
 open_cpu()
