@@ -40,7 +40,8 @@ class Accumulated:
 
     Attributes:
         factor: k.
-        terms: what n counts: ``"reduced"`` elements along the reduced axes, ``"contracted"`` length of the contraction.
+        terms: what n counts: ``"reduced"`` elements along the reduced axes, ``"contracted"`` length of the contraction,
+            ``"scattered"`` updates of one element (where they do not accumulate, the result is exact).
         multiplicative: for products, where the error is relative to the result instead of the sum of magnitudes.
     """
 
@@ -75,9 +76,15 @@ EXACT: Final = Exact()
 ROUNDED: Final = Ulp({"float64": 0.5, "float32": 0.5, "float16": 0.5, "bfloat16": 0.5})
 
 
-def ulp(wide: float, narrow: float = 1.0) -> Ulp:
+def ulp(wide: float, narrow: float = 1.0, *, float64: float | None = None) -> Ulp:
     """Return a bound for float64 and float32, and one for float16 and bfloat16.
 
     A narrow result computed in float32 and rounded once is within half an ulp and a little, hence the default of 1.
+
+    Args:
+        wide: for float32, and for float64 where nothing else is given.
+        narrow: for float16 and bfloat16.
+        float64: for float64, where it is another one.
     """
-    return Ulp({"float64": wide, "float32": wide, "float16": narrow, "bfloat16": narrow})
+    double = wide if float64 is None else float64
+    return Ulp({"float64": double, "float32": wide, "float16": narrow, "bfloat16": narrow})
