@@ -71,6 +71,7 @@ class Candidate:
         copies: operands (by index) that are made contiguous first, each with the decision that does it.
         parts: of a decomposition, the decisions of its nodes.
         run: does the call.
+        outputs: signatures of its results where they are not contiguous: a decomposition may end in a view.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Candidate:
     copies: tuple[tuple[int, Decision], ...] = ()
     parts: tuple[Decision, ...] = ()
     run: Run | None = None
+    outputs: tuple[Signature, ...] | None = None
 
 
 Operands = Sequence["Array | None"]

@@ -63,8 +63,8 @@ def _decide(op: Op, inputs: Signatures, attributes: Pairs, device: Device, polic
     if chosen is None or chosen.run is None:
         raise _unsupported(op, inputs, device, tuple(candidates))
     return Decision(
-        op, device, inputs, tuple(sorted(inferred.attributes.items())), planner.outputs, tuple(ranked), chosen, chosen.run,
-        many=len(planner.outputs) > 1,
+        op, device, inputs, tuple(sorted(inferred.attributes.items())), chosen.outputs or planner.outputs, tuple(ranked),
+        chosen, chosen.run, many=len(planner.outputs) > 1,
     )  # fmt: skip
 
 
@@ -122,7 +122,8 @@ class _Planner:
 
     def candidates(self) -> list[Candidate]:
         """Return every candidate. A primitive's decomposition is weighed only where no kernel is eligible: it
-        moves each intermediate through memory, so it never beats a kernel that works."""
+        moves each intermediate through memory, so it never beats a kernel that works.
+        """
         found = [self.kernel(b, k) for b, k in REGISTRY.kernels(self.op.name, self.device.kind)]
         eligible = any(c.rejection is None for c in found)
         if self.op.decomposition is not None and not (self.op.primitive and eligible):
@@ -213,7 +214,7 @@ class _Planner:
         except UnsupportedError as error:
             return no(Reason.PART_UNSUPPORTED, str(error))
         return Candidate(
-            "decomposition", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run,
+            "decomposition", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run, outputs=plan.outputs,
             claim=min((p.chosen.claim for p in plan.parts), key=_CLAIM_ORDER.__getitem__, default=Claim.SHOWN),
         )  # fmt: skip
 
