@@ -14,6 +14,8 @@ A backend is a module named by an entry point in the group ``opmux.backends``. I
 
 from __future__ import annotations
 
+from .core import dtypes
+from .core.array import Array
 from .core.device import DeviceDriver, DeviceInfo, HostBytes, Rates
 from .core.errors import DeviceLostError, KernelError, OutOfMemoryError
 from .core.graph import Graph, Metadata, Node, Refusal, RegionCompiler
@@ -36,11 +38,10 @@ from .core.kernel import (
 )
 from .core.signature import Signature
 from .core.status import Completion
-from .core.array import Array
-from .core import dtypes
 from .opset import orders
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
+from .opset.recipes.program import build as build_program
 from .opset.recipes.registry import ops_with_recipes
 from .opset.recipes.registry import program as recipe
 
@@ -79,6 +80,7 @@ __all__ = [
     "RegionCompiler",
     "Rejection",
     "Signature",
+    "build_program",
     "dtypes",
     "evaluate",
     "hookimpl",

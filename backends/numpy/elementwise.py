@@ -7,7 +7,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Prepared, Reason, Rejection, evaluate, ops_with_recipes, recipe
+from ...plugin import (
+    Accepts,
+    CallSpec,
+    CostTerms,
+    Kernel,
+    Prepared,
+    Reason,
+    Rejection,
+    evaluate,
+    ops_with_recipes,
+    recipe,
+)
 from .rows import BOOL, COMPLEXES, FLOATS, INTEGERS, Host, kernel, launcher
 
 NUMBERS: Final = INTEGERS | FLOATS | COMPLEXES
