@@ -51,6 +51,11 @@ def with_sign(magnitude: Value, b: Value) -> Value:
     return from_bits(bits_of(magnitude) | sign_of(b), magnitude.type)
 
 
+def flip_sign(a: Value, word: Value) -> Value:
+    """Return a float, negated where the top bit of an unsigned integer of its width is set."""
+    return from_bits(bits_of(a) ^ (word & (1 << WIDTH[a.type] - 1)), a.type)
+
+
 def power_of_two(exponent: Value, type: str) -> Value:
     """Return 2**exponent for a signed integer of the float's width; the result must be normal."""
     biased = exponent + BIAS[type]

@@ -40,6 +40,13 @@ def _mapped_erfc(t: Real) -> Real:
     return mp.exp(x * x) * mp.erfc(x) * (x + ERFC_POLE)
 
 
+def _gradient_of_mapped_erfc() -> Real:
+    """Return its derivative at 0, where x is the pole k and dx/dt is 2 k."""
+    k = mpf(ERFC_POLE)
+    scaled = mp.exp(k * k) * mp.erfc(k)
+    return 2 * k * (scaled + 2 * k * (2 * k * scaled - 2 / mp.sqrt(mp.pi)))
+
+
 def _erfc_map(x: float) -> Real:
     return mpf(x - ERFC_POLE) / mpf(x + ERFC_POLE)
 
@@ -89,14 +96,14 @@ FITS: Final[tuple[Fit, ...]] = (
     _upper_erf("float64", 37),
     # erfc(x) = exp(-x**2) / (x + pole) * q(t), t = (x - pole) / (x + pole); in float64 for a float32 result q is p, ...
     Fit("erfc_single", "float64", _mapped_erfc, (mpf(-1), _erfc_map(ERFC_SATURATION["float32"])), 9),
-    # ... and for a float64 result q(0) + t * p(t), with q(0) in two parts
+    # ... and for a float64 result q(0) + t * (q'(0) + t * p(t)), with q(0) and q'(0) in two parts
     Fit(
         "erfc",
         "float64",
-        lambda t: (_mapped_erfc(t) - _mapped_erfc(mpf(0))) / t,
+        lambda t: (_mapped_erfc(t) - _mapped_erfc(mpf(0)) - t * _gradient_of_mapped_erfc()) / t**2,
         (_erfc_map(ERFC_START), _erfc_map(ERFC_SATURATION["float64"])),
-        19,
-        lambda t: t / _mapped_erfc(t),
+        18,
+        lambda t: t**2 / _mapped_erfc(t),
         refits=0,
     ),
     # 2**f in float64 arithmetic for a float32 result
@@ -110,4 +117,5 @@ SPLITS: Final[tuple[Split, ...]] = (
         for dtype, bits in (("float32", 24), ("float64", 53))
     ),
     Split("erfc_centre", "float64", lambda: _mapped_erfc(mpf(0)), (53, 53)),
+    Split("erfc_gradient", "float64", _gradient_of_mapped_erfc, (53, 53)),
 )

@@ -6,22 +6,10 @@ by ``pi/2 - 2 asin(sqrt((1 - x) / 2))``, where ``1 - x`` is exact.
 
 from __future__ import annotations
 
+from .building import bits_of, flip_sign, sign_of
 from .coefficients import constant, polynomial
-from .program import WIDTH, Value, bitcast, convert, eq, fma, horner, select, sqrt
+from .program import Value, convert, eq, fma, horner, select, sqrt
 from .registry import recipe
-
-
-def _bits(x: Value) -> Value:
-    return bitcast(x, f"uint{WIDTH[x.type]}")
-
-
-def _sign(x: Value) -> Value:
-    return _bits(x) & (1 << WIDTH[x.type] - 1)
-
-
-def _flip(x: Value, sign: Value) -> Value:
-    """Return x, negated where the sign bit is set."""
-    return bitcast(_bits(x) ^ sign, x.type)
 
 
 @recipe("atan", "float32", "float64")
@@ -31,7 +19,7 @@ def _atan(x: Value) -> Value:
     t = select(outside, -1.0 / size, size)
     high, low = constant("half_pi", x.type)
     tail = fma(t * (t * t), horner(t * t, polynomial("atan", x.type)), select(outside, x.const(low), 0.0))
-    return _flip(select(outside, x.const(high), 0.0) + (t + tail), _sign(x))
+    return flip_sign(select(outside, x.const(high), 0.0) + (t + tail), sign_of(x))
 
 
 @recipe("atan2", "float32", "float64")
@@ -42,14 +30,13 @@ def _atan2(y: Value, x: Value) -> Value:
     # 1 for two infinities, 0 for two zeros: the angles that IEEE 754 gives them.
     alike = convert(large > 0.0, x.type)
     ratio = select(eq(small, large), alike, small / large)
-    backward = _sign(x)
-    top = 1 << WIDTH[x.type] - 1
-    t = _flip(ratio, backward ^ select(steep, backward.bits(top), 0))
+    backward = sign_of(x)
+    t = flip_sign(ratio, select(steep, ~backward, backward))
     pi, half_pi = constant("pi", x.type), constant("half_pi", x.type)
-    left = eq(backward, top)
+    left = ~eq(backward, 0)
     high, low = (select(steep, half_pi[i], select(left, x.const(pi[i]), 0.0)) for i in (0, 1))
     tail = fma(t * (t * t), horner(t * t, polynomial("atan", x.type)), low)
-    return _flip(high + (t + tail), _sign(y))
+    return flip_sign(high + (t + tail), sign_of(y))
 
 
 def _reduced(x: Value) -> tuple[Value, Value, Value]:
@@ -66,7 +53,7 @@ def _asin(x: Value) -> Value:
     tail = t * square * horner(square, polynomial("asin", x.type))
     high, low = constant("half_pi", x.type)
     far = high - fma(t, 2.0, fma(tail, 2.0, -low))
-    return _flip(select(outer, far, t + tail), _sign(x))
+    return flip_sign(select(outer, far, t + tail), sign_of(x))
 
 
 @recipe("acos", "float32", "float64")
@@ -74,8 +61,7 @@ def _acos(x: Value) -> Value:
     outer, t, square = _reduced(x)
     left = x < 0.0
     # acos(x) is pi/2 - asin(x), 2 asin(t), or pi - 2 asin(t): in each case a constant minus u + u * square * p.
-    opposite = _sign(x) ^ (1 << WIDTH[x.type] - 1)
-    u = select(outer, _flip(t + t, opposite), x)
+    u = select(outer, flip_sign(t + t, ~bits_of(x)), x)
     pi, half_pi = constant("pi", x.type), constant("half_pi", x.type)
     high, low = (select(outer, select(left, x.const(pi[i]), 0.0), half_pi[i]) for i in (0, 1))
     return high - (u + fma(u * square, horner(square, polynomial("asin", x.type)), -low))

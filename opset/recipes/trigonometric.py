@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 from typing import Final
 
+from .building import bits_of, fast_two_sum, flip_sign, two_product
 from .coefficients import constant, polynomial
-from .program import WIDTH, Value, bitcast, convert, eq, fma, horner, lookup_bits, mulhi, select
+from .program import Value, bitcast, convert, eq, fma, horner, lookup_bits, mulhi, select
 from .registry import recipe
 
 _FRACTION_BITS: Final = 1280  # the largest float64 exponent, 1024, and three words below
@@ -58,18 +59,12 @@ def _windows_float64() -> tuple[int, ...]:
 
 def _turns_float32(x: Value) -> Value:
     """Return the fraction of a turn in |x|, in units of 2**-64; errors below 2 units."""
-    bits = bitcast(abs(x), "uint32")
+    bits = bits_of(abs(x))
     significand = convert((bits & 0x7FFFFF | 0x800000) << (bits >> 23 & 7), "uint64")
     index = bits >> 26
     high, low = _windows_float32()
     rest = significand * convert(lookup_bits(low, index, "uint32"), "uint64")
     return significand * lookup_bits(high, index, "uint64") + (rest >> 32)
-
-
-def _signed(size: Value, sign: Value) -> Value:
-    """Return a float, negated where the top bit of an integer of its width is set."""
-    top = sign & (1 << WIDTH[size.type] - 1)
-    return bitcast(bitcast(size, sign.type) ^ top, size.type)
 
 
 def _top_half(word: Value) -> Value:
@@ -93,8 +88,8 @@ def _sin_float32(x: Value) -> Value:
     # Doubling drops the half turns; rounding to the nearest leaves their parity in the top bit.
     reduced = convert(bitcast(turns << 1, "int64"), "float64") * (constant("pi", "float64")[0] * _TO_RADIANS)
     r = select(abs(x) < 0.5, convert(abs(x), "float64"), reduced)
-    sign = _top_half(turns + (1 << 62)) ^ bitcast(x, "uint32")
-    return _finite_or_nan(x, _signed(_sin_half_turn(r), sign))
+    sign = _top_half(turns + (1 << 62)) ^ bits_of(x)
+    return _finite_or_nan(x, flip_sign(_sin_half_turn(r), sign))
 
 
 @recipe("cos", "float32")
@@ -104,7 +99,7 @@ def _cos_float32(x: Value) -> Value:
     reduced = convert(bitcast(turns << 1, "int64"), "float64") * (pi * _TO_RADIANS)
     # Here the parity is odd, hence the angle less half a turn: cos(x) = -sin(x - pi/2).
     r = select(abs(x) < 0.5, convert(abs(x), "float64") - half_pi, reduced)
-    return _finite_or_nan(x, _signed(_sin_half_turn(r), _top_half(turns + (1 << 62))))
+    return _finite_or_nan(x, flip_sign(_sin_half_turn(r), _top_half(turns + (1 << 62))))
 
 
 @recipe("tan", "float32")
@@ -116,7 +111,7 @@ def _tan_float32(x: Value) -> Value:
     t = convert(fma(r * z, horner(z, polynomial("tan_eighth_turn", "float64")), r), "float32")
     odd = (turns + (1 << 61)) & (1 << 62)
     size = select(eq(odd, 0), t, -1.0 / t)
-    return _finite_or_nan(x, _signed(size, bitcast(x, "uint32")))
+    return _finite_or_nan(x, flip_sign(size, bits_of(x)))
 
 
 def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
@@ -124,7 +119,7 @@ def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
 
     Returns the angle as a sum of two float64, and a word whose top two bits count the quarter turns taken away.
     """
-    bits = bitcast(abs(x), "uint64")
+    bits = bits_of(abs(x))
     significand = (bits & (1 << 52) - 1 | 1 << 52) << (bits >> 52 & 7)
     index = bits >> 55
     first, second, third = (lookup_bits(_windows_float64(), index + k, "uint64") for k in (0, 8, 16))
@@ -136,10 +131,8 @@ def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
     main = convert(centred, "float64")
     rest = fma(convert(low, "float64"), 2.0**-64, convert(centred - convert(main, "int64"), "float64"))
     scale, scale_low = (2.0 * _TO_RADIANS * part for part in constant("pi", "float64"))
-    product = main * scale
-    error = fma(main, scale_low, rest * scale) + fma(main, scale, -product)
-    r = product + error
-    tail = error - (r - product)
+    product, error = two_product(main, main.const(scale))
+    r, tail = fast_two_sum(product, fma(main, scale_low, rest * scale) + error)
     small = abs(x) < 0.5
     return select(small, abs(x), r), select(small, 0.0, tail), quarters
 
@@ -160,7 +153,7 @@ def _sin_float64(x: Value) -> Value:
     r, tail, quarters = _reduce_float64(x)
     sin, cos = _sin_and_cos(r, tail)
     size = select(eq(quarters & (1 << 62), 0), sin[0] + sin[1], cos[0] + cos[1])
-    return _finite_or_nan(x, _signed(size, quarters ^ bitcast(x, "uint64")))
+    return _finite_or_nan(x, flip_sign(size, quarters ^ bits_of(x)))
 
 
 @recipe("cos", "float64")
@@ -168,7 +161,7 @@ def _cos_float64(x: Value) -> Value:
     r, tail, quarters = _reduce_float64(x)
     sin, cos = _sin_and_cos(r, tail)
     size = select(eq(quarters & (1 << 62), 0), cos[0] + cos[1], sin[0] + sin[1])
-    return _finite_or_nan(x, _signed(size, quarters + (1 << 62)))
+    return _finite_or_nan(x, flip_sign(size, quarters + (1 << 62)))
 
 
 @recipe("tan", "float64")
@@ -176,13 +169,11 @@ def _tan_float64(x: Value) -> Value:
     r, tail, quarters = _reduce_float64(x)
     odd = quarters & (1 << 62)
     even = eq(odd, 0)
-    (sin, sin_rest), (cos, cos_rest) = (
-        (part[0] + part[1], part[1] - ((part[0] + part[1]) - part[0])) for part in _sin_and_cos(r, tail)
-    )
+    (sin, sin_rest), (cos, cos_rest) = (fast_two_sum(*ends) for ends in _sin_and_cos(r, tail))
     over, over_rest = select(even, sin, cos), select(even, sin_rest, cos_rest)
     under, under_rest = select(even, cos, sin), select(even, cos_rest, sin_rest)
     inverse = 1.0 / under
     near = over * inverse
     residual = fma(-near, under, over) + fma(-near, under_rest, over_rest)
     size = fma(residual, inverse, near)
-    return _finite_or_nan(x, _signed(size, odd << 1 ^ bitcast(x, "uint64")))
+    return _finite_or_nan(x, flip_sign(size, odd << 1 ^ bits_of(x)))
