@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from .jit import CompileOptions, Module, compile_ir
+from .layout import merge
 from .matmul import matmul_ir
 from .matmul_plan import (
     Packing,
@@ -28,6 +31,9 @@ OPTIONS: Final = CompileOptions(speed_level=2, vectorize=False, unroll=False)
 # Below this much work per thread, waking a thread costs more than it saves.
 _FLOPS_PER_THREAD: Final = 8_000_000
 
+Strides = Sequence[int]
+Offsets = tuple[int, int, int]
+
 
 @functools.cache
 def compiled(element: str) -> tuple[Plan, Module]:
@@ -37,43 +43,74 @@ def compiled(element: str) -> tuple[Plan, Module]:
 
 
 class MatmulCall:
-    """One matrix product with fixed extents, strides and thread count, ready to run on any buffers.
+    """C = A @ B over any number of batch axes, with fixed extents, strides and threads, for any buffers.
 
-    `workspace_bytes` of 64-byte aligned memory must come with each run. `address` and `parameters` are
-    the native entry and its parameter block for callers that run the whole on their own thread; that
-    takes the same workspace. Both stay valid as long as this object lives.
+    `shape` is the batch axes, then m, n, k; the strides of A (…, m, k), B (…, k, n) and C (…, m, n) count
+    elements; C has unit stride along n. `workspace_bytes` of 64-byte aligned memory must come with each
+    run, and runs at the same time need memory of their own. `native` is the C entry and its parameter
+    block where one call on one thread does it all, else None; it takes the same workspace.
     """
 
-    def __init__(self, element: str, problem: Problem, threads: int = 1) -> None:
-        self.plan, self._module = compiled(element)
-        self.problem, self._swap = _oriented(problem)
+    def __init__(
+        self, element: str, shape: Sequence[int], a: Strides, b: Strides, c: Strides, threads: int = 1
+    ) -> None:
+        self.plan, self.module = compiled(element)
+        problem, self._outer = problem_for(shape, a, b, c)
+        self.problem, self._swap = oriented(problem)
         self.packing: Packing = packing_for(self.plan, self.problem)
-        self.address = self._module.address(self.plan.symbol)
-        self._entry = _ENTRY(self.address)
+        self._entry = _ENTRY(self.module.address(self.plan.symbol))
         work = 2 * problem.batch * problem.m * problem.n * problem.k
         parts = split(self.plan, self.problem, max(min(threads, work // _FLOPS_PER_THREAD), 1))
         self._parameters = [pack_parameters(self.plan, self.problem, part, self.packing) for part in parts]
         self._part_bytes = workspace_size(self.plan, self.problem, self.packing)
         self.workspace_bytes = self._part_bytes * len(parts)
+        self.native: tuple[int, bytes] | None = None
+        if len(parts) == 1 and len(self._outer) == 1 and not self._swap:
+            self.native = (self.module.address(self.plan.symbol), self._parameters[0])
 
     def __call__(self, a: int, b: int, c: int, workspace: int) -> None:
-        """Run on the addresses of A, B, C and the workspace (0 where `workspace_bytes` is 0); returns when C is there.
+        """Run on the addresses of A, B, C and the workspace (0 where it needs none); returns when C is there.
 
         C must not overlap the others.
         """
-        if self._swap:
-            a, b = b, a
-        if len(self._parameters) == 1:
-            self._entry((ctypes.c_void_p * 4)(a, b, c, workspace), self._parameters[0], None)
-            return
-        run_all([self._task(number, a, b, c, workspace) for number in range(len(self._parameters))])
+        size = self.plan.element_bytes
+        for a_offset, b_offset, c_offset in self._outer:
+            operands = (a + a_offset * size, b + b_offset * size)
+            left, right = reversed(operands) if self._swap else operands
+            run_all(
+                [
+                    self._task(left, right, c + c_offset * size, workspace + number * self._part_bytes, parameters)
+                    for number, parameters in enumerate(self._parameters)
+                ]
+            )
 
-    def _task(self, number: int, a: int, b: int, c: int, workspace: int) -> Callable[[], object]:
-        buffers = (ctypes.c_void_p * 4)(a, b, c, workspace + number * self._part_bytes)
-        return functools.partial(self._entry, buffers, self._parameters[number], None)
+    def _task(self, a: int, b: int, c: int, workspace: int, parameters: bytes) -> Callable[[], object]:
+        return functools.partial(self._entry, (ctypes.c_void_p * 4)(a, b, c, workspace), parameters, None)
 
 
-def _oriented(problem: Problem) -> tuple[Problem, bool]:
+def problem_for(shape: Sequence[int], a: Strides, b: Strides, c: Strides) -> tuple[Problem, list[Offsets]]:
+    """The problem that one native call solves, and where its operands start for every call that is needed.
+
+    Batch axes that are walked as one become one; one of them goes into the native loop, the largest, and
+    Python visits the others. A batch that shares one B and continues A's rows becomes more rows.
+    """
+    *batch, m, n, k = shape
+    nest = merge(batch, [a[:-2], b[:-2], c[:-2]])
+    axes = sorted(zip(nest.shape, zip(*nest.strides, strict=True), strict=True), key=lambda axis: axis[0])
+    count, (a_batch, b_batch, c_batch) = axes.pop() if axes else (1, (0, 0, 0))
+    problem = Problem(m, n, k, a[-2], a[-1], b[-2], b[-1], c[-2], count, a_batch, b_batch, c_batch)
+    if m == 1:
+        problem = replace(problem, a_row=a_batch, c_row=c_batch)
+    if b_batch == 0 and (m == 1 or (a_batch == m * a[-2] and c_batch == m * c[-2])):
+        problem = replace(problem, m=m * count, batch=1, a_batch=0, c_batch=0)
+    outer = [
+        tuple(sum(i * strides[operand] for i, (_, strides) in zip(index, axes, strict=True)) for operand in range(3))
+        for index in itertools.product(*(range(size) for size, _ in axes))
+    ]
+    return problem, [(a_offset, b_offset, c_offset) for a_offset, b_offset, c_offset in outer]
+
+
+def oriented(problem: Problem) -> tuple[Problem, bool]:
     """The same product, as the transposed one where that reads a column-major A along its unit stride.
 
     Only for a single column, whose C is the same memory either way. A product commutes, bit for bit.

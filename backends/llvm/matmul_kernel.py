@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from .ir import Function, lane_mask, splat, vector_type
 from .matmul_plan import Plan
@@ -14,9 +14,10 @@ _UNROLL: Final = 4
 _ONCE: Final = "nounwind noinline"
 
 # `%tail` is how many lanes of the last vector are inside C; strides count elements.
-_OPERANDS: Final = (("ptr noalias", "%a"), ("ptr noalias", "%b"), ("ptr noalias", "%c"))
-_STRIDES: Final = (("i64", "%a_row"), ("i64", "%a_k"), ("i64", "%b_k"), ("i64", "%c_row"))
-_EXTENT: Final = (("i64", "%kc"), ("i1", "%first"))
+_Typed: TypeAlias = tuple[tuple[str, str], ...]
+_OPERANDS: Final[_Typed] = (("ptr noalias", "%a"), ("ptr noalias", "%b"), ("ptr noalias", "%c"))
+_STRIDES: Final[_Typed] = (("i64", "%a_row"), ("i64", "%a_k"), ("i64", "%b_k"), ("i64", "%c_row"))
+_EXTENT: Final[_Typed] = (("i64", "%kc"), ("i1", "%first"))
 
 
 def micro_kernel(plan: Plan, rows: int, vectors: int) -> Function:
@@ -156,8 +157,8 @@ def block(plan: Plan) -> Function:
     def run(rows: int, first_row: str) -> None:
         source = f.address("%a", f.mul(first_row, "%a_row"), plan.element)
         with f.when("%pack_a"):
-            lengths = [("i64", "%a_row"), ("i64", "%a_k"), ("i64", rows), ("i64", "%kc")]
-            f.call("void", "pack_a", [("ptr", "%panel"), ("ptr", source), *lengths])
+            strided = [("ptr", "%panel"), ("ptr", source), ("i64", "%a_row"), ("i64", "%a_k")]
+            f.call("void", "pack_a", [*strided, ("i64", str(rows)), ("i64", "%kc")])
         a = f.value(f"select i1 %pack_a, ptr %panel, ptr {source}")
         c = f.address("%c", f.mul(first_row, "%c_row"), plan.element)
         operands = [("ptr", a), ("ptr", "%b"), ("ptr", c)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Final
 
 from .target import Target
@@ -177,4 +178,4 @@ def split(plan: Plan, problem: Problem, parts: int) -> list[Part]:
 def _cuts(extent: int, unit: int, parts: int) -> list[tuple[int, int]]:
     units = -(-extent // unit)
     edges = [min(units * part // parts * unit, extent) for part in range(parts + 1)]
-    return [(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False) if lo < hi]
+    return [(lo, hi) for lo, hi in pairwise(edges) if lo < hi]

@@ -156,7 +156,9 @@ def test_special_values_reach_only_their_row_or_column(native, element, tools):
     b[7, 54], b[3, 0], b[9, 20] = np.nan, 0, -np.inf
     a[5], b[:, 30] = -0.0, 0.0
     expected = canonical_matmul(a, b)
-    assert np.isnan(expected).any() and np.isinf(expected).any() and (expected[5] == 0).any()
+    assert np.isnan(expected).any()
+    assert np.isinf(expected).any()
+    assert (expected[5] == 0).any()
     for packing in PACKINGS:
         tools.same_bits(_multiply(native, a, b, packing), expected)
 
@@ -202,8 +204,9 @@ def test_blocks_of_n_beyond_one_cache_block(element, tools):
 
 
 def _call(element, a, b, threads):
-    c = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    return MatmulCall(element, _problem(a, b, c), threads), c
+    c = np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    strides = [[s // array.itemsize for s in array.strides] for array in (a, b, c)]
+    return MatmulCall(element, (*c.shape, a.shape[-1]), *strides, threads), c
 
 
 def _run(call, a, b, c):
@@ -230,6 +233,24 @@ def test_a_single_column(element, tools, layout):
     a = _layouts(a)[layout]
     call, c = _call(element, a, b, threads=1)
     tools.same_bits(_run(call, a, b, c), canonical_matmul(a, b))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batch_axes_in_any_strides(element, tools, threads):
+    a, b = _operands(element, 5, 20, 9, (2, 3, 4))
+    shared = np.broadcast_to(b[0, 0, 0], b.shape)
+    turned = np.ascontiguousarray(a.transpose(1, 0, 2, 4, 3)).transpose(1, 0, 2, 4, 3)
+    for x, y in ((a, b), (a, shared), (turned, b), (a[:, ::-1], b[:, :, :1]), (a[:0], b[:0]), (a[..., :1, :], shared)):
+        y = np.broadcast_to(y, (*x.shape[:-2], *y.shape[-2:]))
+        call, c = _call(element, x, y, threads)
+        tools.same_bits(_run(call, x, y, c), canonical_matmul(x, y))
+
+
+def test_a_batch_with_one_b_becomes_more_rows(element):
+    a, b = _operands(element, 5, 20, 9, (2, 3))
+    call, _ = _call(element, a, np.broadcast_to(b[0, 0], b.shape), threads=1)
+    assert (call.problem.m, call.problem.batch) == (30, 1)
+    assert call.native is not None
 
 
 def test_the_block_is_the_opsets():

@@ -1,0 +1,38 @@
+"""Matrix products as kernels: float32 and float64 in the canonical order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ...plugin import Accepts, Array, CallSpec, CostTerms, Determinism, Kernel, NativeEntry, Prepared, Promises
+from .matmul_call import MatmulCall
+from .threads import thread_count
+
+_ELEMENTS: Final = {"float32": "float", "float64": "double"}
+
+
+def _matmul(spec: CallSpec) -> Prepared:
+    x, y = spec.arrays
+    out = spec.outputs[0]
+    shape = (*out.shape, x.shape[-1])
+    call = MatmulCall(_ELEMENTS[x.dtype.name], shape, x.strides, y.strides, out.strides, thread_count())
+
+    def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
+        call(ins[0].ptr, ins[1].ptr, outs[0].ptr, 0 if workspace is None else workspace.ptr)
+
+    native = None if call.native is None else NativeEntry(*call.native, owner=call)
+    return Prepared(launch, call.workspace_bytes, native)
+
+
+KERNELS: Final = (
+    Kernel(
+        "matmul",
+        "matmul",
+        "cpu",
+        _matmul,
+        Accepts(dtypes=(frozenset(_ELEMENTS),)),
+        Promises(order="canonical", determinism=Determinism.CANONICAL),
+        CostTerms(launch=2e-6, compute=0.8, memory=0.8),
+    ),
+)
