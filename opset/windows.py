@@ -88,13 +88,13 @@ def fitted(ox: Any, x: Array, windows: Windows, fill: Any) -> Array:
             stretched = ox.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
             pad = [(0, 0)] * stretched.ndim
             pad[axis + 1] = (0, step - 1)
-            stretched = ox.reshape(ox.pad(stretched, tuple(pad), fill), (*x.shape[:axis], n * step, *x.shape[axis + 1 :]))
+            stretched = ox.reshape(ox.pad(stretched, tuple(pad), value=fill), (*x.shape[:axis], n * step, *x.shape[axis + 1 :]))
             x = cropped(stretched, axis, 0, (n - 1) * step + 1)
     pads = [(0, 0)] * x.ndim
     for axis, (low, high) in enumerate(windows.padding, first):
         x = cropped(x, axis, max(-low, 0), x.shape[axis] - max(-high, 0))
         pads[axis] = (max(low, 0), max(high, 0))
-    return ox.pad(x, tuple(pads), fill) if any(p != (0, 0) for p in pads) else x
+    return ox.pad(x, tuple(pads), value=fill) if any(p != (0, 0) for p in pads) else x
 
 
 def cropped(x: Array, axis: int, start: int, stop: int) -> Array:
