@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from . import checks, defaults, runtime
+from . import defaults, runtime
 from .array import Array, OutError, check_usable, consume
 from .decision import Decision
 from .device import Buffer, Device, find_device
-from .dtypes import DType, Scalar, dtype, promote, weak
 from .dispatch import decide, spec_of
+from .dtypes import DType, Scalar, dtype, promote, weak
 from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
+from .observe import OBSERVERS, observed
 from .op import CAST, OPS, Op, Parameter, Role
 from .policy import MEMO_LIMIT, current
 from .trace import Traced
@@ -71,7 +72,10 @@ def _decision(op: Op, arrays: list[Array | None], attributes: tuple[tuple[str, A
     device = _common_device(op, arrays, where)
     policy = current()
     inputs = tuple([None if x is None else x._sig for x in arrays])
-    decision = policy.memo.get((op, inputs, attributes, device))
+    try:
+        decision = policy.memo.get((op, inputs, attributes, device))
+    except TypeError:
+        raise _unhashable(op, attributes) from None
     if decision is None:
         runtime.ensure_loaded()
         if len(policy.memo) >= MEMO_LIMIT:
@@ -80,20 +84,36 @@ def _decision(op: Op, arrays: list[Array | None], attributes: tuple[tuple[str, A
     return decision
 
 
-def run_decision(decision: Decision, arrays: Sequence[Array | None], out: Array | None) -> Result:
+def run_decision(decision: Decision, arrays: list[Array | None], out: Array | None) -> Result:
     """Run a decision on operands that have its signatures."""
     into = _taken(decision, arrays, out) if out is not None else None
-    results = decision.run(arrays, into)
-    if checks.ACTIVE:
-        checks.after(decision, arrays, results)
+    if OBSERVERS:
+        # With out= an operand may be overwritten; observers see operands as they were only without it.
+        results = observed(decision, arrays, into)
+    else:
+        results = decision.run(arrays, into)
     return results if decision.many else results[0]
+
+
+def _unhashable(op: Op, attributes: tuple[tuple[str, Any], ...]) -> ArgumentTypeError:
+    for name, value in attributes:
+        try:
+            hash(value)
+        except TypeError:
+            return ArgumentTypeError(
+                f"{op.name}: {name} is a {type(value).__name__}; attributes are numbers, strings, dtypes or tuples of them, "
+                f"data goes in arrays",
+                op=op.name,
+                attribute=name,
+            )
+    return ArgumentTypeError(f"{op.name}: its attributes cannot be hashed", op=op.name)
 
 
 def _frozen(value: Any) -> Any:
     return tuple([_frozen(v) for v in value]) if isinstance(value, list | tuple) else value
 
 
-def _taken(decision: Decision, arrays: Sequence[Array | None], out: Array) -> Buffer | None:
+def _taken(decision: Decision, arrays: list[Array | None], out: Array) -> Buffer | None:
     """Take the buffer of ``out``; None where the result needs a fresh one to stay right."""
     if not isinstance(out, Array):
         raise ArgumentTypeError(f"{decision.op.name}: out={type(out).__name__} is not an opmux array", op=decision.op.name)
@@ -114,22 +134,15 @@ def _taken(decision: Decision, arrays: Sequence[Array | None], out: Array) -> Bu
             op=decision.op.name,
         )
     is_operand = any(x is out for x in arrays)
-    whole = out._sig.contiguous and out._offset == 0
-    elementwise = "elementwise" in decision.op.facts and not decision.chosen.copies and not decision.chosen.parts
-    if is_operand:
-        # The operands keep the old value alive through the run; only the caller's handle is consumed.
-        kept = tuple(Array(x._buffer, x._sig, x._offset) if x is out else x for x in arrays)
-        buffer = consume_operand(out)
-        if isinstance(arrays, list):
-            arrays[:] = kept
-        return buffer if elementwise and whole else None
+    sig, offset = out._sig, out._offset
     buffer = consume(out)
-    return buffer if whole else None
-
-
-def consume_operand(out: Array) -> Buffer:
-    """Consume an ``out=`` that is an operand of the same call."""
-    return consume(out)
+    if not is_operand:
+        return buffer if sig.contiguous and offset == 0 else None
+    # The run still reads the old value; only the caller's handle is consumed.
+    old = Array(buffer, sig, offset)
+    arrays[:] = [old if x is out else x for x in arrays]
+    in_place = "elementwise" in decision.op.facts and not decision.chosen.copies and not decision.chosen.parts
+    return buffer if in_place and sig.contiguous and offset == 0 else None
 
 
 def _refuse_out(op: Op, out: Array | None) -> None:
