@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .building import BIAS, FRACTION_BITS, INFINITY, fast_two_sum, magic_round, signed_bits_of
+from .building import BIAS, FRACTION_BITS, INFINITY, fast_two_sum, magic_round
 from .coefficients import constant, polynomial
 from .program import ARITHMETIC_FLOATS, Value, bitcast, fma, horner, select
 from .registry import recipe
@@ -55,21 +55,32 @@ def exp_reduced(r: Value) -> Value:
     return horner(r, (*polynomial("exp", r.type), 1.0, 1.0))
 
 
-def exponent_field(bits: Value, type: str) -> Value:
-    """Return the low bits of an integer, moved to the exponent field."""
-    return bits << FRACTION_BITS[type]
+def _biased(bits: Value, type: str, offset: int) -> Value:
+    return bits.const((BIAS[type] + offset) << FRACTION_BITS[type])
 
 
-def add_exponent(p: Value, field: Value) -> Value:
-    """Return ``p * 2**n`` for an exponent field; the result must be normal."""
-    return bitcast(signed_bits_of(p) + field, p.type)
+def power_of(bits: Value, type: str, offset: int = 0) -> Value:
+    """Return ``2**(n + offset)`` with n in the low bits of an integer; it must be a normal number."""
+    return bitcast((bits << FRACTION_BITS[type]) + _biased(bits, type, offset), type)
 
 
-def _scaled(p: Value, field: Value, small: Value) -> Value:
-    """Return ``p * 2**n`` where small ones, subnormals among them, are rounded at the end and once."""
-    scale = RANGES[p.type].scale
-    lift = select(small, field.const(scale << FRACTION_BITS[p.type]), field.const(0))
-    return add_exponent(p, field + lift) * select(small, p.const(2.0**-scale), p.const(1.0))
+def times_power(p: Value, bits: Value, offset: int = 0) -> Value:
+    """Return ``p * 2**(n + offset)`` with n in the low bits of an integer; the power must be a normal number.
+
+    A product keeps NaN whatever n it left; adding n to the exponent field of p would not.
+    """
+    return p * power_of(bits, p.type, offset)
+
+
+def scaled(p: Value, bits: Value, small: Value) -> Value:
+    """Return ``p * 2**n`` over the whole range; small ones, subnormals among them, are rounded only at the end.
+
+    Others are computed as twice their half, since the largest results need n = bias + 1.
+    """
+    lift = RANGES[p.type].scale
+    bias = select(small, _biased(bits, p.type, lift), _biased(bits, p.type, -1))
+    power = bitcast((bits << FRACTION_BITS[p.type]) + bias, p.type)
+    return (p * power) * select(small, p.const(2.0**-lift), p.const(2.0))
 
 
 @recipe("exp", *ARITHMETIC_FLOATS)
@@ -77,7 +88,7 @@ def exp(x: Value) -> Value:
     limits = RANGES[x.type]
     r, bits = reduce(x)
     small = x < limits.small * 0.6931
-    y = _scaled(exp_reduced(r), exponent_field(bits, x.type), small)
+    y = scaled(exp_reduced(r), bits, small)
     y = select(x > limits.exp_overflow, x.const(INFINITY), y)
     return select(x < limits.exp_underflow, x.const(0.0), y)
 
@@ -91,7 +102,7 @@ def _exp2_limits(x: Value, y: Value) -> Value:
 def exp2_float32(x: Value) -> Value:
     n, bits = magic_round(x, 1.0)
     p = horner(x - n, (*polynomial("exp2", x.type), 1.0))
-    return _exp2_limits(x, _scaled(p, exponent_field(bits, x.type), x < RANGES[x.type].small))
+    return _exp2_limits(x, scaled(p, bits, x < RANGES[x.type].small))
 
 
 def exp2_reduced(r: Value, low: Value | None = None) -> Value:
@@ -110,12 +121,7 @@ def exp2_reduced(r: Value, low: Value | None = None) -> Value:
 def exp2_float64(x: Value) -> Value:
     n, bits = magic_round(x, 1.0)
     p = exp2_reduced(x - n)
-    return _exp2_limits(x, _scaled(p, exponent_field(bits, x.type), x < RANGES[x.type].small))
-
-
-def scaled_exp2(p: Value, n: Value, field: Value) -> Value:
-    """Return ``p * 2**n`` for any n in twice the normal range, given n as a float and as a field."""
-    return _scaled(p, field, n < RANGES[p.type].small)
+    return _exp2_limits(x, scaled(p, bits, x < RANGES[x.type].small))
 
 
 @recipe("expm1", *ARITHMETIC_FLOATS)
@@ -130,8 +136,7 @@ def expm1(x: Value) -> Value:
     # expm1(r) = r + t; half of 2**n, which is still finite where n = 128:
     # 2**n * (r + t + 1) - 1 = 2 * ((half - 1/2) + half * r + half * t), of which only the last may be rounded.
     t = fma(r * r, horner(r, polynomial("expm1", x.type)), fma(r_low, r, r_low))
-    bias = x.bits((BIAS[x.type] - 1) << FRACTION_BITS[x.type], bits.type)
-    half = bitcast(exponent_field(bits, x.type) + bias, x.type)
+    half = power_of(bits, x.type, -1)
     less_one, lost = fast_two_sum(half, half.const(-0.5))
     total, error = fast_two_sum(less_one, half * r)
     y = 2.0 * (total + fma(half, t, error + lost))

@@ -63,7 +63,7 @@ def _odd(name: str, dtype: str, function: Function, end: float, degree: int) -> 
 
 _LOGARITHM: Final = (
     # log(1 + f) = f + f**2 * p(f)
-    Fit("log", "float32", _log_tail, _LOG_ENDS, 8, lambda t: t**2 / mp.log1p(t)),
+    Fit("log", "float32", _log_tail, _LOG_ENDS, 9, lambda t: t**2 / mp.log1p(t)),
     # log(1 + f) = 2 * atanh(s) with s = f / (2 + f) and atanh(s) = s + s**3 * p(s**2)
     _odd("log", "float64", mp.atanh, 0.17158, 6),
     # The same for powers of float32, where 2**-40 is enough

@@ -21,7 +21,7 @@ from .building import (
     with_sign,
 )
 from .coefficients import constant, polynomial
-from .exponential import add_exponent, exp_reduced, exponent_field, reduce
+from .exponential import exp_reduced, reduce, times_power
 from .logarithm import log1p_of
 from .program import ARITHMETIC_FLOATS, Value, eq, fma, horner, select, sqrt
 from .registry import recipe
@@ -44,7 +44,7 @@ def _quarter_exp(size: Value) -> Value:
     """Return exp(size) / 4 for size up to where exp overflows at twice the largest number."""
     limit = _OVERFLOW[size.type]
     r, bits = reduce(select(size > limit, size.const(limit), size))
-    return add_exponent(exp_reduced(r), exponent_field(bits - 2, size.type))
+    return times_power(exp_reduced(r), bits, -2)
 
 
 @recipe("sinh", *ARITHMETIC_FLOATS)
@@ -66,7 +66,7 @@ def tanh(x: Value) -> Value:
     size = abs(x)
     limit = _TANH_ONE[x.type]
     r, bits = reduce(2.0 * select(size > limit, size.const(limit), size))
-    e = add_exponent(exp_reduced(r), exponent_field(bits, x.type))
+    e = times_power(exp_reduced(r), bits)
     large = 1.0 - 2.0 / (e + 1.0)
     return with_sign(select(size < 1.0, _small_odd("tanh", size), large), x)
 

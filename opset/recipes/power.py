@@ -18,7 +18,7 @@ from .building import (
     two_product,
 )
 from .coefficients import constant, polynomial
-from .exponential import add_exponent, exp2_reduced, exponent_field, scaled_exp2
+from .exponential import RANGES, exp2_reduced, scaled, times_power
 from .logarithm import split
 from .program import SIGNED, UNSIGNED, WIDTH, Value, bitcast, convert, eq, fma, horner, mulhi, rint, select, sqrt
 from .registry import recipe
@@ -59,10 +59,11 @@ def pow_float32(x: Value, y: Value) -> Value:
     z = s * s
     series = fma(s * z, horner(z, polynomial("atanh_short", "float64")), s)
     logarithm = _logarithm_limits(size, fma(series, constant("2_log2e", "float64")[0], k))
-    product = _clamp(select(_one_to_infinity(size, exponent), size.const(0), exponent * logarithm), 200.0)
+    exponent = select(_one_to_infinity(size, exponent), size.const(0), exponent)
+    product = _clamp(exponent * logarithm, 200.0)
     n, bits = magic_round(product, 1.0)
     p = horner(product - n, (*polynomial("exp2_short", "float64"), 1.0))
-    return _special(x, y, convert(add_exponent(p, exponent_field(bits, "float64")), "float32"))
+    return _special(x, y, convert(times_power(p, bits), "float32"))
 
 
 def _log2_pair(size: Value) -> Pair:
@@ -96,13 +97,14 @@ def pow_float64(x: Value, y: Value) -> Value:
     size = abs(x)
     high, low = _log2_pair(size)
     logarithm = _logarithm_limits(size, high)
-    product = select(_one_to_infinity(size, y), size.const(0), y * logarithm)
+    exponent = select(_one_to_infinity(size, y), size.const(0), y)
+    product = exponent * logarithm
     inside = abs(product) < 1100.0
-    missing = select(inside, fma(y, high, -product) + y * low, product.const(0))
+    missing = select(inside, fma(exponent, high, -product) + exponent * low, product.const(0))
     product = _clamp(product, 1100.0)
     n, bits = magic_round(product, 1.0)
     p = exp2_reduced(product - n, missing)
-    result = scaled_exp2(p, n, exponent_field(bits, x.type))
+    result = scaled(p, bits, n < RANGES[x.type].small)
     result = select(product >= 1024.0, x.const(INFINITY), result)
     return _special(x, y, select(product < -1080.0, x.const(0), result))
 
