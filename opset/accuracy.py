@@ -73,7 +73,7 @@ Accuracy = Exact | Ulp | Accumulated | Composed
 
 EXACT: Final = Exact()
 #: One IEEE operation, correctly rounded in every floating dtype.
-ROUNDED: Final = Ulp({"float64": 0.5, "float32": 0.5, "float16": 0.5, "bfloat16": 0.5})
+ROUNDED: Final = Ulp(dict.fromkeys(("float64", "float32", "float16", "bfloat16", "complex64", "complex128"), 0.5))
 
 
 def ulp(wide: float, narrow: float = 1.0, *, float64: float | None = None) -> Ulp:

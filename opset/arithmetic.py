@@ -6,11 +6,17 @@ from typing import Any
 
 from ..core.array import Array
 from ..core.dtypes import COMPLEXES, FLOATS, INTEGERS, NUMERIC, SIGNED_INTEGERS
-from .accuracy import EXACT, ulp
-from .declare import elementwise
+from . import rules
+from .accuracy import EXACT, ROUNDED, Ulp, ulp
+from .declare import composite, elementwise
 
 REAL = (*INTEGERS, *FLOATS)
 SIGNED = (*SIGNED_INTEGERS, *FLOATS)
+
+#: A complex product of rounded products is within sqrt(5) roundings of its modulus (Brent, Percival and Zimmermann,
+#: "Error bounds on complex floating-point multiplication", 2007), a quotient by Smith's method within a few more.
+PRODUCT = Ulp({**ROUNDED.bounds, "complex64": 3, "complex128": 3})
+QUOTIENT = Ulp({**ROUNDED.bounds, "complex64": 8, "complex128": 8})
 
 
 @elementwise(
@@ -47,6 +53,7 @@ def subtract(np: Any, x1: Array, x2: Array, /) -> Array:
 
 @elementwise(
     NUMERIC,
+    accuracy=PRODUCT,
     facts=("commutative", "identity:1"),
     specials=("multiply(+inf, 0) -> nan", "multiply(-1, +0) -> -0", "multiply(-0, -0) -> +0"),
     core=True,
@@ -63,6 +70,7 @@ def multiply(np: Any, x1: Array, x2: Array, /) -> Array:
 
 @elementwise(
     (*FLOATS, *COMPLEXES),
+    accuracy=QUOTIENT,
     facts=("identity:1",),
     specials=("divide(1, +0) -> +inf", "divide(1, -0) -> -inf", "divide(0, 0) -> nan", "divide(+inf, +inf) -> nan"),
     core=True,
@@ -79,14 +87,19 @@ def divide(np: Any, x1: Array, x2: Array, /) -> Array:
 
 @elementwise(
     REAL,
-    specials=("floor_divide(7, -2) -> -4", "floor_divide(-7, 2) -> -4", "floor_divide(nan, 1) -> nan"),
+    accuracy=ulp(0.5, 0.5, float64=1),
+    specials=(
+        "floor_divide(7, -2) -> -4", "floor_divide(-7, 2) -> -4", "floor_divide(nan, 1) -> nan",
+        "floor_divide(1.5, +0) -> +inf", "floor_divide(-1, +inf) -> -1", "floor_divide(+inf, 1) -> +inf",
+    ),
     flops=8,
     core=True,
 )
 def floor_divide(np: Any, x1: Array, x2: Array, /) -> Array:
     """Return the quotient rounded toward minus infinity.
 
-    An integer divided by zero gives 0, and the smallest integer divided by -1 gives itself (it wraps).
+    An integer divided by zero gives 0, and the smallest integer divided by -1 gives itself (it wraps). In float64 a
+    quotient of 2**53 and more may be one unit in the last place off.
 
     >>> import opmux as ox
     >>> ox.floor_divide(ox.asarray([7, -7]), 2).tolist()
@@ -99,7 +112,6 @@ def floor_divide(np: Any, x1: Array, x2: Array, /) -> Array:
     REAL,
     specials=("remainder(7, -2) -> -1", "remainder(-7, 2) -> 1", "remainder(1, 0) -> nan", "remainder(+inf, 1) -> nan"),
     flops=8,
-    core=True,
 )
 def remainder(np: Any, x1: Array, x2: Array, /) -> Array:
     """Return the remainder of the floor division; it has the sign of the divisor.
@@ -115,7 +127,7 @@ def remainder(np: Any, x1: Array, x2: Array, /) -> Array:
 
 @elementwise(
     REAL,
-    accuracy=ulp(4, 1),
+    accuracy=ulp(2),
     specials=(
         "pow(nan, 0) -> 1", "pow(1, nan) -> 1", "pow(+0, -1) -> +inf", "pow(-0, -1) -> -inf", "pow(-1, +inf) -> 1",
         "pow(-2, 0.5) -> nan", "pow(+inf, -1) -> +0", "pow(-inf, 3) -> -inf", "pow(0.5, +inf) -> +0",
@@ -132,7 +144,7 @@ def pow(np: Any, x1: Array, x2: Array, /) -> Array:
     return np.power(x1, x2)
 
 
-@elementwise((*SIGNED, *COMPLEXES), accuracy=EXACT, specials=("negative(+0) -> -0", "negative(+inf) -> -inf"), core=True)
+@elementwise((*SIGNED, *COMPLEXES), accuracy=EXACT, specials=("negative(+0) -> -0", "negative(+inf) -> -inf"))
 def negative(np: Any, x: Array, /) -> Array:
     """Return the value with its sign flipped; the smallest integer gives itself.
 
@@ -143,7 +155,7 @@ def negative(np: Any, x: Array, /) -> Array:
     return np.negative(x)
 
 
-@elementwise(REAL, accuracy=EXACT, specials=("abs(-0) -> +0", "abs(-inf) -> +inf"), facts=("idempotent",), core=True)
+@elementwise(REAL, accuracy=EXACT, specials=("abs(-0) -> +0", "abs(-inf) -> +inf"), facts=("idempotent",))
 def abs(np: Any, x: Array, /) -> Array:
     """Return the magnitude; the smallest integer gives itself.
 
@@ -172,7 +184,6 @@ def sign(np: Any, x: Array, /) -> Array:
     accuracy=EXACT,
     facts=("commutative", "associative", "idempotent"),
     specials=("maximum(nan, 1) -> nan", "maximum(-0, +0) -> +0", "maximum(1, -inf) -> 1"),
-    core=True,
 )
 def maximum(np: Any, x1: Array, x2: Array, /) -> Array:
     """Return the larger operand; NaN wins, and -0 is below +0.
@@ -189,7 +200,6 @@ def maximum(np: Any, x1: Array, x2: Array, /) -> Array:
     accuracy=EXACT,
     facts=("commutative", "associative", "idempotent"),
     specials=("minimum(nan, 1) -> nan", "minimum(-0, +0) -> -0", "minimum(1, +inf) -> 1"),
-    core=True,
 )
 def minimum(np: Any, x1: Array, x2: Array, /) -> Array:
     """Return the smaller operand; NaN wins, and -0 is below +0.
@@ -232,3 +242,50 @@ def nextafter(np: Any, x1: Array, x2: Array, /) -> Array:
     [1.0000000000000002]
     """
     return np.nextafter(x1, x2)
+
+
+@composite(
+    infer=rules.elementwise(NUMERIC),
+    dtypes=NUMERIC,
+    accuracy=PRODUCT,
+    facts=("elementwise",),
+    specials=("square(-inf) -> +inf", "square(-0) -> +0", "square(nan) -> nan"),
+)
+def square(ox: Any, x: Array, /) -> Array:
+    """Return the value times itself. Integers wrap.
+
+    >>> import opmux as ox
+    >>> ox.square(ox.asarray([-3, 4])).tolist()
+    [9, 16]
+    """
+    return ox.multiply(x, x)
+
+
+@composite(
+    infer=rules.elementwise((*FLOATS, *COMPLEXES)),
+    dtypes=(*FLOATS, *COMPLEXES),
+    accuracy=QUOTIENT,
+    facts=("elementwise",),
+    specials=("reciprocal(+0) -> +inf", "reciprocal(-0) -> -inf", "reciprocal(-inf) -> -0", "reciprocal(nan) -> nan"),
+)
+def reciprocal(ox: Any, x: Array, /) -> Array:
+    """Return one over the value.
+
+    >>> import opmux as ox
+    >>> ox.reciprocal(ox.asarray([2.0, -4.0])).tolist()
+    [0.5, -0.25]
+    """
+    return ox.divide(1, x)
+
+
+@composite(
+    infer=rules.elementwise(NUMERIC), dtypes=NUMERIC, accuracy=EXACT, facts=("elementwise", "idempotent"), flops=0
+)
+def positive(ox: Any, x: Array, /) -> Array:
+    """Return the value itself.
+
+    >>> import opmux as ox
+    >>> ox.positive(ox.asarray([-3, 4])).tolist()
+    [-3, 4]
+    """
+    return ox.copy(x)

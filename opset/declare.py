@@ -204,7 +204,7 @@ def elementwise(
             facts=("elementwise", *facts),
             flops=flops,
             core=core,
-            decomposition=decomposition or (None if core else _by_recipe(name)),
+            decomposition=decomposition or _by_recipe(name),
             promotes=promotes,
         )
         return declared(body)
