@@ -1,9 +1,9 @@
 """Matrix product in the canonical order, generated as LLVM IR: blocked, packed, register-tiled.
 
-Canonical order: k is cut into blocks of `CANONICAL_BLOCK`, the last one as short as it comes. Within a
-block, s = +0, then s = fma(A[i, k], B[k, j], s) for increasing k. C[i, j] is the first block's s exactly,
-then C[i, j] + s, rounded once, for each later block in turn; +0 where there is no k at all. Neither the
-tile, the cache blocks, the path, nor the split over threads changes any bit of it.
+The canonical order (`opmux.opset.orders`): k is cut into fixed blocks, the last one as short as it comes.
+Within a block, s = +0, then s = fma(A[i, k], B[k, j], s) for increasing k. C[i, j] is the first block's s
+exactly, then C[i, j] + s, rounded once, for each later block in turn; +0 where there is no k at all.
+Neither the tile, the cache blocks, the packing, nor the split over threads changes any bit of it.
 """
 
 from __future__ import annotations

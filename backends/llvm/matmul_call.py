@@ -26,6 +26,7 @@ from .target import host_target
 from .threads import run_all
 
 _ENTRY: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+_Buffers: Final = ctypes.c_void_p * 4
 # The code names its vectors and unrolls itself.
 OPTIONS: Final = CompileOptions(speed_level=2, vectorize=False, unroll=False)
 # Below this much work per thread, waking a thread costs more than it saves.
@@ -73,19 +74,21 @@ class MatmulCall:
 
         C must not overlap the others.
         """
+        if self.native is not None:
+            self._entry(_Buffers(a, b, c, workspace), self.native[1], None)
+            return
         size = self.plan.element_bytes
         for a_offset, b_offset, c_offset in self._outer:
-            operands = (a + a_offset * size, b + b_offset * size)
-            left, right = reversed(operands) if self._swap else operands
-            run_all(
-                [
-                    self._task(left, right, c + c_offset * size, workspace + number * self._part_bytes, parameters)
-                    for number, parameters in enumerate(self._parameters)
-                ]
-            )
+            left, right = a + a_offset * size, b + b_offset * size
+            if self._swap:
+                left, right = right, left
+            run_all(self._tasks(left, right, c + c_offset * size, workspace))
 
-    def _task(self, a: int, b: int, c: int, workspace: int, parameters: bytes) -> Callable[[], object]:
-        return functools.partial(self._entry, (ctypes.c_void_p * 4)(a, b, c, workspace), parameters, None)
+    def _tasks(self, a: int, b: int, c: int, workspace: int) -> list[Callable[[], object]]:
+        return [
+            functools.partial(self._entry, _Buffers(a, b, c, workspace + part * self._part_bytes), parameters, None)
+            for part, parameters in enumerate(self._parameters)
+        ]
 
 
 def problem_for(shape: Sequence[int], a: Strides, b: Strides, c: Strides) -> tuple[Problem, list[Offsets]]:

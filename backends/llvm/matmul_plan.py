@@ -11,10 +11,8 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Final
 
+from ...plugin import orders
 from .target import Target
-
-# Length of the fixed blocks of k; part of the canonical order, so the same for every type and machine.
-CANONICAL_BLOCK: Final = 512
 
 _ALIGNMENT: Final = 64
 _PAGE_BYTES: Final = 4096
@@ -53,8 +51,8 @@ class Plan:
         return f"matmul_{self.element}"
 
 
-def plan_for(target: Target, element: str, block_k: int = CANONICAL_BLOCK) -> Plan:
-    """The plan for `element` (`float` or `double`) on `target`.
+def plan_for(target: Target, element: str, block_k: int = orders.MATMUL_BLOCK) -> Plan:
+    """The plan for `element` (`float` or `double`) on `target`; another `block_k` gives another order.
 
     Tile: three vectors wide; eight rows use 24 of 32 registers as accumulators, four rows 12 of 16, which
     covers the latency of two fused multiply-adds per cycle. The packed block of B takes a third of L2,

@@ -11,7 +11,7 @@ from opmux.backends.llvm.matmul import matmul_ir
 from opmux.backends.llvm.matmul_call import MatmulCall
 from opmux.backends.llvm.matmul_plan import Packing, Part, Problem, plan_for, split, whole
 from opmux.backends.llvm.target import host_target
-from opmux.opset.orders import MATMUL_BLOCK, canonical_matmul
+from opmux.opset.orders import canonical_matmul
 
 ELEMENTS = {"float": np.float32, "double": np.float64}
 PACKINGS = [Packing(a, b) for a in (False, True) for b in (False, True)]
@@ -251,10 +251,6 @@ def test_a_batch_with_one_b_becomes_more_rows(element):
     call, _ = _call(element, a, np.broadcast_to(b[0, 0], b.shape), threads=1)
     assert (call.problem.m, call.problem.batch) == (30, 1)
     assert call.native is not None
-
-
-def test_the_block_is_the_opsets():
-    assert matmul_plan.CANONICAL_BLOCK == MATMUL_BLOCK
 
 
 def test_parts_cover_the_result_once():
