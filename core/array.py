@@ -152,7 +152,8 @@ class Array:
 
         if self.ndim != 2:
             raise ShapeError(
-                f".T is for two axes; this array has shape {self.shape}. Use .mT for stacks of matrices, or permute_dims",
+                f".T is for two axes; this array has shape {self.shape}. Use .mT for stacks of matrices, or "
+                f"permute_dims",
                 shape=self.shape,
             )
         return metadata.matrix_transpose(self)
@@ -298,6 +299,9 @@ class Array:
         copy: bool | None = None,
     ) -> Any:
         """Export as a DLPack capsule, read-only; a consumer that cannot be told so gets a copy of its own.
+
+        PyTorch is told and writes all the same, so a process that has imported it gets copies, unless ``copy=False``
+        says that nobody will write. (``numpy.asarray(x)`` is a view in any case.)
 
         Args:
             stream: None; ``cpu`` memory is ready when it is exported.

@@ -17,8 +17,8 @@ from .memory import foreign
 from .op import CAST
 from .queues import queue_of
 from .rounding import rounded
-from .signature import ALIGNMENT, is_row_major, row_major, signature
-from .transfer import dense_copy, to_device, upload
+from .signature import ALIGNMENT, Shape, is_row_major, row_major, signature
+from .transfer import dense_copy, extent, to_device, upload
 
 _SCALARS: Final = (bool, int, float, complex)
 _SEQUENCES: Final = (list, tuple, range)
@@ -98,15 +98,17 @@ def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | N
     if isinstance(x, Array):
         return _from_array(x, None, device, copy)
     imported = dlpack.take(x)
+    t = imported.known_dtype()
     host = find_device("cpu")
-    if imported.address % imported.dtype.numpy.alignment:
+    if imported.address % t.numpy.alignment:
         return _from_numpy(imported.as_numpy(), None, host if device is None else find_device(device), copy)
-    return _from_array(_shared(imported, imported.dtype, imported.shape, imported.strides, imported.address, host),
-                       None, device, copy)  # fmt: skip
+    shared = _shared(imported, t, imported.shape, imported.strides, imported.address, host)
+    return _from_array(shared, None, device, copy)
 
 
 def _copy_forbidden(what: str) -> ArgumentError:
-    return ArgumentError(f"asarray: {what} cannot become such an array without a copy; leave out copy=False", copy=False)
+    message = f"asarray: {what} cannot become such an array without a copy; leave out copy=False"
+    return ArgumentError(message, copy=False)
 
 
 def _from_array(x: Array, wanted: DType | None, device: Device | str | None, copy: bool | None) -> Array:
@@ -125,10 +127,8 @@ def _from_array(x: Array, wanted: DType | None, device: Device | str | None, cop
     return dense_copy(x) if copy and not casts else to_device(x, target)
 
 
-def _shared(owner: object, t: DType, shape: tuple[int, ...], strides: tuple[int, ...], first: int, device: Device) -> Array:
+def _shared(owner: object, t: DType, shape: Shape, strides: Shape, first: int, device: Device) -> Array:
     """Return an array over foreign host memory; *first* is the address of the first element, strides in elements."""
-    from .transfer import extent
-
     if 0 in shape:
         return upload(np.empty(shape, t.numpy), device, t)
     if is_row_major(shape, strides):
@@ -270,7 +270,9 @@ def _read(obj: Any, layout: Any) -> NDArray[Any]:
     except OverflowError:
         return _read_large(obj)
     except ValueError:
-        raise ShapeError("asarray: sequences of one level have different lengths; every row needs the same length") from None
+        raise ShapeError(
+            "asarray: sequences of one level have different lengths; every row needs the same length"
+        ) from None
 
 
 def _read_large(obj: Any) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import sys
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ CPU: Final = (1, 0)  # kDLCPU, number 0
 VERSION: Final = (1, 0)
 _READ_ONLY: Final = 1
 _COPIED: Final = 2
+#: Libraries whose arrays can be written although DLPack says that the memory is read-only (seen in PyTorch 2.13).
+_CARELESS: Final = ("torch",)
 _WRITABLE: Final = 1  # PyBUF_WRITABLE; inspect.BufferFlags has it only from Python 3.12 on
 # The bytes objects live as long as the module: a capsule keeps the pointer to its name, not the name.
 _LEGACY, _LEGACY_USED = b"dltensor", b"used_dltensor"
@@ -142,13 +145,13 @@ def export(
         raise ExportError(f"stream={stream!r} has no meaning for host memory; leave it None", stream=stream)
     if dl_device is not None and tuple(map(int, dl_device)) != CPU:
         raise ExportError(f"dl_device={dl_device!r} is not served; served: {CPU}, which is cpu", dl_device=dl_device)
+    versioned = max_version is not None and max_version[0] >= VERSION[0]
     if not x.device.is_host:
         if dl_device is None or copy is False:
             raise _not_on_host(x)
-        return _capsule(to_device(x, "cpu"), copied=True, versioned=max_version is not None and max_version[0] >= 1)
+        return _capsule(to_device(x, "cpu"), copied=True, versioned=versioned)
     settle(x)
-    versioned = max_version is not None and max_version[0] >= VERSION[0]
-    if versioned and not copy:
+    if versioned and (copy is False or (copy is None and not _careless())):
         return _capsule(x, copied=False, versioned=True)
     if copy is False:
         raise ExportError(
@@ -157,6 +160,10 @@ def export(
             max_version=max_version,
         )
     return _capsule(dense_copy(x), copied=True, versioned=versioned)
+
+
+def _careless() -> bool:
+    return any(name in sys.modules for name in _CARELESS)
 
 
 def _capsule(x: Array, *, copied: bool, versioned: bool) -> Any:
@@ -247,8 +254,8 @@ def take(x: Any) -> Imported:
     kind, number = x.__dlpack_device__()
     if int(kind) != CPU[0]:
         raise DeviceError(
-            f"from_dlpack: the object lies on DLPack device type {int(kind)}, number {number}; opmux imports host memory "
-            f"(type {CPU[0]}), copy it there first",
+            f"from_dlpack: the object lies on DLPack device type {int(kind)}, number {number}; opmux imports host "
+            f"memory (type {CPU[0]}), copy it there first",
             dl_device=(int(kind), number),
         )
     imported = _consume(_ask(x))
@@ -276,13 +283,15 @@ def _consume(capsule: Any) -> Imported:
             managed: Any = layout.from_address(_pointer_in(id(capsule), name))
             if layout is _ManagedVersioned and managed.major != VERSION[0]:
                 raise ArgumentError(
-                    f"from_dlpack: the exporter speaks DLPack {managed.major}.{managed.minor}; opmux reads {VERSION[0]}.x",
+                    f"from_dlpack: the exporter speaks DLPack {managed.major}.{managed.minor}; opmux reads "
+                    f"{VERSION[0]}.x",
                     version=(managed.major, managed.minor),
                 )
             _set_name(capsule, used)
             return Imported(managed)
     raise ArgumentTypeError(
-        "from_dlpack: __dlpack__ did not return a fresh DLPack capsule; a capsule can be consumed once", given=type(capsule)
+        "from_dlpack: __dlpack__ did not return a fresh DLPack capsule; a capsule can be consumed once",
+        given=type(capsule),
     )
 
 
@@ -295,7 +304,7 @@ def export_buffer(x: Array, flags: int) -> memoryview:
         raise ExportError("an opmux array is a value: its buffer is read-only", flags=flags)
     values = x.numpy()
     try:
-        return memoryview(values)
+        return memoryview(values)  # type: ignore[arg-type]  # an ndarray is a Buffer; typeshed knows it from 3.12 on
     except (BufferError, ValueError) as error:
         raise ExportError(
             f"the buffer protocol has no format for {x.dtype}: {error}; use numpy.asarray or DLPack", dtype=x.dtype

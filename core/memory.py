@@ -123,8 +123,8 @@ class CachingAllocator:
         with self._lock:
             if self._in_use + capacity > self.limit:
                 raise OutOfMemoryError(
-                    f"cpu: {nbytes:,} bytes asked for while {self._in_use:,} of {self.limit:,} are in use; free arrays, "
-                    f"use smaller ones, or raise OPMUX_CPU_MEMORY",
+                    f"cpu: {nbytes:,} bytes asked for while {self._in_use:,} of {self.limit:,} are in use; free "
+                    f"arrays, use smaller ones, or raise OPMUX_CPU_MEMORY",
                     device="cpu:0",
                     nbytes=nbytes,
                     in_use=self._in_use,

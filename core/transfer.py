@@ -25,13 +25,13 @@ class Export:
 
     def __init__(self, x: Array) -> None:
         sig = x._sig
-        itemsize = sig.dtype.itemsize
+        layout, itemsize = sig.dtype.numpy, sig.dtype.itemsize
         self._buffer = x._buffer
         address = x.ptr if sig.size else x._buffer.handle.address
         self.__array_interface__ = {
             "version": 3,
             "shape": sig.shape,
-            "typestr": sig.dtype.numpy.str,
+            "typestr": layout.str if layout.isbuiltin == 1 else f"|V{itemsize}",  # NumPy has no string for float8
             "data": (address, True),
             "strides": tuple(s * itemsize for s in sig.strides),
         }

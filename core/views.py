@@ -117,7 +117,10 @@ def permutation(axes: Any, ndim: int) -> tuple[int, ...]:
     found = tuple(normalize_axis(a, ndim, where="permute_dims") for a in axes)
     if sorted(found) != list(range(ndim)):
         raise AxisError(
-            f"permute_dims: {tuple(axes)} is not a permutation of the {ndim} axes", op="permute_dims", axis=axes, ndim=ndim
+            f"permute_dims: {tuple(axes)} is not a permutation of the {ndim} axes",
+            op="permute_dims",
+            axis=axes,
+            ndim=ndim,
         )
     return found
 
