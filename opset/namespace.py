@@ -21,3 +21,10 @@ from .arithmetic import (
     sign,
     subtract,
 )
+from .casting import bitcast, cast
+from .contraction import matmul
+from .creation import full, iota, random_bits
+from .movement import argsort, concat, copy, gather, pad, scatter, searchsorted, sort
+from .reductions import all, any, argmax, argmin, max, min, prod, sum
+from .scans import cumulative_prod, cumulative_sum
+from .selection import repeat, roll, stack, take, take_along_axis, tile

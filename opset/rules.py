@@ -34,7 +34,9 @@ def check_dtype(name: str, found: DType, allowed: Sequence[DType], what: str = "
     if found not in allowed:
         shown = ", ".join(t.name for t in allowed)
         raise DTypeError(
-            f"{name}: {what} of dtype {found} are not taken; allowed: {shown}. Convert with astype", op=name, dtype=found
+            f"{name}: {what} of dtype {found} are not taken; allowed: {shown}. Convert with astype",
+            op=name,
+            dtype=found,
         )
     return found
 
@@ -49,7 +51,11 @@ def result_dtype(result: Result, common: DType) -> DType:
 
 
 def elementwise(
-    allowed: Sequence[DType], result: Result = "same", *, promotes: tuple[int, ...] | None = None, leads: DType | None = None
+    allowed: Sequence[DType],
+    result: Result = "same",
+    *,
+    promotes: tuple[int, ...] | None = None,
+    leads: DType | None = None,
 ) -> Infer:
     """Operands promote to one dtype and broadcast; the result has the broadcast shape.
 
@@ -93,7 +99,14 @@ def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
-def reduction(allowed: Sequence[DType], result: Result = "same", *, empty: bool = True, cast: bool = True) -> Infer:
+def reduction(
+    allowed: Sequence[DType],
+    result: Result = "same",
+    *,
+    empty: bool = True,
+    cast: bool = True,
+    results: Sequence[DType] | None = None,
+) -> Infer:
     """Reduce over ``axis`` (None: all axes), with ``keepdims`` and, where the op has it, ``dtype``.
 
     Args:
@@ -101,6 +114,7 @@ def reduction(allowed: Sequence[DType], result: Result = "same", *, empty: bool 
         result: the result's dtype where the attribute ``dtype`` does not say.
         empty: whether a reduction over no elements has a value.
         cast: whether the operand is cast to the result's dtype first.
+        results: dtypes that the attribute ``dtype`` may ask for; None for those allowed as operands.
     """
 
     def infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
@@ -118,7 +132,7 @@ def reduction(allowed: Sequence[DType], result: Result = "same", *, empty: bool 
         normal: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
         if "dtype" in attributes:
             if attributes["dtype"] is not None:
-                chosen = check_dtype(name, dtype(attributes["dtype"]), allowed, "results")
+                chosen = check_dtype(name, dtype(attributes["dtype"]), results or allowed, "results")
             normal["dtype"] = chosen
         casts = (chosen if cast else None,)
         return Inferred((ArraySpec(chosen, reduced_shape(x.shape, axes, keepdims)),), normal, casts)
@@ -132,7 +146,7 @@ def one_axis(name: str, x: ArraySpec, axis: Any) -> int:
 
 
 def accumulator(t: DType) -> DType:
-    """Return the dtype in which ``sum`` and ``prod`` answer by default: the Array API's, at least 64 bits for integers."""
+    """Return the dtype in which ``sum`` and ``prod`` answer by default: the Array API's, with 64 bits for integers."""
     if t is bool_ or t.kind == "signed integer":
         return dtype("int64")
     return dtype("uint64") if t.kind == "unsigned integer" else t
@@ -142,7 +156,7 @@ def elements(flops: float) -> CountWork:
     """Count so many operations per result element, and every operand and result moved once."""
 
     def work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attributes) -> Work:
-        return Work(flops * _size(outputs[0]), _bytes(specs, outputs))
+        return Work(flops * _size(outputs[0]), moved_bytes(specs, outputs))
 
     return work
 
@@ -151,7 +165,7 @@ def per_input(flops: float) -> CountWork:
     """Count so many operations per element of the first operand."""
 
     def work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attributes) -> Work:
-        return Work(flops * _size(present(specs)[0]), _bytes(specs, outputs))
+        return Work(flops * _size(present(specs)[0]), moved_bytes(specs, outputs))
 
     return work
 
@@ -163,5 +177,6 @@ def _size(spec: ArraySpec) -> int:
     return total
 
 
-def _bytes(specs: Specs, outputs: Sequence[ArraySpec]) -> float:
+def moved_bytes(specs: Specs, outputs: Sequence[ArraySpec]) -> float:
+    """Return the bytes of all operands and results together."""
     return float(sum(_size(s) * s.dtype.itemsize for s in (*present(specs), *outputs)))

@@ -1,0 +1,47 @@
+"""What a cast means, in NumPy: its own conversions where they are defined, and the missing definitions beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.dtypes import FLOATS, INTEGERS, STORAGE, DType, bool_
+from ..core.rounding import rounded
+
+Host = Any  # a NumPy array; the bodies of declarations call it Array
+
+
+def converted(x: Host, to: DType) -> Host:
+    """Return values in another dtype by the rules at :func:`opmux.opset.casting.cast`.
+
+    >>> from ..core.dtypes import int8
+    >>> converted(np.array([np.nan, -1e9]), int8)
+    array([   0, -128], dtype=int8)
+    """
+    if x.dtype == to.numpy:
+        return x
+    if _is_storage(x.dtype):
+        x = x.astype(np.float32)
+    if to is bool_:
+        return np.asarray(x != 0)
+    if to in INTEGERS and x.dtype.kind not in "iub":
+        return _to_integer(x, to)
+    with np.errstate(all="ignore"):
+        if (to in FLOATS or to.kind == STORAGE) and x.dtype.kind != "c":
+            return rounded(x.astype(np.uint8) if x.dtype.kind == "b" else x, to)
+        return x.astype(to.numpy)
+
+
+def _is_storage(t: np.dtype[Any]) -> bool:
+    """bfloat16 and the 8-bit floats, which NumPy itself cannot compare with numbers."""
+    return t.kind == "V" or t.kind not in "iubfc"
+
+
+def _to_integer(x: Host, to: DType) -> Host:
+    limits = np.iinfo(to.numpy)
+    # 2**bits is a float where the largest integer may not be: at and above it the value saturates.
+    above = x >= x.dtype.type(2.0) ** int(limits.max).bit_length()
+    below = x <= x.dtype.type(limits.min)
+    inside = np.where(above | below | np.isnan(x), 0, x).astype(to.numpy)
+    return np.where(above, to.numpy.type(limits.max), np.where(below, to.numpy.type(limits.min), inside))
