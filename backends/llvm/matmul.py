@@ -11,11 +11,14 @@ from __future__ import annotations
 from .ir import Function, module_text
 from .matmul_kernel import block, micro_kernel, row_counts, strip
 from .matmul_pack import pack
-from .matmul_plan import PARAMETERS, Plan
+from .matmul_plan import Plan
+from .matmul_vector import open_entry, vector_product
 
 
 def matmul_ir(plan: Plan) -> str:
-    """The module that exports `plan.symbol`: `int f(void **buffers, const void *params, void *queue)`.
+    """The module that exports `plan.symbol` and `plan.vector_symbol`.
+
+    Both are `int f(void **buffers, const void *params, void *queue)`; the second takes vector products only.
 
     `buffers` are {A, B, C, workspace}, `params` the block of `pack_parameters`; the workspace may be null
     where nothing is packed. C must not overlap the others. Returns 0.
@@ -24,14 +27,12 @@ def matmul_ir(plan: Plan) -> str:
     for rows in row_counts(plan):
         functions += [micro_kernel(plan, rows, vectors) for vectors in range(1, plan.vectors + 1)]
         functions.append(strip(plan, rows))
-    functions += [block(plan), _entry(plan)]
+    functions += [block(plan), _entry(plan), vector_product(plan)]
     return module_text(functions)
 
 
 def _entry(plan: Plan) -> Function:
-    f = Function(plan.symbol, [("ptr", "%buffers"), ("ptr", "%params"), ("ptr", "%queue")], "i32")
-    p = {name: f.load("i64", f.address("%params", i, "i64"), 8) for i, name in enumerate(PARAMETERS)}
-    a_all, b_all, c_all, workspace = (f.load("ptr", f.address("%buffers", i, "ptr"), 8) for i in range(4))
+    f, p, (a_all, b_all, c_all, workspace) = open_entry(plan.symbol)
     panel = f.address(workspace, p["panel_offset_bytes"], "i8")
     pack_a = f.compare(p["pack_a"], "!=", 0)
     pack_b = f.compare(p["pack_b"], "!=", 0)

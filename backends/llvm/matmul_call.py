@@ -40,7 +40,7 @@ Offsets = tuple[int, int, int]
 def compiled(element: str) -> tuple[Plan, Module]:
     """The plan and the native module for `element` (`float` or `double`) on this machine."""
     plan = plan_for(host_target(), element)
-    return plan, compile_ir(matmul_ir(plan), [plan.symbol], OPTIONS)
+    return plan, compile_ir(matmul_ir(plan), [plan.symbol, plan.vector_symbol], OPTIONS)
 
 
 class MatmulCall:
@@ -59,7 +59,8 @@ class MatmulCall:
         problem, self._outer = problem_for(shape, a, b, c)
         self.problem, self._swap = oriented(problem)
         self.packing: Packing = packing_for(self.plan, self.problem)
-        self._entry = _ENTRY(self.module.address(self.plan.symbol))
+        symbol = self.plan.vector_symbol if self.problem.is_vector_product else self.plan.symbol
+        self._entry = _ENTRY(self.module.address(symbol))
         work = 2 * problem.batch * problem.m * problem.n * problem.k
         parts = split(self.plan, self.problem, max(min(threads, work // _FLOPS_PER_THREAD), 1))
         self._parameters = [pack_parameters(self.plan, self.problem, part, self.packing) for part in parts]
@@ -67,7 +68,7 @@ class MatmulCall:
         self.workspace_bytes = self._part_bytes * len(parts)
         self.native: tuple[int, bytes] | None = None
         if len(parts) == 1 and len(self._outer) == 1 and not self._swap:
-            self.native = (self.module.address(self.plan.symbol), self._parameters[0])
+            self.native = (self.module.address(symbol), self._parameters[0])
 
     def __call__(self, a: int, b: int, c: int, workspace: int) -> None:
         """Run on the addresses of A, B, C and the workspace (0 where it needs none); returns when C is there.
@@ -114,11 +115,12 @@ def problem_for(shape: Sequence[int], a: Strides, b: Strides, c: Strides) -> tup
 
 
 def oriented(problem: Problem) -> tuple[Problem, bool]:
-    """The same product, as the transposed one where that reads a column-major A along its unit stride.
+    """The same product, as the transposed one where A times a column can become a row times B.
 
-    Only for a single column, whose C is the same memory either way. A product commutes, bit for bit.
+    There are better ways to read a B than an A that is used once. C is the same memory either way, and a
+    product commutes, bit for bit.
     """
-    if problem.n != 1 or problem.c_row != 1 or problem.a_row != 1:
+    if problem.n != 1 or problem.m == 1 or problem.c_row != 1 or 1 not in (problem.a_row, problem.a_k):
         return problem, False
     swapped = Problem(
         m=1,
@@ -127,7 +129,7 @@ def oriented(problem: Problem) -> tuple[Problem, bool]:
         a_row=0,
         a_k=problem.b_k,
         b_k=problem.a_k,
-        b_column=1,
+        b_column=problem.a_row,
         c_row=problem.m,
         batch=problem.batch,
         a_batch=problem.b_batch,

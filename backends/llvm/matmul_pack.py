@@ -92,7 +92,7 @@ def _transpose(f: Function, plan: Plan, width: int, to: str, source: str) -> Non
                 start = f.address(source, f.mul("%across", group + row), plan.element)
                 vectors.append(f.load(kind, f.address(start, along.index, plan.element), size))
             target = f.address(to, f.mul(along.index, width), plan.element)
-            for step, vector in enumerate(_transposed(f, vectors, side, plan.element)):
+            for step, vector in enumerate(transposed(f, vectors, side, plan.element)):
                 f.store(kind, vector, f.address(target, step * width + group, plan.element), size)
     _copy_elements(f, plan, width, to, source, whole, str(width))
 
@@ -105,7 +105,7 @@ def _block_side(plan: Plan, width: int) -> int:
     return side
 
 
-def _transposed(f: Function, rows: list[str], side: int, element: str) -> list[str]:
+def transposed(f: Function, rows: list[str], side: int, element: str) -> list[str]:
     """Transpose `side` vectors by exchanging halves, quarters, … of pairs: log2(side) rounds of shuffles."""
     kind = vector_type(side, element)
     distance = side // 2

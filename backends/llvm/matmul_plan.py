@@ -47,8 +47,13 @@ class Plan:
 
     @property
     def symbol(self) -> str:
-        """Name of the exported function."""
+        """Name of the exported function that takes any problem."""
         return f"matmul_{self.element}"
+
+    @property
+    def vector_symbol(self) -> str:
+        """Name of the exported function for `Problem.is_vector_product`."""
+        return f"matmul_vector_{self.element}"
 
 
 def plan_for(target: Target, element: str, block_k: int = orders.MATMUL_BLOCK) -> Plan:
@@ -86,6 +91,11 @@ class Problem:
     b_batch: int = 0
     c_batch: int = 0
 
+    @property
+    def is_vector_product(self) -> bool:
+        """One row of A times a B that lies in memory along k."""
+        return self.m == 1 and self.b_k == 1 and self.b_column != 1
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -117,6 +127,8 @@ class Packing:
 
 def packing_for(plan: Plan, problem: Problem) -> Packing:
     """Pack what is read often enough, or from places far enough apart, to repay the copy."""
+    if problem.is_vector_product:
+        return Packing(a=False, b=False)
     unit_columns = problem.b_column == 1 or problem.n == 1
     # A tile walks down the rows of B: beyond a page per row, each step needs another entry of the TLB.
     near = problem.n * problem.k <= plan.block_n * plan.block_k and abs(problem.b_k) * plan.element_bytes < _PAGE_BYTES

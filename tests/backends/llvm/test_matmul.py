@@ -29,12 +29,12 @@ def native(request, element):
     host = host_target()
     target = host if width == ["host"] else host.with_vectors(int(width[0]), int(width[2]))
     plan = plan_for(target, element)
-    module = compile_ir(matmul_ir(plan), [plan.symbol], matmul_call.OPTIONS, cache=None)
+    module = compile_ir(matmul_ir(plan), [plan.symbol, plan.vector_symbol], matmul_call.OPTIONS, cache=None)
     entry = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    functions = [entry(module.address(symbol)) for symbol in (plan.symbol, plan.vector_symbol)]
     # The attribute keeps the code in memory.
-    function = entry(module.address(plan.symbol))
-    function.module = module
-    return plan, function
+    functions[0].module = module
+    return plan, functions
 
 
 def _problem(a, b, c):
@@ -55,8 +55,8 @@ def _aligned(size):
     return raw[start : start + size + 64]
 
 
-def _multiply(native, a, b, packing, parts=None):
-    plan, function = native
+def _multiply(native, a, b, packing, parts=None, *, vector=False):
+    plan, functions = native
     # Columns beyond n belong to somebody else.
     padded = np.full((*a.shape[:-1], b.shape[-1] + 3), 7, a.dtype)
     c = padded[..., : b.shape[-1]]
@@ -66,7 +66,7 @@ def _multiply(native, a, b, packing, parts=None):
     for part in parts or [whole(problem)]:
         parameters = matmul_plan.pack_parameters(plan, problem, part, packing)
         buffers = (ctypes.c_void_p * 4)(*(x.ctypes.data for x in (a, b, padded, workspace)))
-        assert function(buffers, parameters, None) == 0
+        assert functions[vector](buffers, parameters, None) == 0
     assert (workspace[size:] == 0xFF).all()
     assert (padded[..., b.shape[-1] :] == 7).all()
     return c
@@ -228,11 +228,31 @@ def test_a_large_product_has_the_same_bits_on_any_number_of_threads(element, too
 
 
 @pytest.mark.parametrize("layout", ["rows", "columns", "reversed", "strided"])
-def test_a_single_column(element, tools, layout):
-    a, b = _operands(element, 70, 1, 530)
-    a = _layouts(a)[layout]
-    call, c = _call(element, a, b, threads=1)
-    tools.same_bits(_run(call, a, b, c), canonical_matmul(a, b))
+@pytest.mark.parametrize(("n", "k"), [(70, 1029), (5, 3), (16, 16), (33, 530), (1, 40), (7, 0)])
+def test_matrix_times_vector_and_vector_times_matrix(element, tools, layout, n, k):
+    a, b = _operands(element, n, 1, k)
+    matrix = _layouts(a)[layout]
+    for x, y in ((matrix, b), (b.T, matrix.T), (matrix, np.repeat(b, 3, axis=1)[:, 1:2])):
+        call, c = _call(element, x, y, threads=1)
+        tools.same_bits(_run(call, x, y, c), canonical_matmul(x, y))
+
+
+def test_a_vector_product_keeps_the_sign_of_zero(native, element, tools):
+    tiny = np.finfo(ELEMENTS[element]).smallest_subnormal
+    for k in (1, 513):
+        a, b = np.full((1, k), 0.25, ELEMENTS[element]), np.full((9, k), -0.0, ELEMENTS[element]).T
+        b[-1] = -tiny
+        expected = canonical_matmul(a, b)
+        assert np.signbit(expected).all() == (k == 1)
+        tools.same_bits(_multiply(native, a, b, Packing(False, False), vector=True), expected)
+
+
+def test_a_batch_of_vector_products_in_parts(native, element, tools):
+    a, b = _operands(element, 1, 50, 30, (5,))
+    b = np.ascontiguousarray(b.transpose(0, 2, 1)).transpose(0, 2, 1)
+    for parts in (1, 2, 7):
+        cuts = split(native[0], _problem(a, b, np.empty((5, 1, 50), a.dtype)), parts)
+        tools.same_bits(_multiply(native, a, b, Packing(False, False), cuts, vector=True), canonical_matmul(a, b))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
