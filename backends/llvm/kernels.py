@@ -28,7 +28,7 @@ from ...plugin import (
     ops_with_recipes,
     recipe,
 )
-from . import elementwise, reductions
+from . import contraction, elementwise, reductions
 from .fold import Fold
 from .jit import Module, compile_ir
 from .layout import collapse
@@ -129,5 +129,6 @@ def kernels() -> Iterable[Kernel]:
     return (
         *(_by_recipe(op) for op in ops_with_recipes()),
         Kernel("copy", "copy", "cpu", _copy, Accepts(dtypes=(_WORDS,)), CANONICAL, _elementwise_cost()),
+        *contraction.KERNELS,
         *(_reduce(op) for op in ("sum", "prod", "max", "min", "all", "any", "argmax", "argmin")),
     )
