@@ -133,7 +133,7 @@ def unit_exponent(exponent: Array, dtype: str) -> Array:
 
 
 def _errors_against_float64(got: Array, want: Array, dtype: str) -> Array:
-    _, exponent = np.frexp(want)
+    exponent = np.where(want == 0, FORMATS[dtype][1], np.frexp(want)[1])
     at_power = np.abs(want) == np.ldexp(0.5, exponent)
     unit = unit_exponent(exponent - 1 - at_power, dtype)
     limit = 2.0 ** (FORMATS[dtype][2] + 1)
@@ -150,10 +150,10 @@ def _error_against_mpmath(got: float, want: Real, dtype: str) -> float:
     bits, lowest, highest = FORMATS[dtype]
     if mp.isnan(want) or got != got:
         return 0.0 if mp.isnan(want) and got != got else float("inf")
-    if want == 0 or abs(got) == float("inf"):
+    if abs(got) == float("inf"):
         overflow = abs(want) >= mpf(2) ** (highest + 1) * (1 - mpf(2) ** -(bits + 1))
         return 0.0 if got == want or (overflow and got * want > 0) else float("inf")
-    mantissa, exponent = mp.frexp(want)
+    mantissa, exponent = mp.frexp(want) if want else (mpf(0), lowest)
     at_power = abs(mantissa) == 0.5
     unit = max(exponent - 1 - at_power, lowest) - (bits - 1)
     return float(mp.ldexp(abs(mpf(got) - want), -unit))
