@@ -6,11 +6,10 @@ from typing import Final
 
 from ...opset.orders import BLOCK, LANES
 from ...opset.recipes.program import WIDTH
-from .convert import native_half
 from .fold import Fold, Tree
 from .gather import offsets, total
 from .ir import Function
-from .lower import Lowering, first_lanes, memory, register
+from .lower import Lowering, first_lanes, has_masks, memory, register
 from .target import Target
 from .vectors import Tables, vector
 
@@ -27,12 +26,12 @@ def columns(fold: Fold, reduced_rank: int, wide: bool, target: Target, tables: T
     indexed = fold.kind in ("argmax", "argmin")
     widest = 64 if indexed else max(WIDTH[fold.accumulator], 8)
     width = target.lanes(widest // 8)
-    half, masked = native_half(target.features), target.vector_bytes == 64
+    masked = has_masks(target)
     n = total(f, "%dims", reduced_rank)
     table = f.value(f"alloca [{BLOCK} x i64], align 64")
 
     def tile(vectors: int, width: int) -> _Tile:
-        return _Tile(fold, f, Lowering(tables, f, width, half=half), vectors, masked, reduced_rank, n, table)
+        return _Tile(fold, f, Lowering(tables, f, width, target), vectors, masked, reduced_rank, n, table)
 
     shapes = [(_TILE if wide and not indexed else 1, width)]
     if not masked:

@@ -20,16 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...opset.recipes.program import WIDTH, Program
-from .convert import native_half
 from .ir import Function, module_text
 from .layout import Layout, Nest
-from .lower import Lowering, first_lanes, memory
+from .lower import Lowering, first_lanes, has_masks, memory
 from .target import Target
 from .vectors import Tables
 
 ENTRY: Final = "f"
 # Strided operands are gathered into a buffer of so many elements, on the stack, and computed from there.
 CHUNK: Final = 256
+# Elements copied per turn of the loop that gathers them: enough to hide its counting.
+_COPIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class _Run:
         self.program = variant.program
         self.dtypes = _dtypes(variant.program)
         self.layouts = variant.layouts
-        self.masked = target.vector_bytes == 64
+        self.masked = has_masks(target)
         self.width = vector_width(variant.program, target)
         operands = range(len(self.layouts))
         strides = [("i64", f"%stride{o}") for o in operands if _strided(self.layouts[o])]
@@ -131,7 +132,8 @@ class _Run:
             linkage="internal",
             attributes="noinline nounwind",
         )
-        self.lowering = Lowering(tables, f, self.width, half=native_half(target.features))
+        self.single = Lowering(tables, f, 1, target)
+        self.lowering = Lowering(tables, f, self.width, target)
         buffered = [o for o in operands if _strided(self.layouts[o])]
         self.staging = {o: self._buffer(o, CHUNK) for o in buffered}
         if not self.masked:
@@ -150,8 +152,7 @@ class _Run:
 
     def _broadcast(self, operand: int) -> str:
         dtype = self.dtypes[operand]
-        single = Lowering(self.lowering.tables, self.function, 1, half=False).load(dtype, f"%p{operand}")
-        return self.lowering.broadcast(dtype, single)
+        return self.lowering.broadcast(dtype, self.single.load(dtype, f"%p{operand}"))
 
     def _chunks(self, pointers: list[str]) -> None:
         f, out = self.function, len(pointers) - 1
@@ -176,9 +177,15 @@ class _Run:
     def _copy(self, operand: int, count: str, source: str, step: str | int, to: str, to_step: str | int) -> None:
         f, kind = self.function, memory(self.dtypes[operand])
         align = max(WIDTH[self.dtypes[operand]] // 8, 1)
-        with f.loop(0, count) as loop:
-            value = f.load(kind, f.address(source, f.mul(loop.index, step), kind), align)
-            f.store(kind, value, f.address(to, f.mul(loop.index, to_step), kind), align)
+        done = "0"
+        for turn in (_COPIES, 1):
+            until = f.value(f"and i64 {count}, {-turn}")
+            with f.loop(done, until, turn) as loop:
+                for part in range(turn):
+                    i = f.add(loop.index, part)
+                    value = f.load(kind, f.address(source, f.mul(i, step), kind), align)
+                    f.store(kind, value, f.address(to, f.mul(i, to_step), kind), align)
+            done = until
 
     def _contiguous(self, count: str, pointers: list[str]) -> None:
         f, turn = self.function, self.width * unrolled(self.program)

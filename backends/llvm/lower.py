@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...opset.recipes.program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, WIDTH, Code, Instruction, Program
-from .convert import Converter
+from .convert import Converter, native_half
 from .ir import Function
+from .target import Target
 from .vectors import Tables, every, suffix, vector
 
 _REGISTER: Final = {"bool": "i1", "float16": "i16", "bfloat16": "i16", "float32": "float", "float64": "double"}
@@ -60,6 +61,11 @@ def literal(dtype: str, pattern: int) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
+def has_masks(target: Target) -> bool:
+    """Whether loads and stores under a mask cost no more than plain ones, for elements of every width."""
+    return target.vector_bytes == 64
+
+
 def first_lanes(f: Function, count: str, width: int) -> str:
     """Mask of the first `count` lanes (none below 1): made in a scalar register, then one move to a mask register."""
     kept = f.call("i64", "llvm.smax.i64", [("i64", f.minimum(count, width)), ("i64", 0)])
@@ -78,14 +84,14 @@ class Lowering:
         tables: where constant tables go.
         function: where instructions go.
         width: elements per vector.
-        half: whether the machine converts float16 itself; integer instructions do it otherwise.
+        target: the machine, for the instructions that only some have.
     """
 
-    def __init__(self, tables: Tables, function: Function, width: int, *, half: bool) -> None:
+    def __init__(self, tables: Tables, function: Function, width: int, target: Target) -> None:
         self.tables = tables
         self.function = function
         self.width = width
-        self.convert = Converter(function, width, half=half)
+        self.convert = Converter(function, width, half=native_half(target.features))
 
     def type(self, dtype: str) -> str:
         """The IR type of a register that holds `width` elements."""
@@ -238,28 +244,25 @@ class Lowering:
         return op("sub", high, excess)
 
     def _lookup(self, instruction: Instruction, source: str, operands: list[str]) -> str:
-        bits = max(WIDTH[instruction.type], 8)
+        bits, value, width = max(WIDTH[instruction.type], 8), self.function.value, self.width
         table = self.tables.name(bits, instruction.immediates)
-        value, width = self.function.value, self.width
         index, index_type = operands[0], self.type(source)
         if WIDTH[source] < 32:
             index = value(f"zext {index_type} {index} to {vector('i32', width)}")
             index_type = vector("i32", width)
         addresses = value(f"getelementptr inbounds i{bits}, ptr {table}, {index_type} {index}")
+        kind = vector(f"i{bits}", width)
         if width == 1:
-            found = value(f"load i{bits}, ptr {addresses}, align {bits // 8}")
+            found = self.function.load(kind, addresses, bits // 8)
         else:
-            kind = vector(f"i{bits}", width)
             name = f"@llvm.masked.gather.{suffix(f'i{bits}', width)}.{suffix('ptr', width)}"
-            found = value(
-                f"call {kind} {name}(<{width} x ptr> align {bits // 8} {addresses}, "
-                f"<{width} x i1> splat (i1 true), {kind} poison)"
-            )
+            given = f"<{width} x ptr> align {bits // 8} {addresses}, <{width} x i1> splat (i1 true), {kind} poison"
+            found = value(f"call {kind} {name}({given})")
         if instruction.type in INTEGERS or instruction.type in STORAGE_FLOATS:
             return found
         if instruction.type == "bool":
             return self.from_memory("bool", found)
-        return value(f"bitcast {vector(f'i{bits}', width)} {found} to {self.type(instruction.type)}")
+        return value(f"bitcast {kind} {found} to {self.type(instruction.type)}")
 
     _OTHERS: Final[dict[Code, Callable[[Lowering, Instruction, str, list[str]], str]]] = {
         Code.CONST: _constant,

@@ -7,11 +7,10 @@ from typing import Final
 
 from ...opset.orders import BLOCK, LANES
 from ...opset.recipes.program import WIDTH
-from .convert import native_half
 from .fold import Fold, Tree
 from .gather import gather, total
 from .ir import Function
-from .lower import Lowering, first_lanes, memory
+from .lower import Lowering, first_lanes, has_masks, memory
 from .target import Target
 from .vectors import Tables, vector
 
@@ -26,7 +25,7 @@ def rows(fold: Fold, reduced_rank: int, packed: bool, target: Target, tables: Ta
     f = Function("reduce", [("ptr", "%in"), ("ptr", "%out"), ("ptr", "%dims")], linkage="internal")
     size = max(WIDTH[fold.accumulator] // 8, 1)
     width = min(target.lanes(size), LANES)
-    row = _Row(fold, f, tables, width, masked=target.vector_bytes == 64, half=native_half(target.features))
+    row = _Row(fold, f, tables, width, target)
     n = total(f, "%dims", reduced_rank)
     buffer = f.value(f"alloca [{BLOCK} x {memory(fold.source)}], align 64") if packed else ""
 
@@ -45,14 +44,14 @@ def rows(fold: Fold, reduced_rank: int, packed: bool, target: Target, tables: Ta
 
 
 class _Row:
-    def __init__(self, fold: Fold, f: Function, tables: Tables, width: int, *, masked: bool, half: bool) -> None:
+    def __init__(self, fold: Fold, f: Function, tables: Tables, width: int, target: Target) -> None:
         self.fold = fold
         self.f = f
         self.width = width
-        self.masked = masked
+        self.masked = has_masks(target)
         self._starts = range(0, LANES, width)
-        self.low = {w: Lowering(tables, f, w, half=half) for w in (1, *_powers(width))}
-        self.tail = "" if masked else f.value(f"alloca [{LANES} x {memory(fold.source)}], align 64")
+        self.low = {w: Lowering(tables, f, w, target) for w in (1, *_powers(width))}
+        self.tail = "" if self.masked else f.value(f"alloca [{LANES} x {memory(fold.source)}], align 64")
         self.tree = Tree(fold, self.low[1], 1)
 
     def _vectors(self, address: str) -> list[str]:

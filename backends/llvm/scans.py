@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...opset.recipes.program import ARITHMETIC_FLOATS, STORAGE_FLOATS, WIDTH, pattern
-from .convert import native_half
 from .ir import Function, module_text
 from .layout import Nest, collapse
-from .lower import Lowering, first_lanes, memory
+from .lower import Lowering, first_lanes, has_masks, memory
 from .target import Target
 from .vectors import Tables
 
@@ -104,8 +103,8 @@ class _Chains:
         self.variant = variant
         self.f = f
         self.tables = tables
-        self.masked = target.vector_bytes == 64
-        self.half = native_half(target.features)
+        self.masked = has_masks(target)
+        self.target = target
         self.carrier = "float32" if variant.result in STORAGE_FLOATS else variant.result
         self.width = target.lanes(WIDTH[self.carrier] // 8)
         self.size, *self.axis_strides = axis
@@ -119,7 +118,7 @@ class _Chains:
 
     def one(self, pointers: list[str]) -> None:
         """Append a single chain."""
-        self._tile(pointers, Lowering(self.tables, self.f, 1, half=self.half), 1, [])
+        self._tile(pointers, Lowering(self.tables, self.f, 1, self.target), 1, [])
 
     def side_by_side(self, pointers: list[str], count: str) -> None:
         """Append `count` chains whose terms lie side by side."""
@@ -129,7 +128,7 @@ class _Chains:
             shapes += [(1, self.width), (1, 1)]
         done = "0"
         for vectors, width in dict.fromkeys(shapes):
-            low, step = Lowering(self.tables, f, width, half=self.half), vectors * width
+            low, step = Lowering(self.tables, f, width, self.target), vectors * width
             until = count if self.masked else f.value(f"and i64 {count}, {-step}")
             with f.loop(done, until, step) as loop:
                 masks = []
