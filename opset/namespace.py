@@ -70,6 +70,22 @@ from .complex import conj, imag, real
 from .contraction import matmul
 from .convolution import conv
 from .creation import full, iota, random_bits
+from .creators import (
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full_like,
+    linspace,
+    meshgrid,
+    ones,
+    ones_like,
+    tril,
+    triu,
+    zeros,
+    zeros_like,
+)
+from .data_dependent import nonzero, unique_values
 from .exponential import (
     cbrt,
     erf,
@@ -86,6 +102,8 @@ from .exponential import (
     rsqrt,
     sqrt,
 )
+from .generator import Generator
+from .int4 import pack_int4, unpack_int4
 from .movement import argsort, concat, copy, gather, pad, scatter, searchsorted, sort
 from .pooling import avg_pool, max_pool
 from .reductions import all, any, argmax, argmin, max, min, prod, sum
