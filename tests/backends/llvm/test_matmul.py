@@ -5,6 +5,8 @@ import ctypes
 import numpy as np
 import pytest
 
+import opmux as ox
+
 from opmux.backends.llvm import matmul_call, matmul_plan
 from opmux.backends.llvm.jit import compile_ir
 from opmux.backends.llvm.matmul import matmul_ir
@@ -283,3 +285,14 @@ def test_parts_cover_the_result_once():
                 assert isinstance(part, Part)
                 seen[part.batch_begin : part.batch_end, part.m_begin : part.m_end, part.n_begin : part.n_end] += 1
             assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_the_kernel_serves_the_op_on_views_and_batches(tools, name):
+    rng = np.random.default_rng(5)
+    a, b = (rng.standard_normal(shape).astype(name) for shape in ((2, 3, 9, 40), (50, 40)))
+    x, y = ox.asarray(a), ox.permute_dims(ox.asarray(b), (1, 0))
+    with ox.policy(backends="llvm"):
+        assert ox.explain("matmul", x[0, 0], y).chosen == "llvm/matmul"
+        result = np.asarray(ox.matmul(x, y))
+    tools.same_bits(result, canonical_matmul(a, b.T))
