@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import opmux as ox
-
 from opmux.backends.llvm import matmul_call, matmul_plan
 from opmux.backends.llvm.jit import compile_ir
 from opmux.backends.llvm.matmul import matmul_ir
