@@ -234,7 +234,7 @@ class _Planner:
         nbytes = sum(s.nbytes for s in (*self.inputs, *self.outputs) if s is not None)
         transfers = nbytes / host.rates.bandwidth_at(nbytes)
         cost = Cost(inner.cost.launch, inner.cost.compute, inner.cost.memory, inner.cost.copies, transfers)
-        run = counted(fallback_runner(self.device, host, inner.chosen), self.op.name, self.device, host, self.policy)
+        run = counted(fallback_runner(self.device, host, inner.chosen), self.op.name, self.device, host)
         return Candidate(name, Kind.FALLBACK, inner.chosen.backend, cost=cost, parts=(inner,), run=run)
 
 

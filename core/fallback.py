@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections import Counter
 
+from .array import Array
 from .decision import Operands, Run
 from .device import Buffer, Device
 from .errors import FallbackError, FallbackWarning
@@ -13,7 +15,7 @@ from .policy import Policy, current
 
 _lock = threading.Lock()
 _counts: Counter[tuple[str, str, str]] = Counter()
-_spent: Counter[int] = Counter()
+_spent: weakref.WeakKeyDictionary[Policy, int] = weakref.WeakKeyDictionary()
 
 
 def fallback_counts() -> dict[tuple[str, str, str], int]:
@@ -29,23 +31,21 @@ def reset_fallback_counts() -> None:
         _spent.clear()
 
 
-def counted(run: Run, op: str, device: Device, host: Device, decided_under: Policy) -> Run:
+def counted(run: Run, op: str, device: Device, host: Device) -> Run:
     """Return a runner that accounts for each fallback before it happens."""
 
-    def accounted(operands: Operands, into: Buffer | None) -> tuple[object, ...]:
+    def accounted(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
         _account(op, device, host, current())
         return run(operands, into)
 
-    del decided_under
-    return accounted  # type: ignore[return-value]
+    return accounted
 
 
 def _account(op: str, device: Device, host: Device, policy: Policy) -> None:
     with _lock:
         _counts[op, device.name, host.name] += 1
         first = _counts[op, device.name, host.name] == 1
-        _spent[id(policy)] += 1
-        spent = _spent[id(policy)]
+        spent = _spent[policy] = _spent.get(policy, 0) + 1
     budget = policy.fallback_budget
     if budget is not None and spent > budget:
         raise FallbackError(

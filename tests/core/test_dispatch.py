@@ -1,0 +1,238 @@
+"""Choosing: candidates, reasons, policies, casts, copies, memos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import opmux as ox
+from opmux.core.call import decide_call
+from opmux.core.claims import CLAIMS, ClaimKey, Verdict
+from opmux.core.decision import Claim, Kind
+from opmux.core.op import OPS
+from opmux.core.plugins import manager
+from opmux.core.policy import current
+from opmux.plugin import Accepts, CallSpec, Kernel, Layout, Prepared, Reason, Rejection, hookimpl
+
+X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+
+
+def filler(value: float) -> Prepared:
+    """Return a prepared kernel that is wrong on purpose, so that a result says who made it."""
+    return Prepared(lambda outs, ins, workspace, queue: outs[0].host.fill(value))
+
+
+class Planted:
+    """A backend with kernels of add that each give a number of their own."""
+
+    def __init__(self, *kernels: Kernel) -> None:
+        self._kernels = kernels
+
+    @hookimpl
+    def opmux_kernels(self) -> tuple[Kernel, ...]:
+        return self._kernels
+
+
+@pytest.fixture
+def planted() -> Iterator[None]:
+    kernels = (
+        Kernel("small", "add", "cpu", lambda spec: filler(7.0), Accepts(max_elements=2)),
+        Kernel("picky", "add", "cpu", lambda spec: Rejection(Reason.DECLINED, "it never likes anything")),
+        Kernel("broken", "add", "cpu", lambda spec: 1 / 0),  # type: ignore[arg-type, return-value]
+        Kernel("integers", "add", "cpu", lambda spec: filler(8.0), Accepts(dtypes=(frozenset({"int32"}),))),
+    )
+    manager.register("planted", Planted(*kernels))
+    yield
+    manager.unregister("planted")
+
+
+def reasons(*shape: int) -> dict[str, str]:
+    explained = ox.explain("add", ox.zeros(shape), ox.zeros(shape))
+    return {row.candidate: row.reason for row in explained.rows if row.reason is not None}
+
+
+@pytest.mark.usefixtures("planted")
+def test_every_rejection_has_its_reason_code() -> None:
+    found = reasons(3)
+    assert found["planted/small"] == "size"
+    assert found["planted/picky"] == "declined"
+    assert found["planted/broken"] == "prepare-failed"
+    assert found["planted/integers"] == "dtype"
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_pin_decides_and_the_others_say_so() -> None:
+    with ox.policy(pins={"add": "planted"}):
+        x = ox.asarray(X[0])
+        explained = ox.explain("add", x, x)
+        assert ox.add(x, x).tolist() == [7.0, 7.0]
+    assert explained.chosen == "planted/small"
+    assert {r.reason for r in explained.rows if r.candidate.startswith("numpy")} == {"policy-pin"}
+
+
+@pytest.mark.usefixtures("planted")
+def test_nothing_eligible_is_unsupported_with_all_reasons() -> None:
+    x = ox.zeros(3)
+    with ox.policy(pins={"add": "planted"}), pytest.raises(ox.UnsupportedError, match="prepare raised ZeroDivision") as e:
+        ox.add(x, x)
+    assert e.value.reasons["planted/small"].reason is Reason.SIZE
+    assert isinstance(e.value, NotImplementedError)
+
+
+def test_a_registered_backend_changes_decisions_already_made() -> None:
+    x = ox.asarray(X[0])
+    assert ox.add(x, x).tolist() == [2.0, 4.0]
+    cheap = Kernel("cheap", "add", "cpu", lambda spec: filler(9.0), priority=5)
+    manager.register("planted", Planted(cheap))
+    try:
+        with ox.policy(backends="planted"):
+            assert ox.add(x, x).tolist() == [9.0, 9.0]
+    finally:
+        manager.unregister("planted")
+    assert ox.add(x, x).tolist() == [2.0, 4.0]
+
+
+def test_equal_calls_share_one_decision() -> None:
+    x, y = ox.asarray(X, copy=True), ox.asarray(X + 1, copy=True)
+    first = decide_call(OPS["add"], (x, y), {})
+    second = decide_call(OPS["add"], (y, x), {})
+    assert first is second
+    assert decide_call(OPS["add"], (x, ox.permute_dims(y, (1, 0))), {}) is not first
+
+
+def test_values_are_no_part_of_a_signature() -> None:
+    with ox.policy():
+        x = ox.asarray(X)
+        ox.add(x, 1.0)
+        known = len(current().memo)
+        ox.add(x, 2.0)
+        assert len(current().memo) == known
+
+
+def test_ties_are_broken_by_priority_then_name() -> None:
+    def same(name: str, value: float, priority: int = 0) -> Kernel:
+        return Kernel(name, "add", "cpu", lambda spec: filler(value), priority=priority)
+
+    x = ox.asarray(X[0])
+    for kernels, winner in (((same("b", 2.0), same("a", 1.0)), 1.0), ((same("a", 1.0), same("b", 2.0, 1)), 2.0)):
+        manager.register("planted", Planted(*kernels))
+        try:
+            with ox.policy(backends="planted"):
+                assert ox.add(x, x).tolist() == [winner, winner]
+        finally:
+            manager.unregister("planted")
+
+
+def test_mixed_dtypes_are_cast_before_the_kernel_and_shown() -> None:
+    x, y = ox.asarray([1, 2], dtype=ox.int8), ox.asarray([1000, 2000], dtype=ox.int32)
+    total = ox.add(x, y)
+    assert total.dtype == ox.int32
+    assert total.tolist() == [1001, 2002]
+    assert "cast" in str(ox.explain("add", x, y))
+
+
+def test_a_contiguous_only_kernel_gets_copies_that_are_priced() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def prepare(spec: CallSpec) -> Prepared:
+        seen.extend(s.strides for s in spec.arrays)
+
+        def launch(outs, ins, workspace, queue):  # type: ignore[no-untyped-def]
+            np.add(ins[0].host, ins[1].host, out=outs[0].host)
+
+        return Prepared(launch)
+
+    manager.register("planted", Planted(Kernel("dense", "add", "cpu", prepare, Accepts(layout=Layout.CONTIGUOUS))))
+    try:
+        x = ox.asarray(X)
+        with ox.policy(pins={"add": "planted"}):
+            decision = decide_call(OPS["add"], (ox.permute_dims(x, (1, 0)), x), {})
+            result = ox.add(ox.permute_dims(x, (1, 0)), x)
+    finally:
+        manager.unregister("planted")
+    assert result.tolist() == (X.T + X).tolist()
+    assert seen == [(2, 1), (2, 1)]
+    assert [i for i, _ in decision.chosen.copies] == [0]
+    assert decision.cost.copies > 0
+
+
+def test_a_composite_is_weighed_against_its_override() -> None:
+    override = Kernel("softmax", "softmax", "cpu", lambda spec: filler(5.0))
+    manager.register("planted", Planted(override))
+    try:
+        explained = ox.explain("softmax", ox.asarray(X))
+        names = {row.candidate for row in explained.rows}
+        with ox.policy(pins={"softmax": "planted"}):
+            assert ox.softmax(ox.asarray(X[0])).tolist() == [5.0, 5.0]
+    finally:
+        manager.unregister("planted")
+    assert names == {"planted/softmax", "decomposition"}
+    assert all(row.eligible for row in explained.rows)
+
+
+def test_a_refuted_claim_is_out_until_it_is_shown() -> None:
+    x = ox.asarray(X)
+    device = x.device.info.name
+    version = next(s.version for s in manager.status() if s.name == "numpy")
+    key = ClaimKey("numpy", version, "add", "float32", device)
+    try:
+        CLAIMS.record({key: Verdict(Claim.REFUTED)})
+        rows = {r.candidate: r.reason for r in ox.explain("add", x, x).rows}
+        assert rows["numpy/add"] == "claim-refuted"
+        CLAIMS.record({key: Verdict(Claim.SHOWN, max_ulp=0.5)})
+        with ox.policy(claims="shown"):
+            assert ox.explain("add", x, x).chosen == "numpy/add"
+    finally:
+        CLAIMS.clear()
+
+
+def test_tighter_demands_need_shown_claims() -> None:
+    x = ox.asarray(X)
+    with ox.policy(determinism="canonical"), pytest.raises(ox.UnsupportedError, match="declared only"):
+        ox.add(x, x)
+
+
+def test_a_decomposition_that_ends_in_a_view_says_so() -> None:
+    x = ox.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
+
+    def turned(a: ox.Array) -> ox.Array:
+        return ox.permute_dims(ox.add(a, 1.0), (1, 0))
+
+    compiled = ox.compile(lambda a: ox.add(turned(a), turned(a)))
+    assert compiled(x).tolist() == (2 * (x.numpy() + 1).T).tolist()
+
+
+def test_an_explanation_is_data() -> None:
+    data = ox.explain("exp", ox.asarray(X)).to_dict()
+    assert data["op"] == "exp"
+    assert data["device"] == "cpu:0"
+    chosen = data["rows"][0]
+    assert chosen["candidate"] == data["chosen"]
+    assert chosen["seconds"] == pytest.approx(
+        chosen["terms"]["launch"]
+        + max(chosen["terms"]["compute"], chosen["terms"]["memory"])
+        + chosen["terms"]["copies"]
+        + chosen["terms"]["transfers"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"fallback": "maybe"}, "forbid"),
+        ({"determinism": "always"}, "canonical"),
+        ({"claims": "hoped"}, "shown"),
+        ({"speed": 1}, "no setting speed"),
+    ],
+)
+def test_a_wrong_policy_says_what_is_allowed(change: dict[str, object], word: str) -> None:
+    with pytest.raises(ox.ArgumentError, match=word), ox.policy(**change):
+        pass
+
+
+def test_the_kind_of_the_chosen_candidate_is_a_kernel() -> None:
+    decision = decide_call(OPS["exp"], (ox.asarray(X),), {})
+    assert decision.chosen.kind is Kind.KERNEL
+    assert decision.margin is None or decision.margin >= 1.0
