@@ -11,13 +11,15 @@ import json
 import os
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from .. import runtime
 from . import examine, validate
 from .quarantine import QuarantineError, QuarantineReason, Stage, describe, refusal
 
-#: Set in every probe: opmux, if the plugin starts it in a process of its own, must not probe again in there.
+#: Set in every probe to the path of a file. A process that the plugin starts and that loads backends removes it
+#: (:func:`tell_of_recursion`): in a host it would load the plugin again, which would start another, without end.
 INSIDE: Final = "OPMUX_INSIDE_PROBE"
 # The host kills a late probe; where the host is gone too, the probe ends itself so much later.
 _ORPHAN_GRACE: Final = 10.0
@@ -40,6 +42,16 @@ def main(request: dict[str, Any]) -> None:
         detail = "".join(traceback.format_exception(error))
         outcome = _refused(refusal(Stage.PROBE, QuarantineReason.EXCEPTION, describe(error), detail=detail))
     _send(pipe, outcome)
+
+
+def tell_of_recursion() -> bool:
+    """Return whether this process was started inside a probe, and let the host know if so."""
+    marker = os.environ.get(INSIDE)
+    if marker is None:
+        return False
+    with suppress(OSError):
+        Path(marker).unlink()
+    return True
 
 
 def _examine(request: dict[str, Any], pipe: int) -> None:

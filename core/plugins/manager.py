@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -21,7 +20,7 @@ from ..errors import PluginError
 from ..hooks import SPI_VERSION
 from ..registry import REGISTRY
 from . import discovery, examine, manifest, requirements, validate
-from .child import INSIDE
+from .child import tell_of_recursion
 from .discovery import Candidate, Discovery, Selection
 from .manifest import DYNAMIC, NAME, Manifest
 from .probe import probe_all, time_limit
@@ -156,7 +155,7 @@ def _load(found: Discovery, *, retry: bool) -> None:
         if job.candidate.own:
             _load_here(job)
     others = [job for job in jobs if not job.candidate.own]
-    if INSIDE in os.environ:
+    if others and tell_of_recursion():
         for candidate, _ in others:
             _note(_disabled(candidate, "this process was started by a plugin that is being probed"))
         return

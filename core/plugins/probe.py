@@ -13,12 +13,14 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
+from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from .child import INSIDE
@@ -70,6 +72,7 @@ class _Probe:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     reports: IO[bytes]
+    marker: Path
     deadline: float
     hung: bool = False
     tail: bytearray = field(default_factory=bytearray)
@@ -96,9 +99,10 @@ class _Probe:
         self.process.wait()
 
     def close(self) -> None:
-        """Give the pipes back."""
+        """Give the pipes and the marker back."""
         self.output.close()
         self.reports.close()
+        self.marker.unlink(missing_ok=True)
 
 
 def probe_all(jobs: Iterable[tuple[Candidate, Manifest]], limit: float) -> dict[Candidate, QuarantineError | None]:
@@ -139,6 +143,8 @@ def _start(candidate: Candidate, manifest: Manifest, limit: float, selector: sel
     if not sys.executable:
         raise OSError("the interpreter does not know its own path")
     flags = [flag for name, flag in _INTERPRETER_FLAGS.items() if getattr(sys.flags, name)]
+    descriptor, marker = tempfile.mkstemp(prefix="opmux-probe-")
+    os.close(descriptor)
     read, write = os.pipe()
     try:
         process = subprocess.Popen(
@@ -149,11 +155,12 @@ def _start(candidate: Candidate, manifest: Manifest, limit: float, selector: sel
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write,),
-            env={**os.environ, INSIDE: candidate.name},
+            env={**os.environ, INSIDE: marker},
             start_new_session=True,
         )
     except BaseException:
         os.close(read)
+        os.unlink(marker)
         raise
     finally:
         os.close(write)
@@ -169,7 +176,7 @@ def _start(candidate: Candidate, manifest: Manifest, limit: float, selector: sel
     with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as stdin:
         stdin.write(json.dumps(request).encode())
     output, reports = cast(IO[bytes], process.stdout), FileIO(read)
-    probe = _Probe(candidate, process, output, reports, time.monotonic() + limit)
+    probe = _Probe(candidate, process, output, reports, Path(marker), time.monotonic() + limit)
     for stream in (probe.output, probe.reports):
         os.set_blocking(stream.fileno(), False)
         selector.register(stream, selectors.EVENT_READ)
@@ -217,6 +224,9 @@ def _verdict(probe: _Probe, limit: float) -> QuarantineError | None:
                 return refusal(Stage(report["stage"]), reason, report["message"], detail=report["detail"])
             stage = Stage(report["stage"])
     tail = bytes(probe.tail).decode(errors="replace")
+    if not probe.marker.exists():
+        message = f"{name} starts a process that loads the backends {_WHILE[stage]}; that would never end"
+        return refusal(stage, QuarantineReason.RECURSIVE, message, detail=tail)
     if probe.hung:
         message = f"{name} did not finish within {limit:g} s; it hung {_WHILE[stage]}"
         return refusal(stage, QuarantineReason.HUNG, message, detail=tail)

@@ -44,6 +44,7 @@ class QuarantineReason(StrEnum):
     EXITED = "exited"
     CRASHED = "crashed"
     HUNG = "hung"
+    RECURSIVE = "recursive"
     PROBE_NOT_STARTED = "probe-not-started"
     HOOK_SIGNATURE = "hook-signature"
     INVALID = "invalid"
@@ -64,6 +65,7 @@ _REMEDIES: Final[Mapping[QuarantineReason, str]] = {
     QuarantineReason.EXITED: "report it to the authors of {distribution}: a plugin must not end the process",
     QuarantineReason.CRASHED: "report the traceback to the authors of {distribution}; check the driver's version",
     QuarantineReason.HUNG: "raise OPMUX_PROBE_TIMEOUT (seconds) if it is only slow, then `opmux doctor --retry`",
+    QuarantineReason.RECURSIVE: "tell the authors of {distribution} that loading a plugin must not start opmux anew",
     QuarantineReason.PROBE_NOT_STARTED: "run opmux from an interpreter that can start itself, then retry",
     QuarantineReason.HOOK_SIGNATURE: "ask the authors of {distribution} to correct the hook",
     QuarantineReason.INVALID: "ask the authors of {distribution} to correct what it registers",
