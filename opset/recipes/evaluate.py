@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ Array = NDArray[Any]
 __all__ = ["evaluate", "fma"]
 
 _FREED: Final = np.empty(0)
+#: Elements that run through the whole program at a time: a few intermediates of this size stay in the cache.
+_BLOCK: Final = 1 << 14
 
 
 def _high_product(a: Array, b: Array) -> Array:
@@ -132,6 +135,15 @@ def _last_uses(program: Program) -> dict[int, list[int]]:
     return dead
 
 
+def _run(program: Program, inputs: list[Array], dead: dict[int, list[int]]) -> Array:
+    values = inputs
+    for i, instruction in enumerate(program.instructions):
+        values.append(_step(program, instruction, values))
+        for number in dead.get(i, ()):
+            values[number] = _FREED
+    return values[program.result]
+
+
 def evaluate(program: Program, *arrays: Array) -> Array:
     """Run a program over arrays, elementwise, and return a new array of the result's dtype.
 
@@ -151,11 +163,11 @@ def evaluate(program: Program, *arrays: Array) -> Array:
         shown = ", ".join(str(a.dtype) for a in given)
         raise TypeError(f"{program.name} takes ({', '.join(program.inputs)}); given ({shown})")
     shape = np.broadcast_shapes(*(a.shape for a in given))
-    values: list[Array] = [*given]
+    flat = [a.reshape(()) if a.size == 1 else np.broadcast_to(a, shape).reshape(-1) for a in given]
+    result = np.empty(math.prod(shape), NUMPY_TYPES[program.result_type])
     dead = _last_uses(program)
     with np.errstate(all="ignore"):
-        for i, instruction in enumerate(program.instructions):
-            values.append(_step(program, instruction, values))
-            for number in dead.get(i, ()):
-                values[number] = _FREED
-    return np.array(np.broadcast_to(values[program.result], shape))
+        for start in range(0, result.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            result[part] = _run(program, [a if a.ndim == 0 else a[part] for a in flat], dead)
+    return result.reshape(shape)

@@ -95,6 +95,23 @@ def _fma64(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
     return result
 
 
+#: A float64 that ends in this pattern lies halfway between two normal float32.
+_TAIL: Final = (1 << 29) - 1
+_HALFWAY: Final = 1 << 28
+
+
+def _fma32(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    # The product of two 24-bit significands is exact in float64, so the sum is rounded once, and then to float32. Two
+    # roundings can only differ from one where the first lands halfway, or where the second keeps fewer than 24 bits:
+    # there the first one is to odd.
+    product, addend = np.broadcast_arrays(a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64))
+    total = np.atleast_1d(product + addend)
+    doubtful = ((total.view(np.int64) & _TAIL) == _HALFWAY) | (np.abs(total) < 2.0**-125)
+    if doubtful.any():
+        total[doubtful] = sum_to_odd(np.atleast_1d(product)[doubtful], np.atleast_1d(addend)[doubtful])
+    return total.astype(np.float32).reshape(product.shape)
+
+
 def fma(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
     """Return ``a * b + c`` rounded once, to nearest even, with broadcasting.
 
@@ -115,9 +132,7 @@ def fma(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
         raise TypeError(f"fma takes three arrays of float32 or of float64, not {a.dtype}, {b.dtype}, {c.dtype}")
     with np.errstate(all="ignore"):
         if a.dtype == np.float32:
-            # The product of two 24-bit significands is exact in float64; odd rounding keeps the last one the only one.
-            exact = sum_to_odd(np.asarray(a.astype(np.float64) * b.astype(np.float64)), c.astype(np.float64))
-            return np.asarray(exact.astype(np.float32))
+            return _fma32(a, b, c)
         a, b, c = np.broadcast_arrays(a, b, c)
         shape = a.shape
         return _fma64(np.atleast_1d(a), np.atleast_1d(b), np.atleast_1d(c)).reshape(shape)

@@ -130,3 +130,11 @@ def test_an_input_may_be_the_result_and_be_used_before() -> None:
     program: Program = builder.freeze("same", select(x < 0, x, x))
     assert program.instructions[-1].code is Code.SELECT
     assert evaluate(program, np.float32([-1, 2])).tolist() == [-1.0, 2.0]
+
+
+def test_arrays_larger_than_a_block_in_any_layout() -> None:
+    subtract = build("subtract", ("float64", "float64"), lambda a, b: a - b)
+    a = np.arange(40_000.0).reshape(200, 200).T[::-1]
+    b = np.arange(200.0)
+    assert (evaluate(subtract, a, b) == a - b).all()
+    assert evaluate(subtract, a[:0], b).shape == (0, 200)
