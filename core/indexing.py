@@ -283,13 +283,7 @@ def _choose(shown: Array, items: Sequence[Item]) -> Array:
     """Return what the choices select from the view: their shape replaces their axes, as in NumPy."""
     chosen = [i for i in items if isinstance(i, Chosen)]
     axes = _view_axes(items)
-    try:
-        result_axes = broadcast_shapes(*(c.indices.shape for c in chosen), where="indexing")
-    except ShapeError as error:
-        shapes = tuple(c.indices.shape for c in chosen)
-        raise IndexingError(
-            f"index arrays of shapes {', '.join(map(str, shapes))} do not broadcast together", shapes=shapes
-        ) from error
+    result_axes = _together(chosen)
     merged, axis = _merge(shown, axes)
     found = invoke_by_name("gather", (merged, _flat(chosen, shown.device)), axis=axis, mode="clip")
     target = _first_place(items)
@@ -299,6 +293,17 @@ def _choose(shown: Array, items: Sequence[Item]) -> Array:
     rest = [a for a in range(found.ndim) if not axis <= a < axis + count]
     rest[target:target] = range(axis, axis + count)
     return metadata.apply(metadata.PERMUTE_DIMS, found, tuple(rest))
+
+
+def _together(chosen: Sequence[Chosen]) -> Shape:
+    """Return the shape to which index arrays broadcast."""
+    shapes = tuple(c.indices.shape for c in chosen)
+    try:
+        return broadcast_shapes(*shapes, where="indexing")
+    except ShapeError as error:
+        raise IndexingError(
+            f"index arrays of shapes {', '.join(map(str, shapes))} do not broadcast together", shapes=shapes
+        ) from error
 
 
 def _view_axes(items: Sequence[Item]) -> list[int]:
@@ -368,4 +373,4 @@ def selected_shape(items: Sequence[Item]) -> Shape:
     if not chosen:
         return tuple(kept)
     first = _first_place(items)
-    return (*kept[:first], *broadcast_shapes(*(c.indices.shape for c in chosen), where="indexing"), *kept[first:])
+    return (*kept[:first], *_together(chosen), *kept[first:])
