@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import opmux as ox
 from opmux.core import defaults
 from opmux.core.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, ShapeError
-from opmux.opset import namespace as ox
 
 
 @pytest.mark.parametrize(

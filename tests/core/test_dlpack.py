@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import opmux as ox
 from opmux.core import dlpack
 from opmux.core.dtypes import ALL, DType
 from opmux.core.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
-from opmux.opset import namespace as ox
 
 VERSIONED = (1, 0)
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import opmux as ox
 from opmux.core.errors import DeviceError, DTypeError, ShapeError
 from opmux.core.indexing import IndexingError
 from opmux.core.kernel import ArraySpec
 from opmux.core.trace import ConcreteValueNeededError, Tracer
-from opmux.opset import namespace as ox
 
 SHAPE = (3, 4, 2, 3)
 VALUES = np.arange(72.0).reshape(SHAPE)
