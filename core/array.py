@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .device import Buffer, Device, Queue
 from .dtypes import INTEGERS, DType
 from .errors import ArgumentError, ArgumentTypeError, ConsumedError, DeviceError, DTypeError, OpmuxError, ShapeError
+from .operator_types import Operators
 from .signature import ALIGNMENT, Shape, Signature, signature
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 API_VERSIONS: Final = ("2021.12", "2022.12", "2023.12", "2024.12")
 
 
-class Array:
+class Array(Operators):
     """An n-dimensional array of one dtype on one device.
 
     Arrays are values: ``x[i] = v`` and ``x += y`` give this handle a new value, and other handles never see it.

@@ -80,8 +80,8 @@ def astype(x: Array, dtype: DType | str, /, *, copy: bool = True, device: Device
         )
     made: Array = x if device is None else x.to_device(find_device(device))
     if made.dtype is not wanted:
-        return cast(made, wanted)  # type: ignore[no-any-return]
-    return dense_copy(made) if copy else made  # type: ignore[no-any-return]
+        return cast(made, wanted)
+    return dense_copy(made) if copy else made
 
 
 def can_cast(from_: Array | DType | str, to: DType | str, /) -> bool:
@@ -109,9 +109,11 @@ def finfo(type: Array | DType | str, /) -> FloatLimits:
     if found not in (*FLOATS, *COMPLEXES):
         raise DTypeError(f"finfo: {found} is not floating; for integers use iinfo", op="finfo", dtype=found)
     real = as_dtype(f"float{found.bits // 2}") if found.kind == COMPLEX else found
-    info: Any = ml_dtypes.finfo(real.numpy)
-    limits = (float(v) for v in (info.eps, info.max, info.min, info.smallest_normal))
-    return FloatLimits(real.bits, *limits, dtype=real)
+    limits: Any = ml_dtypes.finfo  # NumPy's, and those of bfloat16
+    info = limits(real.numpy)
+    return FloatLimits(
+        real.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), real
+    )
 
 
 def iinfo(type: Array | DType | str, /) -> IntegerLimits:
