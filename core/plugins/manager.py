@@ -23,10 +23,8 @@ from . import discovery, examine, manifest, requirements, validate
 from .child import tell_of_recursion
 from .discovery import Candidate, Discovery, Selection
 from .manifest import DYNAMIC, NAME, Manifest
-from .probe import probe_all, time_limit
 from .quarantine import QuarantineError, QuarantineReason, QuarantineRecord, Stage, guarded, refusal
 from .status import BackendStatus, State
-from .verdicts import Verdicts, fingerprint
 from .versions import in_range, spi_fits
 
 _log: Final = logging.getLogger("opmux.plugins")
@@ -48,10 +46,10 @@ class _Job(NamedTuple):
 
 
 def load_all(*, retry: bool = False) -> None:
-    """Load every usable backend that the environment allows; those loaded already stay.
+    """Load every usable backend that the environment allows; what this process has judged already stays.
 
     Args:
-        retry: probe again what failed earlier, instead of believing what is remembered of it.
+        retry: judge again what failed, here or in an earlier process.
     """
     with _lock:
         found = discovery.discover()
@@ -146,10 +144,11 @@ def _load(found: Discovery, *, retry: bool) -> None:
     """Judge and load; each step refuses what it must and hands on the rest."""
     for record in found.refused:
         _quarantine(record)
-    named = discovery.without_duplicates(c for c in found.candidates if not _is_ready(c))
+    named = discovery.without_duplicates(found.candidates)
     for record in named.refused:
         _quarantine(record)
-    jobs = [job for candidate in named.candidates if (job := _admit(candidate)) is not None]
+    undecided = [candidate for candidate in named.candidates if not _is_settled(candidate, retry=retry)]
+    jobs = [job for candidate in undecided if (job := _admit(candidate)) is not None]
     jobs = _without_rivals(jobs)
     for job in jobs:
         if job.candidate.own:
@@ -163,9 +162,12 @@ def _load(found: Discovery, *, retry: bool) -> None:
         _load_here(job)
 
 
-def _is_ready(candidate: Candidate) -> bool:
+def _is_settled(candidate: Candidate, *, retry: bool) -> bool:
+    """Return whether this process has judged a backend for good: nobody waits twice for one that hangs."""
     known = _statuses.get((candidate.name, candidate.distribution))
-    return known is not None and known.state is State.READY
+    if known is None or known.state is State.DISABLED:
+        return False
+    return known.state is State.READY or not retry
 
 
 def _guard(candidate: Candidate, step: Callable[[], _Job | None]) -> _Job | None:
@@ -234,6 +236,10 @@ def _probed(jobs: Collection[_Job], *, retry: bool) -> list[_Job]:
     """Return the backends that a probe, now or earlier, found fit to be loaded."""
     if not jobs:
         return []
+    # Most processes have opmux's own backends only and need neither.
+    from .probe import probe_all, time_limit
+    from .verdicts import Verdicts, fingerprint
+
     limit = time_limit()
     verdicts = Verdicts(limit)
     known: dict[Candidate, QuarantineError | bool] = {}

@@ -75,6 +75,21 @@ def test_failure_is_remembered_until_it_is_retried(site):
     assert count() == 2
 
 
+def test_one_process_judges_once_even_without_a_cache(site):
+    count, _ = counting(site, "bad", "raise RuntimeError('no')")
+    site.host(then="manager.load_all(); manager.load_one('bad')", OPMUX_CACHE="0")
+    assert count() == 1
+
+
+def test_retry_gives_no_name_away(site):
+    site.healthy()
+    site.distribution("squatter", "[opmux.backends]\nnumpy = acme_backend\n")
+    then = "manager.load_all(retry=True); report['statuses'] = [s.as_json() for s in manager.status()]"
+    report = site.host(then=then, own=True)
+    assert report.failure("numpy", "squatter")["reason"] == "reserved-name"
+    assert report.status("numpy", "opmux")["state"] == "ready"
+
+
 def test_failure_is_tried_again_after_something_was_installed(site):
     site.plugin("hopeful", "import late_dependency")
     assert site.host().states()["hopeful"] == "quarantined"
