@@ -93,8 +93,8 @@ def doctor(
             [(s.name, s.state, s.reason or "ready", s.remedy) for s in found],
         )
         for s in broken:
-            if s.quarantine is not None and s.quarantine.detail:
-                typer.echo(f"\n{s.name}, in full:\n{s.quarantine.detail}")
+            if s.quarantine is not None and s.quarantine.traceback:
+                typer.echo(f"\n{s.name}, in full:\n{s.quarantine.traceback}")
     if broken:
         raise typer.Exit(3)
 
