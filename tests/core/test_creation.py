@@ -123,6 +123,13 @@ def test_numpy_arrays_are_shared_whatever_their_strides(values: np.ndarray) -> N
     assert x.numpy().tobytes() == values.tobytes()
 
 
+def test_alignment_is_what_the_memory_has() -> None:
+    memory = np.zeros(64, np.float32)
+    first = -memory.ctypes.data % 64 // 4
+    assert ox.asarray(memory[first : first + 16])._sig.aligned
+    assert not ox.asarray(memory[first + 1 : first + 17])._sig.aligned
+
+
 def test_a_snapshot_shares_nothing() -> None:
     values = np.arange(3.0)
     x = ox.asarray(values, copy=True)
