@@ -48,6 +48,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._captured: dict[Key, Captured] = {}
+        self._name = getattr(function, "__name__", type(function).__name__)
         functools.update_wrapper(self, function)
 
     def __call__(self, *arrays: Array, **constants: Any) -> Any:
@@ -69,7 +70,7 @@ class Compiled:
 
     def _capture(self, arrays: tuple[Array, ...], constants: dict[str, Any]) -> Captured:
         policy = current()
-        signatures = tuple(_signature(self.__name__, x) for x in arrays)
+        signatures = tuple(_signature(self._name, x) for x in arrays)
         key: Key = (policy, generation(), signatures, tuple(sorted(constants.items())))
         found = self._captured.get(key)
         if found is None:
@@ -78,12 +79,12 @@ class Compiled:
         return found
 
     def _make(self, signatures: tuple[Signature, ...], constants: dict[str, Any]) -> Captured:
-        device = _device(self.__name__, signatures)
+        device = _device(self._name, signatures)
         specs = [ArraySpec(s.dtype, s.shape) for s in signatures]
         try:
             graph, many = capture(self._function, device, specs, constants)
         except ConcreteValueNeededError as error:
-            return Captured(None, None, False, f"{self.__name__} runs eagerly: {error}")
+            return Captured(None, None, False, f"{self._name} runs eagerly: {error}")
         return Captured(graph, plan_graph(graph, signatures, device, current()), many)
 
 

@@ -174,7 +174,7 @@ class _Planner:
         )
         spec = CallSpec(self.op.name, dense, self.outputs, self.inferred.attributes, self.policy.contract)
         try:
-            prepared = kernel.prepare(spec)
+            prepared: object = kernel.prepare(spec)
         except OpmuxError as error:
             return no(Rejection(Reason.PREPARE_FAILED, str(error)))
         except Exception as error:  # a vendor's code: its fault costs its kernel, not the call

@@ -17,6 +17,7 @@ from ..core.array import Array
 from ..core.call import public_function
 from ..core.dtypes import DType
 from ..core.op import OPS, CountWork, Infer, Op, Parameter, Role
+from ..core.registry import REGISTRY
 from . import rules
 from .accuracy import ROUNDED, Accuracy
 
@@ -25,6 +26,8 @@ Body = TypeVar("Body", bound=Callable[..., Any])
 
 #: MAJOR.MINOR of the opset; see the snapshot in ``opset/snapshot.json``.
 VERSION: Final = "0.1"
+
+REGISTRY.opset_version = VERSION
 
 _ROLES: Final[dict[str, Role]] = {
     "Array": Role.ARRAY,

@@ -40,20 +40,20 @@ CANONICAL: Final = Promises(order="canonical", determinism=Determinism.CANONICAL
 _Entry = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
-def prepared(module: Module, entry: str, params: bytes, *, outputs_last: bool = True) -> Prepared:
+def prepared(module: Module, entry: str, params: bytes) -> Prepared:
     """Return a prepared kernel over a compiled entry: inputs, then the output, and the parameters given."""
     address = module.address(entry)
     function = _Entry(address)
     block = ctypes.create_string_buffer(params, len(params))
     here = ctypes.addressof(block)
 
-    def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
+    keep = (module, block)  # native code and its parameters must outlive every launch
+
+    def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any, _: Any = keep) -> None:
         pointers = [x.ptr for x in ins]
         pointers.append(outs[0].ptr)
         function((ctypes.c_void_p * len(pointers))(*pointers), here, None)
 
-    keep = (module, block)
-    launch.keep = keep  # type: ignore[attr-defined] - native code must outlive every launch
     return Prepared(launch, native=NativeEntry(address, params, keep))
 
 
