@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import metadata
-from .array import Array, alias, check_usable
+from .array import Array, alias, check_usable, view
 from .call import invoke_by_name
 from .creation import sequence_values
 from .device import Device
 from .dtypes import INTEGERS, bool_, int64
 from .errors import DeviceError, OpmuxError, ShapeError
 from .op import CAST
-from .signature import Shape, row_major
+from .signature import Shape, is_row_major, row_major
 from .trace import Traced
 from .transfer import upload
 from .views import broadcast_shapes
@@ -254,23 +254,56 @@ def _mask_items(mask: Host, shape: Shape, axis: int) -> list[Item]:
 
 def _view(x: Array, items: Sequence[Item]) -> Array:
     """Return the view that all items but the choices make; an axis to choose from stays whole."""
-    ranges: list[Range] = []
-    kept: list[int] = []
-    axis = 0
+    if isinstance(x, Traced):
+        return _recorded_view(x, items)
+    shape: list[int] = []
+    strides: list[int] = []
+    offset = axis = 0
     for item in items:
         if isinstance(item, Rest):
             continue
-        if isinstance(item, NewAxis) or (isinstance(item, Chosen) and item.new):
-            kept.append(1)
+        if _adds_axis(item):
+            shape.append(1)
+            strides.append(0)
             continue
+        step = x.strides[axis]
         if isinstance(item, At):
-            ranges.append(Range(item.index, item.index + 1, 1))
+            offset += item.index * step
+        elif isinstance(item, Range):
+            length = item.length
+            offset += item.start * step if length else 0
+            shape.append(length)
+            strides.append(item.step * step)
         else:
-            taken = item if isinstance(item, Range) else Range(0, x.shape[axis], 1)
-            ranges.append(taken)
-            kept.append(taken.length)
+            shape.append(x.shape[axis])
+            strides.append(step)
         axis += 1
-    shown = x
+    made = tuple(shape)
+    steps = tuple(strides)
+    # One signature for one layout, whatever strides axes of length 1 would have.
+    return view(x, made, row_major(made) if is_row_major(made, steps) else steps, offset)
+
+
+def _adds_axis(item: Item) -> bool:
+    return isinstance(item, NewAxis) or (isinstance(item, Chosen) and item.new)
+
+
+def _recorded_view(x: Traced, items: Sequence[Item]) -> Array:
+    """Return the same view as nodes of a graph: a slice, and a reshape for axes that come or go."""
+    ranges: list[Range] = []
+    kept: list[int] = []
+    for item in items:
+        if _adds_axis(item):
+            kept.append(1)
+        elif isinstance(item, At):
+            ranges.append(Range(item.index, item.index + 1, 1))
+        elif isinstance(item, Range):
+            ranges.append(item)
+            kept.append(item.length)
+        elif isinstance(item, Chosen):
+            ranges.append(Range(0, item.length, 1))
+            kept.append(item.length)
+    shown: Array = x
     if any((r.start, r.stop, r.step) != (0, n, 1) for r, n in zip(ranges, x.shape, strict=True)):
         starts, stops, steps = zip(*((r.start, r.stop, r.step) for r in ranges), strict=True)
         shown = metadata.apply(metadata.SLICE, shown, starts, stops, steps)
