@@ -36,6 +36,7 @@ from .core.kernel import (
     Reason,
     Rejection,
 )
+from .core.rounding import rounded
 from .core.signature import Signature
 from .core.status import Completion
 from .opset import orders
@@ -87,4 +88,5 @@ __all__ = [
     "ops_with_recipes",
     "orders",
     "recipe",
+    "rounded",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from ..core.dtypes import FLOATS, INTEGERS, STORAGE, DType, bool_
+from ..core.dtypes import FLOATS, INTEGERS, STORAGE, DType, bfloat16, bool_, float8_e4m3fn, float8_e5m2
 from ..core.rounding import rounded
+
+#: What NumPy itself cannot compute with; float32 holds all of their values.
+_FOREIGN: Final = frozenset(t.numpy for t in (bfloat16, float8_e4m3fn, float8_e5m2))
 
 Host = Any  # a NumPy array; the bodies of declarations call it Array
 
@@ -21,7 +24,7 @@ def converted(x: Host, to: DType) -> Host:
     """
     if x.dtype == to.numpy:
         return x
-    if _is_storage(x.dtype):
+    if x.dtype in _FOREIGN:
         x = x.astype(np.float32)
     if to is bool_:
         return np.asarray(x != 0)
@@ -33,13 +36,10 @@ def converted(x: Host, to: DType) -> Host:
         return x.astype(to.numpy)
 
 
-def _is_storage(t: np.dtype[Any]) -> bool:
-    """bfloat16 and the 8-bit floats, which NumPy itself cannot compare with numbers."""
-    return t.kind == "V" or t.kind not in "iubfc"
-
-
 def _to_integer(x: Host, to: DType) -> Host:
     limits = np.iinfo(to.numpy)
+    if x.dtype.itemsize == 2:
+        x = x.astype(np.float32)  # float16 does not reach 2**32
     # 2**bits is a float where the largest integer may not be: at and above it the value saturates.
     above = x >= x.dtype.type(2.0) ** int(limits.max).bit_length()
     below = x <= x.dtype.type(limits.min)

@@ -19,7 +19,6 @@ from ..core.dtypes import (
     int64,
 )
 from ..core.metadata import SLICE, apply
-from .orders import BLOCK, LANES
 
 
 def part(x: Array, axis: int, start: int, stop: int, step: int = 1) -> Array:
@@ -42,7 +41,7 @@ def _narrowed(ox: Any, x: Array, to: DType) -> Array:
 def _reversed_order(ox: Any, x: Array) -> Array:
     """Map values so that the largest becomes the smallest, exactly and with NaN and the smallest integer in place."""
     if x.dtype in FLOATS:
-        flipped: Array = ox.negative(x)
+        flipped: Array = ox.multiply(x, -1.0)
     else:
         flipped = ox.bitwise_xor(x, element_limits(x.dtype)[1] if x.dtype in UNSIGNED_INTEGERS else -1)
     return flipped
@@ -63,6 +62,8 @@ def prod(ox: Any, x: Array, *, axis: tuple[int, ...], dtype: DType, keepdims: bo
 
     Factors of one may be left out without changing a bit, so short products use fewer lanes.
     """
+    from .orders import BLOCK, LANES  # which imports the recipes; `import opmux` does without
+
     kept = tuple(i for i in range(x.ndim) if i not in axis)
     n = math.prod(x.shape[a] for a in axis)
     outer = tuple(x.shape[i] for i in kept)
@@ -135,8 +136,8 @@ def argmax(ox: Any, x: Array, *, axis: int, keepdims: bool) -> Array:
         best = ox.bitwise_or(best, _is_nan(ox, x))
     n = x.shape[axis]
     indices = ox.reshape(ox.iota((n,), 0, dtype=int64, device=x.device), (n,) + (1,) * (x.ndim - axis - 1))
-    found = ox.max(ox.where(best, ox.negative(indices), -n), axis=(axis,), keepdims=keepdims)
-    return ox.negative(found)
+    found = ox.max(ox.where(best, ox.subtract(0, indices), -n), axis=(axis,), keepdims=keepdims)
+    return ox.subtract(0, found)
 
 
 def argmin(ox: Any, x: Array, *, axis: int, keepdims: bool) -> Array:

@@ -210,7 +210,7 @@ class Generator:
 
         >>> import opmux as ox
         >>> ox.Generator(0).integers(1, 7, 5).tolist()
-        [3, 5, 5, 5, 4]
+        [3, 5, 6, 5, 1]
         """
         first, end = (0, low) if high is None else (low, high)
         chosen = find_dtype(dtype)

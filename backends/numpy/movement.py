@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...plugin import CallSpec, CostTerms, Kernel, evaluate, recipe
+from ...plugin import CallSpec, CostTerms, Kernel, evaluate, recipe, rounded
 from .rows import ALL, BOOL, COMPLEXES, FLOATS, INTEGERS, NARROW, Host, kernel
 
 Compute = Callable[..., None]
 _NUMBERS: Final = INTEGERS | FLOATS
 _STORAGE: Final = frozenset({"float8_e4m3fn", "float8_e5m2"})
+#: Dtypes to which NumPy's casts round twice, once on the way through float32.
+_ROUNDED: Final = _STORAGE | {"bfloat16"}
 
 
 def _concat(spec: CallSpec) -> Compute:
@@ -153,40 +155,25 @@ def _copy(spec: CallSpec) -> Compute:
 
 def _cast(spec: CallSpec) -> Compute:
     source, target = spec.arrays[0].dtype, spec.outputs[0].dtype
+    wide = np.float32 if source.name in _STORAGE else None
     program = None
-    if source.kind == "real floating" and target.kind.endswith("integer"):
+    if target.kind.endswith("integer") and (wide is not None or source.kind == "real floating"):
         # NumPy leaves out-of-range conversions open; the recipe saturates.
-        program = recipe("cast", (source.name,), target.name)
+        program = recipe("cast", ("float32" if wide is not None else source.name,), target.name)
 
     def compute(out: Host, x: Host) -> None:
+        if wide is not None and target.name != source.name:
+            x = x.astype(wide)  # which holds every value, and which NumPy knows how to cast on
         if program is not None:
             out[...] = evaluate(program, x)
         elif target.name == "bool":
             out[...] = x != 0
-        elif source.name in _STORAGE or target.name in _STORAGE:
-            _through_float32(out, x)
+        elif target.name in _ROUNDED and target.name != source.name:
+            out[...] = rounded(x, target)
         else:
             np.copyto(out, x, casting="unsafe")
 
     return compute
-
-
-def _through_float32(out: Host, x: Host) -> None:
-    """Convert to and from float8; float64 and integers must not be rounded twice on the way."""
-    if x.dtype.itemsize > 4 or x.dtype.name in ("int32", "uint32"):
-        np.copyto(out, _rounded_to_odd(x), casting="unsafe")
-    else:
-        np.copyto(out, x.astype(np.float32), casting="unsafe")
-
-
-def _rounded_to_odd(x: Host) -> Host:
-    """Return float32 values whose last bit remembers that something was cut off, so that one more rounding is exact."""
-    exact = x.astype(np.float64)
-    near = exact.astype(np.float32)
-    inexact = (near.astype(np.float64) != exact) & np.isfinite(exact)
-    toward_zero = np.where(np.abs(near.astype(np.float64)) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
-    odd = (toward_zero.view(np.uint32) | np.uint32(1)).view(np.float32)
-    return np.where(inexact, odd, near)
 
 
 def _bitcast(spec: CallSpec) -> Compute:
