@@ -20,7 +20,7 @@ from .errors import OpmuxError, PluginError, UnsupportedError
 from .execute import decided_step, fallback_runner, graph_runner, kernel_runner, metadata_step
 from .fallback import counted
 from .graph import Graph, Metadata, Node
-from .kernel import ArraySpec, CallSpec, Kernel, Prepared, Reason, Rejection
+from .kernel import ArraySpec, CallSpec, Determinism, Kernel, Prepared, Reason, Rejection
 from .op import CAST, COPY, OPS, Inferred, Op
 from .policy import Policy
 from .registry import REGISTRY
@@ -201,6 +201,8 @@ class _Planner:
 
         if self.policy.max_ulp is not None:
             return no(Reason.ACCURACY, "a decomposition promises no bound of its own")
+        if "decomposition-reorders" in self.op.facts and self.policy.determinism is Determinism.CANONICAL:
+            return no(Reason.DETERMINISM, "it combines terms in another order than the canonical one")
         decomposition = self.op.decomposition
         if decomposition is None:
             return no(Reason.NO_DECOMPOSITION, "the op has none")

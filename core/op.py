@@ -80,7 +80,8 @@ class Op:
         creates: whether it makes an array out of none, so that the device is an argument.
         promotes: the operands (by index) that promote to one dtype together, which a Python scalar beside them takes;
             None for all of them.
-        facts: algebraic facts, e.g. ``"commutative"``.
+        facts: algebraic facts, e.g. ``"commutative"``; ``"decomposition-reorders"`` where the decomposition is not the
+            op's canonical order.
         declaration: everything else that the opset says of it.
     """
 

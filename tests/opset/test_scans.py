@@ -47,3 +47,9 @@ def test_scan_needs_an_axis_beyond_one_dimension() -> None:
         ox.cumulative_sum(ox.zeros((2, 2)))
     with pytest.raises(ox.AxisError, match="out of range"):
         ox.cumulative_sum(ox.zeros((2, 2)), axis=2)
+
+
+def test_a_scan_is_not_canonical_through_its_decomposition() -> None:
+    with ox.policy(backends="no such backend", determinism="canonical"), pytest.raises(ox.UnsupportedError) as failure:
+        ox.cumulative_sum(ox.asarray([1.0, 2.0]))
+    assert "another order" in failure.value.reasons["decomposition"].detail
