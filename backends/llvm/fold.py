@@ -99,7 +99,8 @@ class Fold:
         number = f.value(f"icmp sle {kind} {size}, {low.constant(self.accumulator, infinity)}")
         most = _EXTREMES[self.kind] == "max"
         beyond = low.constant(self.accumulator, (_highest if most else _lowest)(self.accumulator))
-        return f.value(f"select {vector('i1', low.width)} {number}, {kind} {self._flip(low, value)}, {kind} {beyond}")
+        key = low.fenced(self.accumulator, self._flip(low, value))
+        return f.value(f"select {vector('i1', low.width)} {number}, {kind} {key}, {kind} {beyond}")
 
     def _flip(self, low: Lowering, bits: str) -> str:
         """Turn the negative numbers of sign and magnitude into two's complement's order, or back."""

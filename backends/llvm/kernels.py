@@ -32,6 +32,7 @@ from . import contraction, elementwise, reductions
 from .fold import Fold
 from .jit import Module, compile_ir
 from .layout import collapse
+from .lower import OPTIONS
 from .target import host_target
 
 SUPPORTED: Final = frozenset(t.name for t in (dtypes.bool_, *dtypes.INTEGERS, *dtypes.FLOATS))
@@ -59,12 +60,12 @@ def prepared(module: Module, entry: str, params: bytes) -> Prepared:
 
 @functools.lru_cache(maxsize=4096)
 def _elementwise(variant: elementwise.Variant) -> Module:
-    return compile_ir(elementwise.generate(variant, host_target()), (elementwise.ENTRY,))
+    return compile_ir(elementwise.generate(variant, host_target()), (elementwise.ENTRY,), OPTIONS)
 
 
 @functools.lru_cache(maxsize=1024)
 def _reduction(variant: reductions.Variant) -> Module:
-    return compile_ir(reductions.generate(variant, host_target()), (reductions.ENTRY,))
+    return compile_ir(reductions.generate(variant, host_target()), (reductions.ENTRY,), OPTIONS)
 
 
 def _run_program(program: Program, spec: CallSpec) -> Prepared:

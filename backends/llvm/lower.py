@@ -14,8 +14,13 @@ from typing import Final
 from ...opset.recipes.program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, WIDTH, Code, Instruction, Program
 from .convert import Converter, native_half
 from .ir import Function
+from .jit import CompileOptions
 from .target import Target
 from .vectors import Tables, every, suffix, vector
+
+#: How to compile what is generated here. It names its vectors, unrolls itself and hoists what it can, so LLVM's
+#: own passes would find little, take twice as long, and add their faults to the code generator's.
+OPTIONS: Final = CompileOptions(speed_level=0, vectorize=False, unroll=False)
 
 _REGISTER: Final = {"bool": "i1", "float16": "i16", "bfloat16": "i16", "float32": "float", "float64": "double"}
 
@@ -32,6 +37,7 @@ _SAME_TYPE: Final = {
     Code.OR: "or",
     Code.XOR: "xor",
 }
+_BITWISE: Final = (Code.AND, Code.OR, Code.XOR)
 _INTRINSIC: Final = {Code.FMA: "fma", Code.SQRT: "sqrt", Code.RINT: "roundeven"}
 _COMPARISON: Final = {Code.EQ: ("oeq", "eq", "eq"), Code.LT: ("olt", "slt", "ult"), Code.LE: ("ole", "sle", "ule")}
 
@@ -157,8 +163,36 @@ class Lowering:
             source = program.type_of(instruction.args[0]) if instruction.args else instruction.type
             if instruction.code is Code.SELECT:
                 source = instruction.type
+                operands[1:] = [
+                    self._arm(program, a, v) for a, v in zip(instruction.args[1:], operands[1:], strict=True)
+                ]
             values.append(self._emit(instruction, source, operands))
         return values[program.result]
+
+    def _arm(self, program: Program, number: int, value: str) -> str:
+        """One of select's alternatives, fenced where it comes from a bitwise instruction."""
+        n, dtype = len(program.inputs), program.type_of(number)
+        while number >= n and program.instructions[number - n].code is Code.BITCAST:
+            number = program.instructions[number - n].args[0]
+        bitwise = number >= n and program.instructions[number - n].code in _BITWISE
+        return self.fenced(dtype, value) if bitwise else value
+
+    def fenced(self, dtype: str, value: str) -> str:
+        """The same value, behind a fence that no other instruction is merged across; it costs nothing.
+
+        LLVM 22 selects wrong code for AVX-512 where a `select` takes a combination of bitwise instructions and
+        one of that combination's own operands (`vpternlogd` under a mask gets an immediate for another order
+        of operands). test_lower.py holds a program that shows it.
+        """
+        if self.width == 1 or WIDTH[dtype] < 32:
+            return value
+        f, own, floating = self.function, self.type(dtype), "float" if WIDTH[dtype] == 32 else "double"
+        kind = vector(floating, self.width)
+        if own != kind:
+            value = f.value(f"bitcast {own} {value} to {kind}")
+        name = f"llvm.arithmetic.fence.{suffix(floating, self.width)}"
+        value = f.value(f"call {kind} @{name}({kind} {value})")
+        return value if own == kind else f.value(f"bitcast {kind} {value} to {own}")
 
     def _emit(self, instruction: Instruction, source: str, operands: list[str]) -> str:
         code, kind, value = instruction.code, self.type(source), self.function.value

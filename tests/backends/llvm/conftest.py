@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from opmux.backends.llvm import elementwise
-from opmux.backends.llvm.jit import CompileOptions, compile_ir
+from opmux.backends.llvm.jit import compile_ir
 from opmux.backends.llvm.layout import collapse
+from opmux.backends.llvm.lower import OPTIONS
 from opmux.backends.llvm.target import host_target
 from opmux.opset.recipes.program import FLOATS, INTEGERS, NUMPY_TYPES
-
-FAST = CompileOptions(speed_level=0, vectorize=False)
 
 
 def _float_values(dtype):
@@ -69,7 +68,7 @@ def same_bits(actual, expected):
 
 def call(ir, buffers, params):
     """Compile a module and call its entry `f`; buffers are arrays or addresses."""
-    module = compile_ir(ir, ["f"], FAST, cache=None)
+    module = compile_ir(ir, ["f"], OPTIONS, cache=None)
     entry = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(module.address("f"))
     pointers = (ctypes.c_void_p * len(buffers))(*(b.ctypes.data for b in buffers))
     assert entry(pointers, params.ctypes.data, None) == 0

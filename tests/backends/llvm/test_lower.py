@@ -79,9 +79,15 @@ def test_comparison(tools, target, name, dtype):
 
 
 @pytest.mark.parametrize("source", ["bool", *INTEGERS, *FLOATS])
-def test_convert(tools, target, source):
+def test_convert(tools, source):
     for to in ("bool", *INTEGERS, *FLOATS):
-        check(tools, target, f"convert to {to}", (source,), lambda a, to=to: p.convert(a, to))
+        check(tools, None, f"convert to {to}", (source,), lambda a, to=to: p.convert(a, to))
+
+
+@pytest.mark.parametrize("source", ["int64", "uint64", *FLOATS])
+def test_convert_with_narrow_vectors(tools, narrow, source):
+    for to in ("bool", "int8", "uint32", "int64", "uint64", *FLOATS):
+        check(tools, narrow, f"convert to {to}", (source,), lambda a, to=to: p.convert(a, to))
 
 
 @pytest.mark.parametrize("dtype", STORAGE_FLOATS)
@@ -129,3 +135,10 @@ def test_float32_constants_keep_their_pattern(tools, bits):
     program = build("constant", ("uint32",), lambda a: a ^ p.bitcast(a.bits(bits, "float32"), "uint32"))
     out = tools.run_program(program, np.zeros(3, np.uint32))
     assert out.tolist() == [bits] * 3
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+def test_select_of_bitwise_results_keeps_its_operands_apart(tools, dtype):
+    # Without the fence LLVM 22 computes this with another truth table on AVX-512.
+    top = 1 << (WIDTH[dtype] - 1)
+    check(tools, None, "copysign", (dtype, dtype), lambda a, b: p.select(a < b, (a & top) | (b & a & (top - 1)), a))
