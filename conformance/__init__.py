@@ -1,0 +1,1 @@
+"""The conformance suite: it holds any backend to the contracts of the opset, and never asks for a backend's name."""

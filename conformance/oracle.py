@@ -1,0 +1,234 @@
+"""The oracle: what a call must give, from the declaration's body in higher precision, and the check of a result against it.
+
+It never runs through anything under test: values are NumPy arrays on the host, bodies run over
+:mod:`.reference` (primitives) or :mod:`.composites`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..core.dtypes import COMPLEX, COMPLEXES, REAL, DType, dtype
+from ..core.kernel import ArraySpec
+from ..core.op import Inferred, Op, Role
+from ..opset.accuracy import Accumulated, Accuracy, Composed, Exact, Ulp
+from ..opset.conversion import converted
+from ..opset.declare import declaration_of
+from . import allowance, exact
+from .compare import (
+    Where,
+    check_bits,
+    check_complex_ulp,
+    check_exact,
+    check_layout,
+    check_ulp,
+    check_within,
+)
+from .composites import Opset
+from .formats import Host, precise
+from .reference import Reference
+
+Operands = tuple["Host | None", ...]
+
+#: Ops that keep every bit of what they move.
+_BITS: Final = frozenset({"copy", "bitcast"})
+#: Ops whose bodies work on any dtype as it is.
+_AS_THEY_ARE: Final = frozenset(
+    {"copy", "bitcast", "cast", "concat", "pad", "gather", "full", "iota", "random_bits", "real", "imag", "complex", "conj"}
+)
+#: Long double is wide enough to decide float64's bounds where it has 11 bits more; elsewhere the reference is float64 too,
+#: and its own error, at most that of a result, is granted beside the result's.
+LONG: Final = np.dtype(np.longdouble if np.finfo(np.longdouble).nmant >= 63 else np.float64)
+_GRANTED: Final = 1.0 if LONG.itemsize > 8 else 2.0
+#: The reference's own error for a complex128 product or quotient, in ULP.
+_COMPLEX_SLACK: Final = 2.0**-8
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a call must give.
+
+    Attributes:
+        specs: dtype and shape of the result.
+        check: raises ConformanceError for a wrong result, returns the worst error seen, in the unit of the contract.
+        unit: of that error: ``"exact"``, ``"ULP"`` or ``"of the bound"``.
+    """
+
+    spec: ArraySpec
+    check: Callable[[Host], float]
+    unit: str
+
+
+def completed(op: Op, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all attributes of an op, defaults where none is given; the device is not among them."""
+    full = {p.name: p.default for p in op.parameters if p.role is Role.ATTRIBUTE} | dict(attributes)
+    full.pop("device", None)
+    return full
+
+
+def with_optional(op: Op, operands: Operands) -> Operands:
+    """Return operands with None for every optional one left out at the end."""
+    return (*operands, *(None,) * (op.operand_count - len(operands)))
+
+
+def infer(op: Op, operands: Operands, attributes: Mapping[str, Any]) -> Inferred:
+    """Return what the op's rules say of a call on these host arrays."""
+    specs = tuple(None if x is None else ArraySpec(dtype(x.dtype), x.shape) for x in operands)
+    return op.infer(op.name, specs, completed(op, attributes))
+
+
+def expect(op: Op, operands: Operands, attributes: Mapping[str, Any]) -> Expected:
+    """Return what a call must give.
+
+    Args:
+        op: the op.
+        operands: host arrays, None for optional ones left out.
+        attributes: as given.
+
+    Raises:
+        ShapeError, DTypeError, ArgumentError: when the op's rules do not allow the call.
+    """
+    operands = with_optional(op, operands)
+    inferred = infer(op, operands, attributes)
+    ready = _ready(operands, inferred)
+    (spec,) = inferred.outputs
+    given = dict(inferred.attributes) if op.primitive else completed(op, attributes)
+    rule: Accuracy = declaration_of(op).accuracy
+    where = Where(op.name, spec.dtype, ready)
+    if spec.dtype.kind not in (REAL, COMPLEX) or isinstance(rule, Exact) or _only_moves(rule, given):
+        check, unit = _exact(op, ready, given, where), "exact"
+    elif isinstance(rule, Ulp):
+        check, unit = _ulp(op, rule, ready, given, where), "ULP"
+    elif isinstance(rule, Accumulated):
+        check, unit = _accumulated(op, rule, ready, given, where), "of the bound"
+    else:
+        check, unit = _composed(op, rule, ready, given, dict(inferred.attributes), where), "of the bound"
+
+    def laid_out(got: Host) -> float:
+        check_layout(got, spec.shape, where)
+        return check(got)
+
+    return Expected(spec, laid_out, unit)
+
+
+def _ready(operands: Operands, inferred: Inferred) -> Operands:
+    """Cast and broadcast as the rules say."""
+    casts = inferred.casts or (None,) * len(operands)
+    made = [x if x is None or t is None else converted(x, t) for x, t in zip(operands, casts, strict=True)]
+    if inferred.broadcast is not None:
+        made = [None if x is None else np.broadcast_to(x, inferred.broadcast) for x in made]
+    return tuple(made)
+
+
+def _only_moves(rule: Accuracy, attributes: Mapping[str, Any]) -> bool:
+    return isinstance(rule, Accumulated) and rule.terms == "scattered" and attributes["reduction"] not in ("add", "multiply")
+
+
+def wide_type(t: DType) -> np.dtype[Any]:
+    """Return the NumPy type in which the reference of a dtype is computed."""
+    return LONG if t.name in ("float64", "complex128") else np.dtype(np.float64)
+
+
+def _widened(x: Host | None, wide: np.dtype[Any]) -> Host | None:
+    if x is None or x.dtype.kind in "iub":
+        return x
+    if x.dtype.kind == "c":
+        return x.astype(np.result_type(wide, np.complex64))
+    return x.astype(np.float32).astype(wide) if x.dtype.kind == "V" else x.astype(wide)
+
+
+def _body(op: Op, operands: Sequence[Host | None], attributes: Mapping[str, Any], name: str, wide: np.dtype[Any]) -> Host:
+    """Run the declared body on operands in the precision that they have."""
+    with np.errstate(all="ignore"):
+        if op.primitive:
+            listed = op.parameters and op.parameters[0].role is Role.ARRAYS
+            given = [tuple(operands)] if listed else list(operands)
+            return np.asarray(declaration_of(op).body(Reference(name), *given, **attributes))
+        over = Opset(wide, name)
+        arrays = [None if x is None else over.array(x, dtype(x.dtype)) for x in operands]
+        return np.asarray(declaration_of(op).body(over, *arrays, **attributes).values)
+
+
+def _leading_name(operands: Operands, where: Where) -> str:
+    return dtype(operands[0].dtype).name if operands and operands[0] is not None else where.dtype.name
+
+
+def _exact(op: Op, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Callable[[Host], float]:
+    name = _leading_name(operands, where)
+    native = op.name in _AS_THEY_ARE or op.name == "scatter"
+    wide = np.dtype(np.float64)
+    ready = operands if native else tuple(_widened(x, wide) for x in operands)
+    want = _body(op, ready, attributes, name, wide)
+    with np.errstate(all="ignore"):  # lossless: an exact op's values have the operand's precision
+        want = want if want.dtype == where.dtype.numpy else want.astype(where.dtype.numpy)
+    compare = check_bits if op.name in _BITS else check_exact
+    return lambda got: compare(got, want, where)
+
+
+def _ulp(
+    op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], where: Where
+) -> Callable[[Host], float]:
+    t = where.dtype
+    if t in COMPLEXES:
+        wide = wide_type(t)
+        want = _body(op, tuple(_widened(x, wide) for x in operands), attributes, t.name, wide)
+        slack = _COMPLEX_SLACK * _GRANTED if t.name == "complex128" else 2.0**-20
+        return lambda got: check_complex_ulp(got, want, rule.bound(t.name), where, slack)
+    double = np.dtype(np.float64)
+    widened = tuple(_widened(x, double) for x in operands)
+    plain = _body(op, widened, attributes, t.name, double)
+    if exact.covers(op.name) and (t.name == "float64" or op.name in exact.ROUNDS_TWICE):
+        want = exact.elementwise(op.name, tuple(x for x in widened if x is not None), plain)
+    else:
+        want = precise(plain)
+    return lambda got: check_ulp(got, want, rule.bound(t.name), where)
+
+
+def _accumulated(
+    op: Op, rule: Accumulated, operands: Operands, attributes: Mapping[str, Any], where: Where
+) -> Callable[[Host], float]:
+    t = where.dtype
+    wide = wide_type(t)
+    widened = [_widened(x, wide) for x in operands]
+    want = _body(op, widened, attributes, t.name, wide)
+    # In magnitudes no infinity meets its opposite, and NaN stays where it is.
+    sizes = [x if x is None or x.dtype.kind in "iub" else np.abs(x) for x in widened]
+    magnitude = _body(op, sizes, attributes, t.name, wide)
+    bound = allowance.accumulated(rule, t, want, magnitude, _terms(op, rule, widened, attributes)) * _GRANTED
+    return lambda got: check_within(got, want, bound, where)
+
+
+def _terms(op: Op, rule: Accumulated, operands: Sequence[Host | None], attributes: Mapping[str, Any]) -> Host | int:
+    """Return how many terms meet in each result."""
+    x = np.asarray(operands[0])
+    if rule.terms == "contracted":
+        return int(x.shape[-1])
+    if rule.terms == "scattered":
+        ones = [np.ones_like(x), operands[1], np.ones_like(np.asarray(operands[2]))]
+        return _body(op, ones, {**attributes, "reduction": "add"}, "float64", np.dtype(np.float64))
+    axis = attributes["axis"]
+    if isinstance(axis, int):  # a scan: term i has met all before it
+        counts = np.arange(1, x.shape[axis] + 1).reshape(-1, *(1,) * (x.ndim - axis - 1))
+        return np.broadcast_to(counts, x.shape)
+    return int(np.prod([x.shape[a] for a in axis], dtype=np.int64))
+
+
+def _composed(
+    op: Op,
+    rule: Composed,
+    operands: Operands,
+    attributes: Mapping[str, Any],
+    normal: Mapping[str, Any],
+    where: Where,
+) -> Callable[[Host], float]:
+    t = where.dtype
+    wide = wide_type(t)
+    want = _body(op, operands, attributes, t.name, wide)
+    bound = allowance.composed(op.name, rule, t, want, operands, normal) * _GRANTED
+    return lambda got: check_within(got, want, bound, where)
+
+
