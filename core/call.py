@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +33,9 @@ def invoke_by_name(name: str, operands: tuple[Any, ...], **attributes: Any) -> A
     return result
 
 
-def invoke(op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any], ...], out: Array | None = None) -> Result:
+def invoke(
+    op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any], ...], out: Array | None = None
+) -> Result:
     """Do a call: find or make its decision, and run it.
 
     Args:
@@ -41,14 +44,35 @@ def invoke(op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any],
         attributes: as given, as pairs.
         out: an exclusively owned array that takes the result.
     """
+    try:
+        decision = current().hits[op, tuple([x._sig for x in operands]), attributes]
+    except (KeyError, AttributeError, TypeError):
+        return _invoke_new(op, operands, attributes, out)
+    if out is None and not OBSERVERS:
+        results = decision.run(operands, None)
+        return results if decision.many else results[0]
+    return run_decision(decision, list(operands), out)
+
+
+def _invoke_new(
+    op: Op, operands: tuple[Any, ...], attributes: tuple[tuple[str, Any], ...], out: Array | None
+) -> Result:
+    """Do a call that has no decision yet, or whose operands are not all arrays."""
     arrays, attributes, where = _operands(op, operands, attributes)
+    if not op.creates and None not in arrays:
+        known = current().hits.get((op, tuple([x._sig for x in arrays]), attributes))  # type: ignore[union-attr]
+        if known is not None:
+            return run_decision(known, arrays, out)
     tracer = next((x.tracer for x in arrays if isinstance(x, Traced)), None)
     if tracer is not None:
         _refuse_out(op, out)
         inferred = op.infer(op.name, tuple(None if x is None else spec_of(x._sig) for x in arrays), dict(attributes))
         made = tracer.record_call(op, arrays, inferred, OPS[CAST])
         return made if len(made) > 1 else made[0]
-    return run_decision(_decision(op, arrays, attributes, where), arrays, out)
+    decision = _decision(op, arrays, attributes, where)
+    if not op.creates and None not in arrays:
+        current().hits[op, decision.inputs, attributes] = decision
+    return run_decision(decision, arrays, out)
 
 
 def decide_call(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> Decision:
@@ -80,6 +104,7 @@ def _decision(op: Op, arrays: list[Array | None], attributes: tuple[tuple[str, A
         runtime.ensure_loaded()
         if len(policy.memo) >= MEMO_LIMIT:
             policy.memo.clear()
+            policy.hits.clear()
         decision = decide(op, inputs, attributes, device, policy)
     return decision
 
@@ -195,7 +220,7 @@ def _coerce(
             f"Make one with opmux.asarray",
             op=op.name,
         )
-    target = promote(strong, where=op.name)
+    target = strong[0] if len(strong) == 1 else promote(strong, where=op.name)
     first = next(x for x in operands if isinstance(x, Array))
     made: list[Array | None] = []
     for x in operands:
@@ -247,8 +272,8 @@ def constant(value: Scalar, t: DType, device: Device) -> Array:
     Raises:
         ArgumentError: for an integer outside of the dtype's range.
     """
-    # repr tells -0.0 from 0.0 and True from 1, which compare equal.
-    key = (device, t, repr(value))
+    # -0.0 equals 0.0 and True equals 1, but they are other constants; NaN equals nothing and is made anew.
+    key = (device, t, type(value), value if value else repr(value))
     found = _constants.get(key)
     if found is not None:
         return found
@@ -286,38 +311,13 @@ def scalar_to_numpy(value: Scalar, t: DType) -> np.ndarray[Any, Any]:
 
 def public_function(op: Op) -> Callable[..., Result]:
     """Return the function that users call, made from the op's parameters."""
-    if not op.creates and op.attribute_names == () and all(p.role is Role.ARRAY for p in op.parameters):
-        function = _unary(op) if op.operand_count == 1 else _fixed(op)
-    else:
-        function = _general(op)
+    plain = not op.creates and op.attribute_names == () and all(p.role is Role.ARRAY for p in op.parameters)
+    function = _operands_only(op) if plain else _general(op)
     function.__name__ = function.__qualname__ = op.name
     return function
 
 
-def _unary(op: Op) -> Callable[..., Result]:
-    def call(x: Array, /, *, out: Array | None = None) -> Result:
-        try:
-            decision = current().memo[op, x._sig]
-        except (KeyError, AttributeError):
-            result = invoke(op, (x,), (), out)
-            _remember(op, x)
-            return result
-        return run_decision(decision, [x], out)
-
-    return call
-
-
-def _remember(op: Op, x: Any) -> None:
-    """Note a unary call's decision under its short key."""
-    if type(x) is Array:
-        memo = current().memo
-        sig = getattr(x, "_sig", None)
-        decision = memo.get((op, (sig,), (), getattr(sig, "device", None))) if sig.__class__.__name__ == "Signature" else None
-        if decision is not None:
-            memo[op, sig] = decision
-
-
-def _fixed(op: Op) -> Callable[..., Result]:
+def _operands_only(op: Op) -> Callable[..., Result]:
     count = op.operand_count
 
     def call(*operands: Any, out: Array | None = None) -> Result:
@@ -361,9 +361,30 @@ def bind(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[An
 
 
 def _general(op: Op) -> Callable[..., Result]:
+    count = op.operand_count
+
     def call(*args: Any, out: Array | None = None, **given: Any) -> Result:
-        operands, attributes = bind(op, args, given)
-        return invoke(op, operands, attributes, out)
+        operands = [x for x in args if x.__class__ is Array]
+        # The short way: every operand an array, given by position, and arguments that were seen before.
+        short = (op, tuple([x._sig if x.__class__ is Array else x for x in args]), tuple(given.items()))
+        hits = current().hits
+        if len(operands) == count:
+            try:
+                decision = hits[short]
+            except (KeyError, TypeError):
+                pass
+            else:
+                if out is None and not OBSERVERS:
+                    results = decision.run(operands, None)
+                    return results if decision.many else results[0]
+                return run_decision(decision, operands, out)
+        bound, attributes = bind(op, args, given)
+        result = invoke(op, bound, attributes, out)
+        if out is None and len(operands) == count == len(bound) and all(map(is_, bound, operands)):
+            known = hits.get((op, tuple([x._sig for x in operands]), attributes))
+            if known is not None:
+                hits[short] = known
+        return result
 
     return call
 

@@ -192,19 +192,21 @@ def promote(types: Iterable[DType], *, where: str) -> DType:
     return result
 
 
+_WEAK_KINDS: Final[dict[type, frozenset[str]]] = {
+    bool: frozenset({BOOL, SIGNED, UNSIGNED, REAL, COMPLEX}),
+    int: frozenset({SIGNED, UNSIGNED, REAL, COMPLEX}),
+    float: frozenset({REAL, COMPLEX}),
+    complex: frozenset({COMPLEX}),
+}
+
+
 def weak(value: Scalar, strong: DType, *, where: str) -> DType:
     """Return the dtype that a Python scalar takes beside an array: the array's, if its kind allows the value.
 
     Raises:
         DTypeError: for a float beside an integer array, a complex beside a real one, or a number beside bool.
     """
-    allowed: dict[type, tuple[str, ...]] = {
-        bool: (BOOL, SIGNED, UNSIGNED, REAL, COMPLEX),
-        int: (SIGNED, UNSIGNED, REAL, COMPLEX),
-        float: (REAL, COMPLEX),
-        complex: (COMPLEX,),
-    }
-    if strong.kind in allowed[type(value)]:
+    if strong.kind in _WEAK_KINDS[type(value)]:
         return strong
     if type(value) is complex and strong.kind == REAL:
         return complex128 if strong is float64 else complex64

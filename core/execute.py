@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .array import Array, view
+from .array import Array, alias, view
 from .decision import Candidate, Decision, Operands, Run
 from .device import Buffer, Device, Queue
 from .dtypes import uint8
@@ -182,6 +182,8 @@ def graph_runner(graph: Graph, steps: Sequence[tuple[Callable[..., Any], tuple[i
         tuple(i for i, p in last_use.items() if p == position and i not in kept) for position in range(len(steps))
     ]
 
+    shared = [k for k, i in enumerate(graph.outputs) if i < graph.first_node_value or i in graph.outputs[:k]]
+
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
         values: list[Array | None] = [None] * total
         values[:first_constant] = [x for x in operands if x is not None]
@@ -190,7 +192,10 @@ def graph_runner(graph: Graph, steps: Sequence[tuple[Callable[..., Any], tuple[i
             values[first : first + count] = function(tuple(None if i is None else values[i] for i in inputs))
             for i in dead:
                 values[i] = None  # memory of intermediates is free after their last use
-        return tuple(_present(values[i]) for i in graph.outputs)
+        results = [_present(values[i]) for i in graph.outputs]
+        for k in shared:  # a result that is an operand, a constant or another result gets a handle of its own
+            results[k] = alias(results[k])
+        return tuple(results)
 
     return run
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .device import DeviceInfo, HostBytes
 from .errors import ArgumentError, OutOfMemoryError
@@ -28,14 +29,17 @@ class Block:
         bytes: the memory as a NumPy array of uint8.
         address: its first byte.
         capacity: its size; at least what was asked for.
+        view: the last view made of its beginning, with the signature that it is of. Building a view costs as much as a
+            small op, and a block that is reused is mostly reused for the same signature.
     """
 
-    __slots__ = ("address", "bytes", "capacity")
+    __slots__ = ("address", "bytes", "capacity", "view")
 
     def __init__(self, data: HostBytes, address: int, capacity: int) -> None:
         self.bytes = data
         self.address = address
         self.capacity = capacity
+        self.view: tuple[object, NDArray[Any]] | None = None
 
 
 class _Foreign:
@@ -60,14 +64,21 @@ def foreign(owner: object, address: int, nbytes: int) -> Block:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatistics:
-    """Counts of the cpu allocator, in bytes and calls."""
+    """Counts of the cpu allocator.
+
+    Attributes:
+        in_use: bytes of blocks that arrays hold.
+        peak: the most bytes ever held from the system, in use or kept.
+        cached: bytes of blocks kept for reuse.
+        limit: the most bytes that may be held.
+        from_system: how often the system was asked for a block.
+    """
 
     in_use: int
     peak: int
     cached: int
     limit: int
-    allocations: int
-    reused: int
+    from_system: int
 
 
 def _round_up(nbytes: int) -> int:
@@ -102,8 +113,10 @@ def _limit_from_environment() -> int:
 class CachingAllocator:
     """Keeps freed blocks by size, so that a loop of equal calls asks the system for nothing.
 
+    Taking a kept block and giving one back are single list operations, which need no lock.
+
     Args:
-        limit: the most bytes that may be in use at once.
+        limit: the most bytes that may be held from the system at once.
     """
 
     def __init__(self, limit: int) -> None:
@@ -111,7 +124,7 @@ class CachingAllocator:
         self._free: dict[int, list[Block]] = {}
         # Reentrant: the collector may free an array while this thread allocates.
         self._lock = threading.RLock()
-        self._in_use = self._peak = self._cached = self._allocations = self._reused = 0
+        self._held = self._peak = self._from_system = 0
 
     def alloc(self, nbytes: int) -> Block:
         """Return a block of at least *nbytes*.
@@ -120,35 +133,35 @@ class CachingAllocator:
             OutOfMemoryError: beyond the limit, or when the system refuses.
         """
         capacity = _round_up(nbytes)
+        try:
+            return self._free[capacity].pop()
+        except (KeyError, IndexError):
+            return self._new(capacity)
+
+    def _new(self, capacity: int) -> Block:
         with self._lock:
-            if self._in_use + capacity > self.limit:
+            if self._held + capacity > self.limit:
+                self.trim()
+            if self._held + capacity > self.limit:
                 raise OutOfMemoryError(
-                    f"cpu: {nbytes:,} bytes asked for while {self._in_use:,} of {self.limit:,} are in use; free "
+                    f"cpu: {capacity:,} bytes asked for while {self._held:,} of {self.limit:,} are in use; free "
                     f"arrays, use smaller ones, or raise OPMUX_CPU_MEMORY",
                     device="cpu:0",
-                    nbytes=nbytes,
-                    in_use=self._in_use,
+                    nbytes=capacity,
+                    in_use=self._held,
                     limit=self.limit,
                 )
-            self._in_use += capacity
-            self._peak = max(self._peak, self._in_use)
-            self._allocations += 1
-            blocks = self._free.get(capacity)
-            if blocks:
-                self._reused += 1
-                self._cached -= capacity
-                return blocks.pop()
-            if self._in_use + self._cached > self.limit:
-                self.trim()
-        return self._from_system(capacity)
+            block = self._take(capacity)
+            self._held += capacity
+            self._peak = max(self._peak, self._held)
+            self._from_system += 1
+            return block
 
-    def _from_system(self, capacity: int) -> Block:
+    def _take(self, capacity: int) -> Block:
         try:
             raw = np.empty(capacity + ALIGNMENT, np.uint8)
         except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
             self.trim()
-            with self._lock:
-                self._in_use -= capacity
             raise OutOfMemoryError(
                 f"cpu: the system refused {capacity:,} bytes; free arrays or use smaller ones",
                 device="cpu:0",
@@ -160,24 +173,30 @@ class CachingAllocator:
 
     def free(self, block: Block) -> None:
         """Take a block back."""
-        with self._lock:
-            self._in_use -= block.capacity
-            if block.capacity <= LARGEST_CACHED:
-                self._cached += block.capacity
-                self._free.setdefault(block.capacity, []).append(block)
+        if block.capacity > LARGEST_CACHED:
+            with self._lock:
+                self._held -= block.capacity
+            return
+        try:
+            self._free[block.capacity].append(block)
+        except KeyError:
+            self._free.setdefault(block.capacity, []).append(block)
 
     def trim(self) -> None:
-        """Give every cached block back to the system."""
+        """Give every kept block back to the system."""
         with self._lock:
-            self._free.clear()
-            self._cached = 0
+            for blocks in tuple(self._free.values()):
+                while blocks:
+                    try:
+                        self._held -= blocks.pop().capacity
+                    except IndexError:  # another thread took it
+                        break
 
     def statistics(self) -> MemoryStatistics:
         """Return the counts so far."""
         with self._lock:
-            return MemoryStatistics(
-                self._in_use, self._peak, self._cached, self.limit, self._allocations, self._reused
-            )
+            cached = sum(len(blocks) * capacity for capacity, blocks in tuple(self._free.items()))
+            return MemoryStatistics(self._held - cached, self._peak, cached, self.limit, self._from_system)
 
 
 def _cpu_name() -> str:

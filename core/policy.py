@@ -34,6 +34,8 @@ class Policy:
         fallback: what happens when a device has no kernel: ``"warn"`` (run on cpu, say so once), ``"allow"``
             (count only), ``"forbid"`` (raise).
         fallback_budget: how many fallbacks are allowed under this policy; None for any number.
+        memo: decisions by normalised call, for the dispatcher.
+        hits: the same decisions by what a call has at hand: (op, signatures, attributes as given).
     """
 
     backends: frozenset[str] | None = None
@@ -44,6 +46,7 @@ class Policy:
     fallback: Fallback = "warn"
     fallback_budget: int | None = None
     memo: dict[Any, Decision] = field(default_factory=dict, init=False, repr=False)
+    hits: dict[Any, Decision] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _LIVE.add(self)
@@ -76,6 +79,7 @@ def forget_decisions() -> None:
     _generation += 1
     for policy in tuple(_LIVE):
         object.__setattr__(policy, "memo", {})
+        object.__setattr__(policy, "hits", {})
 
 
 def _determinism(given: Determinism | str) -> Determinism:

@@ -236,3 +236,13 @@ def test_the_kind_of_the_chosen_candidate_is_a_kernel() -> None:
     decision = decide_call(OPS["exp"], (ox.asarray(X),), {})
     assert decision.chosen.kind is Kind.KERNEL
     assert decision.margin is None or decision.margin >= 1.0
+
+
+def test_a_composite_that_returns_its_operand_returns_a_handle_of_its_own() -> None:
+    x = ox.asarray(X, copy=True)
+    y = ox.clip(x)
+    y[0, 0] = 9.0
+    assert x.tolist() == X.tolist()
+    twice = ox.compile(lambda a: (a, a))(x)
+    twice[0][0, 0] = 8.0
+    assert (twice[1].tolist(), x.tolist()) == (X.tolist(), X.tolist())
