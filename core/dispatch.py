@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from .array import Array
 from .cost import kernel_cost, sum_costs
-from .decision import Candidate, Claim, Cost, Decision, Kind, Run
+from .decision import Candidate, Claim, Cost, Decision, Kind, Operands, Run
 from .device import DEVICES, Device
 from .eligibility import (
     claim_of,
@@ -17,12 +18,13 @@ from .eligibility import (
     rejection_by_policy,
 )
 from .errors import OpmuxError, PluginError, UnsupportedError
-from .execute import decided_step, fallback_runner, graph_runner, kernel_runner, metadata_step
+from .execute import Step, decided_step, fallback_runner, graph_runner, kernel_runner, metadata_step
 from .fallback import counted
 from .graph import Graph, Metadata, Node
 from .kernel import ArraySpec, CallSpec, Determinism, Kernel, Prepared, Reason, Rejection
-from .op import CAST, COPY, OPS, Inferred, Op
+from .op import CAST, COPY, OPS, Inferred, Op, Work
 from .policy import Policy
+from .regions import Segment, cut, inlined
 from .registry import REGISTRY
 from .signature import Signature, signature
 from .trace import ConcreteValueNeededError, Tracer, capture
@@ -81,7 +83,7 @@ def _decide_with_casts(op: Op, inputs: Signatures, inferred: Inferred, device: D
     stand_ins = iter(tracer.inputs())
     operands: list[Array | None] = [None if s is None else next(stand_ins) for s in specs]
     graph = tracer.freeze(tracer.record_call(op, operands, inferred, OPS[CAST]))
-    plan = plan_graph(graph, tuple(s for s in inputs if s is not None), device, policy)
+    plan = _plan_nodes(graph, tuple(s for s in inputs if s is not None), device, policy)
     last = plan.parts[-1]
     casts = sum_costs([p.cost for p in plan.parts[:-1]])
     own = last.cost
@@ -256,13 +258,26 @@ class Plan:
 
 
 def plan_graph(graph: Graph, inputs: tuple[Signature, ...], device: Device, policy: Policy) -> Plan:
-    """Decide every node of a graph for given input signatures; nothing is looked up when it runs.
+    """Decide a graph for given input signatures; nothing is looked up when it runs.
+
+    Where a backend compiles regions for this device, the graph is cut into regions, and each is weighed against its
+    ops one by one.
 
     Raises:
         UnsupportedError: naming the node that nothing can do.
     """
+    compilers = REGISTRY.compilers(device.kind)
+    if compilers and len(graph.nodes) > 1:
+        flat = inlined(graph, device)
+        segments = cut(flat, compilers, device)
+        if any(s.kernels for s in segments):
+            return _plan_segments(flat, segments, inputs, device, policy)
+    return _plan_nodes(graph, inputs, device, policy)
+
+
+def _plan_nodes(graph: Graph, inputs: tuple[Signature, ...], device: Device, policy: Policy) -> Plan:
     signatures: list[Signature] = [*inputs, *(c._sig for c in graph.constants)]
-    steps: list[Any] = []
+    steps: list[Step] = []
     parts: list[Decision] = []
     for first, node in graph.numbered():
         operands = tuple(None if i is None else signatures[i] for i in node.inputs)
@@ -276,8 +291,70 @@ def plan_graph(graph: Graph, inputs: tuple[Signature, ...], device: Device, poli
             step = decided_step(decision)
             parts.append(decision)
             signatures.extend(decision.outputs)
-        steps.append((step, node.inputs, first, len(node.outputs)))
+        steps.append((step, node.inputs, tuple(range(first, first + len(node.outputs)))))
     return Plan(tuple(parts), graph_runner(graph, steps), tuple(signatures[i] for i in graph.outputs))
+
+
+def _plan_segments(
+    graph: Graph, segments: list[Segment], inputs: tuple[Signature, ...], device: Device, policy: Policy
+) -> Plan:
+    known = dict(enumerate((*inputs, *(c._sig for c in graph.constants))))
+    steps: list[Step] = []
+    parts: list[Decision] = []
+    for segment in segments:
+        given = tuple(known[i] for i in segment.inputs)
+        plan = _plan_nodes(segment.graph, given, device, policy)
+        if segment.kernels:
+            decision = _decide_region(segment, given, plan, device, policy)
+            made, run = decision.outputs, decision.run
+            parts.append(decision)
+        else:
+            made, run = plan.outputs, plan.run
+            parts.extend(plan.parts)
+        known.update(zip(segment.outputs, made, strict=True))
+        steps.append((functools.partial(_run_alone, run), segment.inputs, segment.outputs))
+    return Plan(tuple(parts), graph_runner(graph, steps), tuple(known[i] for i in graph.outputs))
+
+
+def _run_alone(run: Run, operands: Operands) -> Operands:
+    return run(operands, None)
+
+
+def _decide_region(
+    segment: Segment, inputs: tuple[Signature, ...], one_by_one: Plan, device: Device, policy: Policy
+) -> Decision:
+    """Weigh the kernels of a region against its ops one by one."""
+    graph = segment.graph
+    specs = tuple(graph.specs[i] for i in graph.outputs)
+    op = Op(f"region:{graph.digest[:12]}", (), _no_rule, lambda given, outputs, attributes: _region_work(graph))
+    planner = _Planner(op, inputs, Inferred(specs, {}), device, policy)
+    separate = Candidate(
+        "op by op", Kind.DECOMPOSITION, cost=one_by_one.cost, parts=one_by_one.parts, run=one_by_one.run,
+        outputs=one_by_one.outputs,
+    )  # fmt: skip
+    ranked = sorted([*(planner.kernel(b, k) for b, k in segment.kernels), separate], key=_rank)
+    chosen = ranked[0]
+    if chosen.run is None:
+        raise _unsupported(op, inputs, device, tuple(ranked))
+    return Decision(
+        op, device, inputs, (), chosen.outputs or planner.outputs, tuple(ranked), chosen, chosen.run,
+        many=len(specs) > 1,
+    )  # fmt: skip
+
+
+def _no_rule(name: str, specs: Any, attributes: Any) -> Inferred:
+    raise PluginError(f"{name} is a compiled region and has no rule of its own; this is a fault of opmux itself")
+
+
+def _region_work(graph: Graph) -> Work:
+    """Count every node's operations, and only what enters and leaves the region as traffic."""
+    flops = 0.0
+    for _, node in graph.numbered():
+        if isinstance(node.op, Op):
+            specs = tuple(None if i is None else graph.specs[i] for i in node.inputs)
+            flops += node.op.work(specs, node.outputs, dict(node.attributes)).flops
+    moved = [*graph.inputs, *(graph.specs[i] for i in graph.outputs)]
+    return Work(flops, float(sum(math.prod(s.shape) * s.dtype.itemsize for s in moved)))
 
 
 def _plan_metadata(

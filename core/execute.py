@@ -163,17 +163,21 @@ def _failure(device: Device, backend: str, kernel: str, op: str) -> Callable[[Ex
     return fail
 
 
-def graph_runner(graph: Graph, steps: Sequence[tuple[Callable[..., Any], tuple[int | None, ...], int, int]]) -> Run:
+#: One step of a planned graph: the function (operands -> results), the value numbers it reads and those it makes.
+Step = tuple[Callable[[Operands], Operands], tuple["int | None", ...], tuple[int, ...]]
+
+
+def graph_runner(graph: Graph, steps: Sequence[Step]) -> Run:
     """Return the function that runs a planned graph.
 
     Args:
         graph: for its inputs, constants and outputs.
-        steps: per node the function (operands -> results), its input values, its first output value and their count.
+        steps: what to do, in order.
     """
     total = len(graph.specs)
     first_constant = len(graph.inputs)
     last_use: dict[int, int] = {}
-    for position, (_, inputs, _, _) in enumerate(steps):
+    for position, (_, inputs, _) in enumerate(steps):
         for i in inputs:
             if i is not None:
                 last_use[i] = position
@@ -188,8 +192,10 @@ def graph_runner(graph: Graph, steps: Sequence[tuple[Callable[..., Any], tuple[i
         values: list[Array | None] = [None] * total
         values[:first_constant] = [x for x in operands if x is not None]
         values[first_constant : graph.first_node_value] = graph.constants
-        for (function, inputs, first, count), dead in zip(steps, dead_after, strict=True):
-            values[first : first + count] = function(tuple(None if i is None else values[i] for i in inputs))
+        for (function, inputs, outputs), dead in zip(steps, dead_after, strict=True):
+            made = function(tuple([None if i is None else values[i] for i in inputs]))
+            for i, result in zip(outputs, made, strict=True):
+                values[i] = result
             for i in dead:
                 values[i] = None  # memory of intermediates is free after their last use
         results = [_present(values[i]) for i in graph.outputs]

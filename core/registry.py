@@ -97,6 +97,15 @@ class Registry:
         """Return (backend, kernel) pairs for an op on a kind of device."""
         return self._by_op.get((op, device_kind), ())
 
+    def compilers(self, device_kind: str) -> tuple[tuple[str, RegionCompiler], ...]:
+        """Return (backend, region compiler) pairs for a kind of device."""
+        return tuple(
+            (name, compiler)
+            for name, contribution in sorted(self._contributions.items())
+            for compiler in contribution.compilers
+            if compiler.device == device_kind
+        )
+
     def device_kinds(self, op: str) -> tuple[str, ...]:
         """Return the kinds of device for which somebody brought a kernel of this op."""
         return tuple(sorted({kind for name, kind in self._by_op if name == op}))

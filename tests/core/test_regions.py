@@ -1,0 +1,124 @@
+"""Regions: how graphs are cut, offered, refused, weighed and run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import opmux as ox
+from opmux.core.plugins import manager
+from opmux.plugin import CallSpec, CostTerms, Graph, Kernel, Prepared, Refusal, hookimpl
+
+X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+UFUNCS = {"add": np.add, "multiply": np.multiply, "exp": np.exp, "negative": np.negative}
+
+
+class Chains:
+    """A region compiler that takes chains of a few elementwise ops and runs them through NumPy in one kernel."""
+
+    device = "cpu"
+
+    def __init__(self, cost: CostTerms = CostTerms()) -> None:  # noqa: B008 - frozen
+        self.offers: list[int] = []
+        self.runs = 0
+        self._cost = cost
+
+    def compile(self, graph: Graph, device: ox.Device) -> Kernel | Refusal:
+        self.offers.append(len(graph.nodes))
+        for i, node in enumerate(graph.nodes):
+            if node.op.name not in UFUNCS:
+                return Refusal(i, f"{node.op.name} is not elementwise")
+
+        def prepare(spec: CallSpec) -> Prepared:
+            def launch(outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
+                self.runs += 1
+                values = [x.host for x in (*ins, *graph.constants)]
+                for node in graph.nodes:
+                    values.append(UFUNCS[node.op.name](*[values[i] for i in node.inputs if i is not None]))
+                for out, i in zip(outs, graph.outputs, strict=True):
+                    out.host[...] = values[i]
+
+            return Prepared(launch)
+
+        return Kernel("chain", f"region:{graph.digest[:12]}", "cpu", prepare, cost=self._cost)
+
+
+class Plugin:
+    def __init__(self, compiler: Chains) -> None:
+        self._compiler = compiler
+
+    @hookimpl
+    def opmux_region_compilers(self) -> list[Chains]:
+        return [self._compiler]
+
+
+@pytest.fixture
+def chains(request: pytest.FixtureRequest) -> Iterator[Chains]:
+    compiler = Chains(getattr(request, "param", CostTerms()))
+    manager.register("chains", Plugin(compiler))
+    yield compiler
+    manager.unregister("chains")
+
+
+def test_a_whole_chain_is_one_region(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.exp(-x) * x + x)
+    assert np.allclose(f(ox.asarray(X)).numpy(), np.exp(-X) * X + X)
+    assert chains.runs == 1
+    assert chains.offers == [4]
+
+
+def test_a_refused_node_is_cut_out_and_the_rest_is_offered_again(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.exp(ox.sum(-x + x, axis=0) + x) * x)
+    assert np.allclose(f(ox.asarray(X)).numpy(), np.exp(np.zeros_like(X) + X) * X)
+    # All of it; what is before the sum; from the sum on, which is refused at once; what is after it.
+    assert chains.offers == [6, 2, 4, 3]
+    assert chains.runs == 2
+
+
+def test_values_used_outside_leave_the_region(chains: Chains) -> None:
+    def g(x: ox.Array) -> tuple[ox.Array, ox.Array]:
+        negated = -x
+        return negated, ox.exp(negated) + x
+
+    first, second = ox.compile(g)(ox.asarray(X))
+    assert first.tolist() == (-X).tolist()
+    assert np.allclose(second.numpy(), np.exp(-X) + X)
+    assert chains.runs == 1
+
+
+def test_composites_are_opened_for_regions(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.square(x) + x)
+    assert f(ox.asarray(X)).tolist() == (X * X + X).tolist()
+    assert chains.runs == 1
+
+
+@pytest.mark.parametrize("chains", [CostTerms(launch=10.0)], indirect=True)
+def test_a_dear_region_loses_to_its_ops(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.exp(-x) + x)
+    assert np.allclose(f(ox.asarray(X)).numpy(), np.exp(-X) + X)
+    assert chains.runs == 0
+
+
+def test_a_pin_keeps_regions_of_other_backends_out(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.exp(-x) + x)
+    with ox.policy(backends=["numpy", "llvm"]):
+        assert np.allclose(f(ox.asarray(X)).numpy(), np.exp(-X) + X)
+    assert chains.runs == 0
+
+
+def test_a_nonsense_answer_names_the_backend(chains: Chains) -> None:
+    chains.compile = lambda graph, device: Refusal(99, "?")  # type: ignore[method-assign]
+    with pytest.raises(ox.PluginError, match="region compiler of chains"):
+        ox.compile(lambda x: ox.exp(-x) + x)(ox.asarray(X))
+
+
+def test_equal_captures_have_equal_digests() -> None:
+    def build() -> Graph | None:
+        return ox.compile(lambda x: ox.exp(x * 2.0)).graph(ox.asarray(X))
+
+    assert build() == build()
+    other = ox.compile(lambda x: ox.exp(x * 3.0)).graph(ox.asarray(X))
+    assert build() != other
