@@ -12,6 +12,7 @@ from .dtypes import uint8
 from .errors import DeviceLostError, KernelError, OpmuxError, PluginError
 from .graph import Graph, Metadata
 from .kernel import Launch, Prepared
+from .observe import STEP_OBSERVERS, observed_step
 from .queues import queue_of
 from .signature import Shape, Signature, signature
 from .status import Completion, Status
@@ -215,10 +216,12 @@ def _present(x: Array | None) -> Array:
 def metadata_step(op: Metadata, arguments: tuple[Any, ...], copy: Decision | None) -> Callable[[Operands], Operands]:
     """Return the function that makes a view, after a dense copy where one is planned."""
 
+    copied = None if copy is None else decided_step(copy)
+
     def step(operands: Operands) -> Operands:
         x = operands[0]
-        if copy is not None:
-            (x,) = copy.run((x,), None)
+        if copied is not None:
+            (x,) = copied((x,))
         return (op.apply(x, *arguments),)
 
     return step
@@ -229,7 +232,7 @@ def decided_step(decision: Decision) -> Callable[[Operands], Operands]:
     run = decision.run
 
     def step(operands: Operands) -> Operands:
-        return run(operands, None)
+        return observed_step(decision, operands) if STEP_OBSERVERS else run(operands, None)
 
     return step
 

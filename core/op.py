@@ -114,6 +114,8 @@ class OpTable:
 
     def __init__(self) -> None:
         self._ops: dict[str, Op] = {}
+        #: The function that users call, by the op's name.
+        self.public: dict[str, Callable[..., Any]] = {}
 
     def add(self, op: Op) -> Op:
         """Add an op; a second one of the same name is a mistake of the opset."""

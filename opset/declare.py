@@ -107,6 +107,7 @@ def _declare(
     function.__module__ = "opmux"
     function.__signature__ = _public_signature(body, parameters)  # type: ignore[attr-defined]
     function.op = op  # type: ignore[attr-defined]
+    OPS.public[name] = function
     return function
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.array import Array
+from ..core.op import OPS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,6 +28,7 @@ def public_form(of: Callable[..., Any]) -> Callable[[Function], Function]:
         function.__doc__ = of.__doc__
         function.__module__ = "opmux"
         function.op = of.op  # type: ignore[attr-defined]
+        OPS.public[of.op.name] = function  # type: ignore[attr-defined]
         function.__signature__ = signature.replace(return_annotation="Array")  # type: ignore[attr-defined]
         return function
 
