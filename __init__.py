@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from math import e, inf, nan, pi
 
-from .core.array import Array
+from .core.array import Array, OutError
 from .core.compile import compile
 from .core.creation import asarray, from_dlpack
 from .core.defaults import set_device as set_default_device
 from .core.defaults import set_float_dtype as set_default_float_dtype
 from .core.device import Device, Queue
 from .core.device import find_device as device
+from .core.dlpack import ExportError
 from .core.dtypes import (
     DType,
     bfloat16,
@@ -58,6 +59,7 @@ from .core.errors import (
     UnsupportedError,
 )
 from .core.explain import explain
+from .core.fallback import fallback_counts, reset_fallback_counts
 from .core.metadata import (
     broadcast_arrays,
     broadcast_to,
@@ -69,6 +71,7 @@ from .core.metadata import (
     reshape,
     squeeze,
 )
+from .core.observe import count_calls
 from .core.policy import policy
 from .core.queues import use_queue
 from .opset.declare import VERSION as OPSET_VERSION

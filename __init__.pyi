@@ -11,6 +11,7 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 from .core.array import Array as Array
+from .core.array import OutError as OutError
 from .core.compile import compile as compile
 from .core.creation import asarray as asarray
 from .core.creation import from_dlpack as from_dlpack
@@ -38,6 +39,7 @@ from .core.dtypes import uint16 as uint16
 from .core.dtypes import uint32 as uint32
 from .core.dtypes import uint64 as uint64
 from .core.dtypes import bool_ as bool
+from .core.dlpack import ExportError as ExportError
 from .core.errors import ArgumentError as ArgumentError
 from .core.errors import ArgumentTypeError as ArgumentTypeError
 from .core.errors import AxisError as AxisError
@@ -56,6 +58,8 @@ from .core.errors import PluginError as PluginError
 from .core.errors import ShapeError as ShapeError
 from .core.errors import UnsupportedError as UnsupportedError
 from .core.explain import explain as explain
+from .core.fallback import fallback_counts as fallback_counts
+from .core.fallback import reset_fallback_counts as reset_fallback_counts
 from .core.metadata import broadcast_arrays as broadcast_arrays
 from .core.metadata import broadcast_to as broadcast_to
 from .core.metadata import expand_dims as expand_dims
@@ -65,6 +69,7 @@ from .core.metadata import moveaxis as moveaxis
 from .core.metadata import permute_dims as permute_dims
 from .core.metadata import reshape as reshape
 from .core.metadata import squeeze as squeeze
+from .core.observe import count_calls as count_calls
 from .core.policy import policy as policy
 from .core.queues import use_queue as use_queue
 from .opset.declare import VERSION as OPSET_VERSION
@@ -236,12 +241,14 @@ __all__ = [
     'Device',
     'DeviceError',
     'DeviceLostError',
+    'ExportError',
     'FallbackError',
     'FallbackWarning',
     'Generator',
     'KernelError',
     'OPSET_VERSION',
     'OpmuxError',
+    'OutError',
     'OutOfMemoryError',
     'PluginError',
     'Queue',
@@ -295,6 +302,7 @@ __all__ = [
     'copysign',
     'cos',
     'cosh',
+    'count_calls',
     'cumulative_prod',
     'cumulative_sum',
     'device',
@@ -313,6 +321,7 @@ __all__ = [
     'explain',
     'expm1',
     'eye',
+    'fallback_counts',
     'finfo',
     'flip',
     'float16',
@@ -393,6 +402,7 @@ __all__ = [
     'relu',
     'remainder',
     'repeat',
+    'reset_fallback_counts',
     'reshape',
     'result_type',
     'rms_norm',

@@ -17,7 +17,7 @@ import opmux as ox
 
 from ..core import runtime
 from ..core.explain import explanation_of
-from ..core.observe import CallCount, profile
+from ..core.observe import CallCount, count_calls
 from ..core.registry import REGISTRY
 from .networks import RECIPES, Recipe, accuracy, train
 from .output import emit, table
@@ -68,20 +68,18 @@ def load_digits() -> Digits:
 
 
 @contextlib.contextmanager
-def only(backend: str) -> Iterator[None]:
-    """Let one backend run everything inside the block; the dispatcher's mix is no limit at all."""
-    if backend == MIX:
+def preferring(backend: str) -> Iterator[None]:
+    """Pin every op that a backend has a kernel for to it; for what it lacks, and for the mix, the dispatcher chooses."""
+    kernels = () if backend == MIX else REGISTRY.contributions[backend].kernels
+    with ox.policy(pins={k.op: backend for k in kernels}):
         yield
-    else:
-        with ox.policy(backends=backend):
-            yield
 
 
 def train_once(digits: Digits, recipe: Recipe, backend: str, progress: Progress) -> Run:
     """Train and test one network in one way."""
     steps = recipe.epochs * (digits.train_x.shape[0] // recipe.batch)
     task = progress.add_task(f"{recipe.network.name} on {backend}", total=steps)
-    with only(backend), profile() as seen:
+    with preferring(backend), count_calls() as seen:
         start = time.perf_counter()
         p = train(
             ox, recipe, digits.train_x, digits.train_labels, progress=lambda: progress.advance(task)
