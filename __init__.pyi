@@ -20,6 +20,7 @@ from .core.defaults import set_float_dtype as set_default_float_dtype
 from .core.device import Device as Device
 from .core.device import Queue as Queue
 from .core.device import find_device as device
+from .core.dlpack import ExportError as ExportError
 from .core.dtypes import DType as DType
 from .core.dtypes import bfloat16 as bfloat16
 from .core.dtypes import complex64 as complex64
@@ -39,7 +40,6 @@ from .core.dtypes import uint16 as uint16
 from .core.dtypes import uint32 as uint32
 from .core.dtypes import uint64 as uint64
 from .core.dtypes import bool_ as bool
-from .core.dlpack import ExportError as ExportError
 from .core.errors import ArgumentError as ArgumentError
 from .core.errors import ArgumentTypeError as ArgumentTypeError
 from .core.errors import AxisError as AxisError
