@@ -1,7 +1,7 @@
 """Elementwise values beyond float64: exact rationals where the result is one, mpmath where it is not.
 
-float64 has no wider hardware type that decides half an ULP, and ``fma``, ``floor_divide`` and ``remainder`` are not safe in
-float64 for narrower dtypes either: their results round twice. Everything else on 24 bits or fewer is decided by
+float64 has no wider hardware type that decides half an ULP, and ``fma`` and ``floor_divide`` are not safe in float64 for
+narrower dtypes either: their results round twice. Everything else on 24 bits or fewer is decided by
 float64, whose 53 bits are at least 2 * 24 + 2 (Figueroa, "When is double rounding innocuous?", 1995).
 """
 
@@ -44,7 +44,7 @@ def _remainder(x: Fraction, y: Fraction) -> Fraction | float:
     return x - (x // y) * y
 
 
-#: Finite operands as rationals; None says that the division is by zero, where float64 says it all.
+#: Finite operands as rationals; NaN where the operands are outside of the domain, where float64 says it all.
 RATIONAL: Final[dict[str, Scalar]] = {
     "add": lambda x, y: x + y,
     "subtract": lambda x, y: x - y,
@@ -59,7 +59,7 @@ RATIONAL: Final[dict[str, Scalar]] = {
 }
 
 #: Ops that need the rationals on every floating dtype.
-ROUNDS_TWICE: Final = frozenset({"fma", "floor_divide", "remainder"})
+ROUNDS_TWICE: Final = frozenset({"fma", "floor_divide"})
 
 
 @functools.cache

@@ -38,7 +38,7 @@ Operands = tuple["Host | None", ...]
 _BITS: Final = frozenset({"copy", "bitcast"})
 #: Ops whose bodies work on any dtype as it is.
 _AS_THEY_ARE: Final = frozenset(
-    {"copy", "bitcast", "cast", "concat", "pad", "gather", "full", "iota", "random_bits", "real", "imag", "complex", "conj"}
+    {"copy", "bitcast", "cast", "concat", "pad", "gather", "full", "iota", "random_bits", "real", "imag", "complex", "conj", "scatter"}
 )
 #: Long double is wide enough to decide float64's bounds where it has 11 bits more; elsewhere the reference is float64 too,
 #: and its own error, at most that of a result, is granted beside the result's.
@@ -117,8 +117,12 @@ def expect(op: Op, operands: Operands, attributes: Mapping[str, Any]) -> Expecte
 
 def _ready(operands: Operands, inferred: Inferred) -> Operands:
     """Cast and broadcast as the rules say."""
-    casts = inferred.casts or (None,) * len(operands)
-    made = [x if x is None or t is None else converted(x, t) for x, t in zip(operands, casts, strict=True)]
+    casts = iter(inferred.casts or (None,) * len(operands))
+    every = len(inferred.casts) == len(operands)  # elementwise rules speak of the operands that are there only
+    made: list[Host | None] = []
+    for x in operands:
+        t = next(casts) if every or x is not None else None
+        made.append(x if x is None or t is None else converted(x, t))
     if inferred.broadcast is not None:
         made = [None if x is None else np.broadcast_to(x, inferred.broadcast) for x in made]
     return tuple(made)
@@ -141,14 +145,16 @@ def _widened(x: Host | None, wide: np.dtype[Any]) -> Host | None:
     return x.astype(np.float32).astype(wide) if x.dtype.kind == "V" else x.astype(wide)
 
 
-def _body(op: Op, operands: Sequence[Host | None], attributes: Mapping[str, Any], name: str, wide: np.dtype[Any]) -> Host:
-    """Run the declared body on operands in the precision that they have."""
+def _body(
+    op: Op, operands: Sequence[Host | None], attributes: Mapping[str, Any], name: str, wide: np.dtype[Any] | None
+) -> Host:
+    """Run the declared body on operands widened to a type; None leaves them as they are."""
     with np.errstate(all="ignore"):
         if op.primitive:
+            ready = list(operands) if wide is None else [_widened(x, wide) for x in operands]
             listed = op.parameters and op.parameters[0].role is Role.ARRAYS
-            given = [tuple(operands)] if listed else list(operands)
-            return np.asarray(declaration_of(op).body(Reference(name), *given, **attributes))
-        over = Opset(wide, name)
+            return np.asarray(declaration_of(op).body(Reference(name), *([tuple(ready)] if listed else ready), **attributes))
+        over = Opset(wide or np.dtype(np.float64), name)
         arrays = [None if x is None else over.array(x, dtype(x.dtype)) for x in operands]
         return np.asarray(declaration_of(op).body(over, *arrays, **attributes).values)
 
@@ -159,10 +165,7 @@ def _leading_name(operands: Operands, where: Where) -> str:
 
 def _exact(op: Op, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Callable[[Host], float]:
     name = _leading_name(operands, where)
-    native = op.name in _AS_THEY_ARE or op.name == "scatter"
-    wide = np.dtype(np.float64)
-    ready = operands if native else tuple(_widened(x, wide) for x in operands)
-    want = _body(op, ready, attributes, name, wide)
+    want = _body(op, operands, attributes, name, None if op.name in _AS_THEY_ARE else np.dtype(np.float64))
     with np.errstate(all="ignore"):  # lossless: an exact op's values have the operand's precision
         want = want if want.dtype == where.dtype.numpy else want.astype(where.dtype.numpy)
     compare = check_bits if op.name in _BITS else check_exact
@@ -175,13 +178,13 @@ def _ulp(
     t = where.dtype
     if t in COMPLEXES:
         wide = wide_type(t)
-        want = _body(op, tuple(_widened(x, wide) for x in operands), attributes, t.name, wide)
+        want = _body(op, operands, attributes, t.name, wide)
         slack = _COMPLEX_SLACK * _GRANTED if t.name == "complex128" else 2.0**-20
         return lambda got: check_complex_ulp(got, want, rule.bound(t.name), where, slack)
     double = np.dtype(np.float64)
-    widened = tuple(_widened(x, double) for x in operands)
-    plain = _body(op, widened, attributes, t.name, double)
+    plain = _body(op, operands, attributes, t.name, double)
     if exact.covers(op.name) and (t.name == "float64" or op.name in exact.ROUNDS_TWICE):
+        widened = [_widened(x, double) for x in operands]
         want = exact.elementwise(op.name, tuple(x for x in widened if x is not None), plain)
     else:
         want = precise(plain)
@@ -194,10 +197,10 @@ def _accumulated(
     t = where.dtype
     wide = wide_type(t)
     widened = [_widened(x, wide) for x in operands]
-    want = _body(op, widened, attributes, t.name, wide)
+    want = _body(op, widened, attributes, t.name, None)
     # In magnitudes no infinity meets its opposite, and NaN stays where it is.
     sizes = [x if x is None or x.dtype.kind in "iub" else np.abs(x) for x in widened]
-    magnitude = _body(op, sizes, attributes, t.name, wide)
+    magnitude = _body(op, sizes, attributes, t.name, None)
     bound = allowance.accumulated(rule, t, want, magnitude, _terms(op, rule, widened, attributes)) * _GRANTED
     return lambda got: check_within(got, want, bound, where)
 
@@ -208,8 +211,8 @@ def _terms(op: Op, rule: Accumulated, operands: Sequence[Host | None], attribute
     if rule.terms == "contracted":
         return int(x.shape[-1])
     if rule.terms == "scattered":
-        ones = [np.ones_like(x), operands[1], np.ones_like(np.asarray(operands[2]))]
-        return _body(op, ones, {**attributes, "reduction": "add"}, "float64", np.dtype(np.float64))
+        ones = [np.ones(x.shape), operands[1], np.ones(np.shape(operands[2]))]
+        return _body(op, ones, {**attributes, "reduction": "add"}, "float64", None)
     axis = attributes["axis"]
     if isinstance(axis, int):  # a scan: term i has met all before it
         counts = np.arange(1, x.shape[axis] + 1).reshape(-1, *(1,) * (x.ndim - axis - 1))

@@ -98,6 +98,10 @@ def nextafter(x: Host, y: Host, name: str) -> Host:
         return np.where(np.isnan(x) | np.isnan(y), np.nan, np.where(x == y, y, stepped))
 
 
+def _pad(x: Host, pad_width: Any, constant_values: Any) -> Host:
+    return np.pad(x, pad_width, constant_values=constant_values) if x.ndim else x
+
+
 _FLOAT: Final[dict[str, Callable[..., Host]]] = {
     "floor_divide": _floor_divide,
     "sign": _sign,
@@ -108,6 +112,8 @@ _FLOAT: Final[dict[str, Callable[..., Host]]] = {
     "matmul": _matmul,
     "bitwise_invert": np.invert,
     "round": np.rint,
+    "fma": lambda x, y, z: x * y + z,  # rounds twice: only where the exact rationals have no say
+    "pad": _pad,
 }
 
 

@@ -1,0 +1,247 @@
+"""What each kind of case does with a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from ..core.array import OutError
+from ..core.call import run_decision
+from ..core.creation import asarray
+from ..core.errors import (
+    ArgumentTypeError,
+    AxisError,
+    ConformanceError,
+    ConsumedError,
+    DTypeError,
+    OpmuxError,
+    ShapeError,
+)
+from ..core.dtypes import DType
+from ..core.metadata import apply
+from ..core.metadata import SLICE
+from ..core.op import Op
+from . import layouts
+from .formats import Host
+from .oracle import Expected, expect
+from .samples import Sample
+from .specials import Special
+from .target import Findings, RefusedError, Target, arguments
+from ..core.call import decide_call
+
+Check = Callable[[Target, Op, Findings], None]
+
+
+def sample(given: Sample, expected: Callable[[], Expected]) -> Check:
+    """Dense operands; afterwards they must be as they were."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        arrays = target.upload(given.operands)
+        target.run(op, arrays, given.attributes, expected(), findings)
+        for i, (x, host) in enumerate(zip(arrays, given.operands, strict=True)):
+            if x is not None and host is not None and x.numpy().tobytes() != np.ascontiguousarray(host).tobytes():
+                raise ConformanceError(f"{op.name}: the kernel wrote to operand {i}, which is not its to write", op=op.name)
+
+    return check
+
+
+def strided(given: Sample, layout: str, expected: Callable[[], Expected]) -> Check:
+    """The same values behind other strides."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        lay = layouts.LAYOUTS[layout]
+        arrays = [None if x is None else lay(x, target.device) for x in given.operands]
+        target.run(op, arrays, given.attributes, expected(), findings)
+
+    return check
+
+
+def special(given: Special) -> Check:
+    """A sentence of the declaration."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        from ..core.kernel import ArraySpec
+
+        result = Expected(ArraySpec(None, ()), given.check, "exact")  # type: ignore[arg-type]
+        target.run(op, target.upload(given.operands), given.attributes, result, findings)
+
+    return check
+
+
+def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> Check:
+    """Vectors of lengths around block edges; the oracle runs once, over the longest."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        arrays = target.upload(operands)
+        for n in edges:
+            parts = [None if x is None else apply(SLICE, x, (0,), (n,), (1,)) for x in arrays]
+            wanted = expect(op, tuple(x[:n] for x in operands), {})
+            try:
+                target.run(op, parts, {}, wanted, findings, every=False)
+            except ConformanceError as error:
+                raise ConformanceError(f"length {n}: {error}", **error.culprits) from error
+
+    return check
+
+
+def same_operand(given: Sample, expected: Callable[[], Expected]) -> Check:
+    """One array in the place of every operand of its dtype."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        arrays = target.upload(given.operands)
+        first = next(x for x in reversed(arrays) if x is not None)
+        shared = [first if x is not None and x.dtype is first.dtype else x for x in arrays]
+        target.run(op, shared, given.attributes, expected(), findings, every=False)
+
+    return check
+
+
+def with_shared(operands: tuple[Host | None, ...]) -> tuple[Host | None, ...]:
+    """Return the operands with the last one in the place of every one of its dtype."""
+    first = next(x for x in reversed(operands) if x is not None)
+    return tuple(first if x is not None and x.dtype == first.dtype else x for x in operands)
+
+
+def overlapping(given: Sample, op: Op) -> Check:
+    """Operands that are views of one buffer, one element apart."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        first = next(x for x in reversed(given.operands) if x is not None)
+        line, n = first.reshape(-1), first.size - len(given.operands)
+        buffer = layouts.dense(line, target.device)
+        shifted = [line[i : i + n] for i in range(len(given.operands))]
+        host = tuple(s if x is not None and x.dtype == first.dtype else np.resize(x, (n,)) for s, x in zip(shifted, given.operands))  # type: ignore[arg-type]
+        arrays = [
+            apply(SLICE, buffer, (i,), (i + n,), (1,)) if h.dtype == first.dtype else layouts.dense(h, target.device)
+            for i, h in enumerate(host)
+        ]
+        target.run(op, arrays, given.attributes, expect(op, host, given.attributes), findings, every=False)
+
+    return check
+
+
+def out_fresh(given: Sample, expected: Callable[[], Expected]) -> Check:
+    """``out=`` takes the result and is consumed."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        arrays, wanted = target.upload(given.operands), expected()
+        decision = target.decide(op, arrays, given.attributes)
+        out = layouts.dense(np.ones(wanted.spec.shape, wanted.spec.dtype.numpy), target.device)
+        with target.watched(op):
+            result = run_decision(decision, list(arrays), out)
+        target.compare(decision.chosen, result, wanted, findings)
+        _demand(op, ConsumedError, lambda: out.numpy(), "using out= after the call")
+
+    return check
+
+
+def out_operand(given: Sample, expected: Callable[[], Expected]) -> Check:
+    """``out=`` is the first operand itself: the kernel may run in place, the value must not suffer."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        arrays, wanted = target.upload(given.operands), expected()
+        decision = target.decide(op, arrays, given.attributes)
+        with target.watched(op):
+            result = run_decision(decision, list(arrays), arrays[0])
+        target.compare(decision.chosen, result, wanted, findings)
+
+    return check
+
+
+def out_wrong(given: Sample, expected: Callable[[], Expected]) -> Check:
+    """``out=`` of another shape or dtype is refused and not consumed."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        arrays, spec = target.upload(given.operands), expected().spec
+        decision = target.decide(op, arrays, given.attributes)
+        findings.note(decision.chosen, 0.0, "exact")
+        out = layouts.dense(np.zeros((*spec.shape, 2), spec.dtype.numpy), target.device)
+        _demand(op, OutError, lambda: run_decision(decision, list(arrays), out), "out= of another shape")
+        if out.shape != (*spec.shape, 2) or out.numpy().any():
+            raise ConformanceError(f"{op.name}: the refused out= was written", op=op.name)
+
+    return check
+
+
+def promoted(types: tuple[DType, DType], operands: tuple[Host, ...]) -> Check:
+    """Operands of two dtypes, and the result that the standard's promotion table gives."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        target.run(op, target.upload(operands), {}, expect(op, operands, {}), findings, every=False)
+
+    return check
+
+
+def refusal(given: Sample) -> Check:
+    """A dtype that no kernel of the backend declares: its own kernels decompose it, or the refusal is typed."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        try:
+            target.run(op, target.upload(given.operands), given.attributes, expect(op, given.operands, given.attributes), findings)
+        except RefusedError:
+            return
+
+    return check
+
+
+def _demand(op: Op, kind: type[OpmuxError], call: Callable[[], Any], what: str) -> None:
+    try:
+        call()
+    except kind:
+        return
+    except Exception as error:
+        raise ConformanceError(f"{op.name}: {what} must raise {kind.__name__}; it raised {error!r}", op=op.name) from error
+    raise ConformanceError(f"{op.name}: {what} must raise {kind.__name__}; it raised nothing", op=op.name)
+
+
+def wrong_dtype(given: Sample, refused: DType) -> Check:
+    """Operands of a dtype that the op does not take."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        operands = tuple(None if x is None else np.ones(x.shape).astype(refused.numpy) for x in given.operands)
+        named = arguments(op, target.upload(operands), given.attributes)
+        _demand(op, DTypeError, lambda: decide_call(op, (), named), f"operands of dtype {refused}")
+
+    return check
+
+
+def wrong_axis(given: Sample) -> Check:
+    """An axis that the operand does not have."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        for axis in (64, -65):
+            named = arguments(op, target.upload(given.operands), {**given.attributes, "axis": axis})
+            _demand(op, AxisError, lambda named=named: decide_call(op, (), named), f"axis={axis}")  # type: ignore[misc]
+
+    return check
+
+
+def wrong_shapes(given: Sample) -> Check:
+    """Operands that do not broadcast."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        operands = tuple(None if x is None else np.ones((2, 3 + i), x.dtype) for i, x in enumerate(given.operands))
+        named = arguments(op, target.upload(operands), given.attributes)
+        _demand(op, ShapeError, lambda: decide_call(op, (), named), "shapes that do not broadcast")
+
+    return check
+
+
+def not_arrays(given: Sample) -> Check:
+    """Host arrays where opmux arrays belong, and a missing operand."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        named = arguments(op, given.operands, given.attributes)
+        _demand(op, ArgumentTypeError, lambda: decide_call(op, (), named), "a NumPy array as operand")
+        unknown = arguments(op, target.upload(given.operands), {**given.attributes, "no_such_argument": 1})
+        _demand(op, ArgumentTypeError, lambda: decide_call(op, (), unknown), "an unknown argument")
+
+    return check
+
+
+#: The kinds of case, in the order in which they run.
+KINDS: Final = (
+    "values", "special", "exhaustive", "shapes", "strides", "aliasing", "out", "promotion", "errors", "refusal",
+)  # fmt: skip

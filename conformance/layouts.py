@@ -1,0 +1,82 @@
+"""Layouts: the same values on a device behind other strides. Views are made from uploads by metadata alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from ..core.array import Array
+from ..core.creation import asarray
+from ..core.device import Device
+from ..core.dtypes import dtype
+from ..core.metadata import broadcast_to, flip, permute_dims
+from .formats import Host
+
+Layout = Callable[[Host, Device], Array]
+
+
+def dense(x: Host, device: Device) -> Array:
+    """Row-major, in memory of its own."""
+    return asarray(np.array(x, order="C", copy=True), dtype=dtype(x.dtype), device=device, copy=True)
+
+
+def transposed(x: Host, device: Device) -> Array:
+    """Column-major."""
+    return permute_dims(dense(x.T, device), tuple(reversed(range(x.ndim))))
+
+
+def negative(x: Host, device: Device) -> Array:
+    """Every axis backwards."""
+    return flip(dense(np.flip(x), device)) if x.ndim else dense(x, device)
+
+
+def repeated(x: Host, device: Device) -> Array:
+    """Stride zero along the first axis, whose elements must be equal."""
+    return broadcast_to(dense(x[:1], device), x.shape) if x.ndim and x.shape[0] else dense(x, device)
+
+
+def offset(x: Host, device: Device) -> Array:
+    """Inside a larger array, so that it starts anywhere and rows have gaps; around it lie values that must not be read."""
+    return _inside(x, device, 1)
+
+
+def stepped(x: Host, device: Device) -> Array:
+    """Every second element of the last axis."""
+    return _inside(x, device, 2)
+
+
+def _inside(x: Host, device: Device, step: int) -> Array:
+    if not x.ndim:
+        return dense(x, device)
+    frame = np.empty(tuple(n * step + 2 for n in x.shape), x.dtype)
+    frame.view(f"u{x.dtype.itemsize}" if x.dtype.itemsize <= 8 else np.uint64)[...] = _poison(x.dtype)
+    inner = tuple(slice(1, 1 + n * step, step) for n in x.shape)
+    frame[inner] = x
+    return dense(frame, device)[inner]
+
+
+def _poison(t: np.dtype[np.generic]) -> int:
+    """A bit pattern that shows in any result: NaN for floats, true for bool."""
+    return 1 if t.kind == "b" else (1 << min(t.itemsize * 8, 64)) - 1 if t.kind not in "iu" else 0x55
+
+
+LAYOUTS: Final[dict[str, Layout]] = {
+    "transposed": transposed,
+    "negative": negative,
+    "zero": repeated,
+    "offset": offset,
+    "step": stepped,
+}
+
+
+def constant_lines(x: Host | None) -> Host | None:
+    """Return values that repeat along the first axis, for the layout with stride zero."""
+    return x if x is None or not x.ndim or not x.shape[0] else np.broadcast_to(x[:1], x.shape)
+
+
+def changes(name: str, operands: tuple[Host | None, ...]) -> bool:
+    """Return whether a layout differs from the dense one for at least one operand."""
+    least = 2 if name == "transposed" else 1
+    return any(x is not None and x.ndim >= least and x.size > 1 for x in operands)

@@ -1,0 +1,131 @@
+"""Samples: the calls that an op is tried with. Elementwise ops have theirs from the declaration, every other op a row in
+:mod:`.sample_rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from ..core.dtypes import COMPLEX, REAL, DType, bool_
+from ..core.op import Op, Role
+from . import values
+from .formats import Host
+
+Operands = tuple["Host | None", ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call on host data.
+
+    Attributes:
+        label: distinguishes it among an op's samples of one kind; part of the case's id.
+        operands: host arrays, None for optional ones left out.
+        attributes: as given by a caller.
+        kind: ``"values"`` or ``"shapes"``.
+        base: whether strides, ``out=`` and aliasing are tried on it.
+    """
+
+    label: str
+    operands: Operands
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "values"
+    base: bool = False
+
+
+#: A row: ``row(dtype of the leading operand)`` returns the op's samples.
+Row = Callable[[DType], Iterable[Sample]]
+ROWS: Final[dict[str, Row]] = {}
+
+#: Points per operand tuple in the full run and in the quick one, by dtype name where a slow oracle asks for fewer.
+FULL: Final = {"float32": 1 << 15, "float64": 1 << 11}
+QUICK: Final = {"float32": 1 << 11, "float64": 1 << 7}
+_FULL_DEFAULT: Final = 1 << 12
+_QUICK_DEFAULT: Final = 1 << 9
+
+_GRID: Final = (5, 9)
+
+
+def row(name: str) -> Callable[[Row], Row]:
+    """Enter a function as the samples of an op."""
+
+    def enter(function: Row) -> Row:
+        ROWS[name] = function
+        return function
+
+    return enter
+
+
+def samples(op: Op, t: DType, *, quick: bool = False) -> list[Sample]:
+    """Return every sample of an op with a leading operand of a dtype.
+
+    Raises:
+        LookupError: the op is not elementwise and has no row.
+    """
+    from . import sample_rows  # noqa: F401 - its import fills ROWS
+
+    if op.name in ROWS:
+        return list(ROWS[op.name](t))
+    if "elementwise" not in op.facts:
+        raise LookupError(f"{op.name} has no samples: add a row to opmux.conformance.sample_rows")
+    return _elementwise(op, t, quick)
+
+
+def has_samples(op: Op) -> bool:
+    """Return whether an op can be tried at all."""
+    from . import sample_rows  # noqa: F401 - its import fills ROWS
+
+    return op.name in ROWS or "elementwise" in op.facts
+
+
+def operand_dtypes(op: Op, t: DType) -> tuple[DType, ...]:
+    """Return the dtypes of an elementwise op's operands: those that do not promote are conditions."""
+    count = sum(p.role is not Role.ATTRIBUTE for p in op.parameters)
+    return tuple(t if op.promotes is None or i in op.promotes else bool_ for i in range(count))
+
+
+def _elementwise(op: Op, t: DType, quick: bool) -> list[Sample]:
+    types = operand_dtypes(op, t)
+    table, default = (QUICK, _QUICK_DEFAULT) if quick else (FULL, _FULL_DEFAULT)
+    count = table.get(t.name, default)
+    lead = max((x for x in types), key=lambda x: x.bits)
+    drawn = list(values.tuples(lead, len(types), count, op.name))
+    for i, x in enumerate(types):
+        if x is bool_ and lead is not bool_:
+            drawn[i] = values.moderate(bool_, drawn[i].shape, i)
+    grid = [values.moderate(x, _GRID, op.name, i) for i, x in enumerate(types)]
+    found = [
+        Sample("", tuple(drawn)),
+        Sample("grid", tuple(grid), base=True),
+        Sample("0d", tuple(g[0, 0].copy() for g in grid), kind="shapes"),
+        Sample("empty", tuple(np.empty((0, 3), g.dtype) for g in grid), kind="shapes"),
+    ]
+    if len(types) > 1:
+        found.append(_broadcast(grid))
+        if t.kind == REAL and all(x is t for x in types):
+            found.append(Sample("cancellation", _nearly_equal(t, len(types), op.name)))
+    return found
+
+
+def _broadcast(grid: list[Host]) -> Sample:
+    """A column beside a row beside a number: every operand repeats along another axis."""
+    parts = (grid[0][:, :1], grid[1][:1, :], *(g[0, 0] for g in grid[2:]))
+    return Sample("broadcast", tuple(np.ascontiguousarray(p) if p.ndim else p.copy() for p in parts), kind="shapes")
+
+
+def _nearly_equal(t: DType, operands: int, name: str) -> Operands:
+    """Operands a few units apart, of which the third cancels the product of the first two."""
+    x = values.moderate(t, (512,), name, "near")
+    y = values.rounded(x.astype(np.float64) * (1 + 2.0**-6 * values.generator(name).integers(-2, 3, 512)), t)
+    z = values.rounded(-(x.astype(np.float64) * y.astype(np.float64)), t)
+    return (x, y, z)[:operands]
+
+
+def is_exhaustive(op: Op, t: DType) -> bool:
+    """Return whether every value of a dtype is tried: unary elementwise ops on 16 bits or fewer."""
+    one = sum(p.role in (Role.ARRAY, Role.OPTIONAL) for p in op.parameters) == 1
+    return one and "elementwise" in op.facts and t.bits <= 16 and t.kind != COMPLEX and t is not bool_

@@ -1,0 +1,220 @@
+"""One backend on one device under test: calls that only it may serve, with what ran checked and every result compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core import observe
+from ..core.array import Array
+from ..core.call import decide_call, run_decision
+from ..core.decision import Candidate, Decision, Kind
+from ..core.device import DEVICES, Device
+from ..core.errors import ConformanceError, PluginError, UnsupportedError
+from ..core.kernel import Reason
+from ..core.op import Op, Role
+from ..core.policy import policy
+from ..core.registry import REGISTRY
+from .layouts import dense
+from .oracle import Expected, Operands
+
+
+@dataclass
+class Findings:
+    """What the calls of one case showed.
+
+    Attributes:
+        kernels: names of the kernels that ran, in order.
+        worst: the largest error seen.
+        unit: its unit.
+    """
+
+    kernels: list[str] = field(default_factory=list)
+    worst: float = 0.0
+    unit: str = ""
+
+    def note(self, decided: Candidate, worst: float, unit: str) -> None:
+        """Take in one call."""
+        name = decided.name
+        if decided.kind is Kind.DECOMPOSITION:
+            name = f"decomposition of {', '.join(dict.fromkeys(c.name for c in leaves(decided)))}"
+        if name not in self.kernels:
+            self.kernels.append(name)
+        self.worst, self.unit = max(self.worst, worst), unit
+
+
+class RefusedError(Exception):
+    """The backend refused a call as it should: with the typed exception and reasons."""
+
+
+def leaves(candidate: Candidate) -> Iterator[Candidate]:
+    """Return every candidate that a choice ends in: kernels, and whatever else there is."""
+    for _, copy in candidate.copies:
+        yield from leaves(copy.chosen)
+    # A kernel's parts are the casts before it, and itself.
+    for part in candidate.parts:
+        if part.chosen is not candidate:
+            yield from leaves(part.chosen)
+    if candidate.kind is not Kind.DECOMPOSITION:
+        yield candidate
+
+
+class Target:
+    """A backend on a device.
+
+    Args:
+        backend: its name.
+        device: one that its kernels serve.
+    """
+
+    def __init__(self, backend: str, device: Device) -> None:
+        self.backend, self.device = backend, device
+        self._strangers: list[str] = []
+
+    def upload(self, operands: Operands) -> list[Array | None]:
+        """Return operands in dense memory of the device."""
+        return [None if x is None else dense(x, self.device) for x in operands]
+
+    def serves(self, op: str, dtype: str) -> bool:
+        """Return whether a kernel of the backend declares the op with a leading operand of this dtype."""
+        mine = [k for b, k in REGISTRY.kernels(op, self.device.kind) if b == self.backend]
+        return any(not k.accepts.dtypes or dtype in k.accepts.dtypes[0] for k in mine)
+
+    def decide(self, op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any]) -> Decision:
+        """Return the decision for a call that only this backend may serve.
+
+        Raises:
+            RefusedError: it refused in the way that the contract asks for.
+            ConformanceError: it refused in another way, or another backend would run a part.
+        """
+        try:
+            decision = decide_call(op, (), arguments(op, arrays, attributes, self.device))
+        except UnsupportedError as error:
+            self._check_refusal(op, error)
+            raise RefusedError(str(error)) from error
+        self._check_whose(op, decision.chosen)
+        return decision
+
+    def _check_refusal(self, op: Op, error: UnsupportedError) -> None:
+        for name, rejection in error.culprits.get("reasons", {}).items():
+            if rejection.reason is Reason.PREPARE_FAILED:
+                raise ConformanceError(
+                    f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}", op=op.name, kernel=name
+                )
+
+    def _check_whose(self, op: Op, chosen: Candidate) -> None:
+        for leaf in leaves(chosen):
+            if leaf.kind is Kind.FALLBACK or leaf.backend != self.backend:
+                raise ConformanceError(
+                    f"{op.name}: {leaf.name} would run, which is not {self.backend}'s: a fallback proves nothing",
+                    op=op.name,
+                    kernel=leaf.name,
+                )
+
+    def run(
+        self,
+        op: Op,
+        arrays: Sequence[Array | None],
+        attributes: Mapping[str, Any],
+        expected: Expected,
+        findings: Findings,
+        *,
+        every: bool = True,
+    ) -> None:
+        """Run a call, by every kernel of the backend that is eligible, and hold each result to what is expected.
+
+        Args:
+            op: the op.
+            arrays: operands on the device.
+            attributes: as given.
+            expected: of the oracle.
+            findings: takes in what ran.
+            every: False runs the chosen kernel only.
+
+        Raises:
+            RefusedError, ConformanceError: as :meth:`decide`; and for a wrong result.
+        """
+        decision = self.decide(op, arrays, attributes)
+        with self.watched(op):
+            result = run_decision(decision, list(arrays), None)
+        self.compare(decision.chosen, result, expected, findings)
+        if not every or any(p.chosen is decision.chosen or p.op is op for p in decision.chosen.parts):
+            return  # after casts, the other candidates are of the cast operands
+        for candidate in decision.candidates[1:]:
+            if candidate.rejection is None and candidate.run is not None:
+                self._check_whose(op, candidate)
+                with self.watched(op):
+                    (result,) = candidate.run(list(arrays), None)
+                self.compare(candidate, result, expected, findings)
+
+    def compare(self, chosen: Candidate, result: Array, expected: Expected, findings: Findings) -> None:
+        """Hold one result to what is expected."""
+        try:
+            worst = expected.check(np.asarray(result.numpy()))
+        except ConformanceError as error:
+            raise ConformanceError(f"{chosen.name}: {error}", **error.culprits) from error
+        findings.note(chosen, worst, expected.unit)
+
+    def watched(self, op: Op) -> Watch:
+        """Return a context that fails when another backend's kernel runs inside: a fallback in secret."""
+        return Watch(self.backend, op.name)
+
+
+class Watch:
+    """Observes every call made inside, also by kernels themselves."""
+
+    def __init__(self, backend: str, op: str) -> None:
+        self._backend, self._op, self._strangers = backend, op, [""][:0]
+
+    def __enter__(self) -> None:
+        observe.OBSERVERS.append(self._note)
+
+    def _note(self, decision: Decision, operands: object, results: object, seconds: float) -> None:
+        self._strangers += [c.name for c in leaves(decision.chosen) if c.backend != self._backend]
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        observe.OBSERVERS.remove(self._note)
+        if self._strangers and kind is None:
+            raise ConformanceError(
+                f"{self._op}: {self._strangers[0]} ran inside a kernel of {self._backend}: a fallback in secret",
+                op=self._op,
+                kernel=self._strangers[0],
+            )
+
+
+def arguments(op: Op, arrays: Sequence[Any], attributes: Mapping[str, Any], device: Device | None = None) -> dict[str, Any]:
+    """Return a call's arguments by name."""
+    named: dict[str, Any] = dict(attributes)
+    if op.creates and device is not None:
+        named["device"] = device
+    rest = list(arrays)
+    for p in op.parameters:
+        if p.role is Role.ARRAYS:
+            others = sum(q.role in (Role.ARRAY, Role.OPTIONAL) for q in op.parameters)
+            named[p.name], rest = tuple(rest[: len(rest) - others]), rest[len(rest) - others :]
+        elif p.role is not Role.ATTRIBUTE:
+            named[p.name] = rest.pop(0) if rest else None
+    return named
+
+
+def only(backend: str) -> Any:
+    """Return the policy under which nothing but this backend runs."""
+    return policy(backends={backend}, fallback="forbid")
+
+
+def targets(backend: str) -> list[Target]:
+    """Return the backend on the first device of each kind that its kernels serve.
+
+    Raises:
+        PluginError: no such backend is registered.
+    """
+    contribution = REGISTRY.contributions.get(backend)
+    if contribution is None:
+        known = ", ".join(sorted(REGISTRY.contributions)) or "none"
+        raise PluginError(f"no backend {backend!r} is usable here; there are {known} (`opmux doctor` says why)", backend=backend)
+    kinds = dict.fromkeys(k.device for k in contribution.kernels)
+    found = [next((d for d in DEVICES if d.kind == kind), None) for kind in kinds]
+    return [Target(backend, d) for d in found if d is not None]
