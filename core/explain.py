@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .call import decide_call
 from .decision import Candidate, Decision, Kind
 from .errors import ArgumentError
+from .explain_text import as_text, normal
+from .observe import planning
 from .op import OPS, Op
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Equal steps of a decomposition.
+
+    Attributes:
+        op: what they do.
+        candidate: what runs them.
+        calls: how many there are.
+        seconds: predicted, for all of them.
+    """
+
+    op: str
+    candidate: str
+    calls: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +43,7 @@ class Row:
         seconds: predicted time.
         terms: the same, split into launch, compute, memory, copies, transfers.
         source: where the prediction comes from.
+        parts: what a decomposition consists of, the dearest first.
     """
 
     candidate: str
@@ -34,6 +54,7 @@ class Row:
     seconds: float | None
     terms: dict[str, float]
     source: str | None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +63,7 @@ class Explanation:
 
     Attributes:
         op: its name.
-        call: the op with the signatures of its operands.
+        call: the op with the signatures of its operands and the attributes that are not the defaults.
         device: where it runs.
         chosen: the candidate that runs it.
         margin: how many times dearer the runner-up is; None without one.
@@ -62,39 +83,32 @@ class Explanation:
         """Return the explanation as plain data, ready for JSON."""
         return asdict(self)
 
+    def to_text(self, width: int = 100) -> str:
+        """Return the explanation as a table, its sentences wrapped to a width in characters."""
+        return as_text(self, width)
+
     def __str__(self) -> str:
-        head = ("", "candidate", "predicted", "launch", "compute", "memory", "copies", "claim", "why")
-        table = [head, *(_cells(r, r.candidate == self.chosen and r.eligible) for r in self.rows)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        margin = "" if self.margin is None else f", {self.margin:.2f}x cheaper than the next"
-        return "\n".join([f"{self.call} on {self.device}: {self.chosen}{margin}", *lines, *self.notes])
+        return self.to_text()
 
 
-def _cells(row: Row, chosen: bool) -> tuple[str, ...]:
-    def shown(name: str) -> str:
-        return _seconds(row.terms[name]) if name in row.terms else ""
-
-    return (
-        "*" if chosen else "",
-        row.candidate,
-        "" if row.seconds is None else _seconds(row.seconds),
-        shown("launch"),
-        shown("compute"),
-        shown("memory"),
-        shown("copies"),
-        row.claim or "",
-        row.detail if row.eligible else f"{row.reason}: {row.detail}",
-    )
+def steps_of(decision: Decision) -> Iterator[Decision]:
+    """Yield the decisions that a decision comes down to: itself, or those of its parts, of their parts and so on."""
+    if decision.chosen.kind is Kind.DECOMPOSITION:
+        for part in decision.chosen.parts:
+            yield from steps_of(part)
+    else:
+        yield decision
 
 
-def _seconds(value: float) -> str:
-    if value == 0:
-        return "0"
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
+def _parts(candidate: Candidate) -> tuple[Part, ...]:
+    if candidate.kind is not Kind.DECOMPOSITION:
+        return ()
+    found: dict[tuple[str, str], Part] = {}
+    for step in (s for p in candidate.parts for s in steps_of(p)):
+        key = (step.op.name, step.chosen.name)
+        known = found.get(key, Part(*key, 0, 0.0))
+        found[key] = replace(known, calls=known.calls + 1, seconds=known.seconds + step.cost.total)
+    return tuple(sorted(found.values(), key=lambda p: -p.seconds))
 
 
 def _row(candidate: Candidate) -> Row:
@@ -110,49 +124,66 @@ def _row(candidate: Candidate) -> Row:
         None if cost is None else cost.total,
         terms,
         None if cost is None else cost.source,
+        _parts(candidate),
     )
 
 
 def _describe(candidate: Candidate) -> str:
-    if candidate.kind is Kind.DECOMPOSITION:
-        return "; ".join(f"{p.op.name} by {p.chosen.name}" for p in candidate.parts[:6]) + (
-            f"; {len(candidate.parts) - 6} more" if len(candidate.parts) > 6 else ""
-        )
     if candidate.kind is Kind.FALLBACK:
         return "no kernel on the operands' device"
     if candidate.copies:
-        return f"after a dense copy of operand {', '.join(str(i) for i, _ in candidate.copies)}"
+        return f"after a dense copy of operand {', '.join(f'{i} by {d.chosen.name}' for i, d in candidate.copies)}"
     return ""
+
+
+def _call(decision: Decision) -> str:
+    given = list(decision.inputs)
+    while given and given[-1] is None:  # optional operands that were left out
+        given.pop()
+    shown = [
+        "none" if s is None else f"{s.dtype}[{','.join(map(str, s.shape))}]" + ("" if s.contiguous else " strided")
+        for s in given
+    ]
+    defaults = {p.name: p.default for p in decision.op.parameters if not p.required}
+    dtypes = {s.dtype for s in decision.inputs if s is not None}
+    for name, value in decision.attributes:
+        implied = defaults.get(name) is None and dtypes == {value}  # a dtype that the operands have already
+        if name not in defaults or not (implied or normal(value, defaults[name])):
+            shown.append(f"{name}={value}".replace(", ", ","))  # no spaces, so that no line ends inside of it
+    return f"{decision.op.name}({', '.join(shown)})"
+
+
+def _what_would_change(decision: Decision) -> Iterator[str]:
+    second = decision.runner_up
+    if second is None or decision.margin is None:
+        return
+    less = f"{1 - 1 / decision.margin:.0%}"
+    if less == "0%":
+        yield f"{second.name} is predicted to take as long; the tie goes to the higher priority, then to the first name"
+        return
+    pin = f", or with policy(pins={{{decision.op.name!r}: {second.backend!r}}})" if second.backend else ""
+    yield f"{second.name} would be chosen if its predicted time fell by more than {less}{pin}"
 
 
 def explanation_of(decision: Decision) -> Explanation:
     """Return the explanation of a decision."""
-    shown = ", ".join(
-        "none" if s is None else f"{s.dtype}[{','.join(map(str, s.shape))}]" + ("" if s.contiguous else " strided")
-        for s in decision.inputs
-    )
-    attributes = "".join(f", {k}={v}" for k, v in decision.attributes)
-    notes = []
+    notes: list[str] = []
     if decision.chosen.parts and decision.chosen.kind is Kind.KERNEL:
         before = [p for p in decision.chosen.parts if p.op is not decision.op]
-        notes.append(f"before the kernel: {', '.join(f'{p.op.name} by {p.chosen.name}' for p in before)}")
-    second = decision.runner_up
-    if second is not None and decision.margin is not None:
-        notes.append(
-            f"{second.name} would be chosen if its predicted time fell by more than {1 - 1 / decision.margin:.0%}, or with "
-            f"policy(pins={{{decision.op.name!r}: {second.backend!r}}})"
-            if second.backend
-            else f"{second.name} would be chosen if its predicted time fell by more than {1 - 1 / decision.margin:.0%}"
-        )
+        notes.append(f"before the kernel: {_named(before)}")
     return Explanation(
         decision.op.name,
-        f"{decision.op.name}({shown}{attributes})",
+        _call(decision),
         decision.device.name,
         decision.chosen.name,
         decision.margin,
         tuple(_row(c) for c in decision.candidates),
-        tuple(notes),
+        (*notes, *_what_would_change(decision)),
     )
+
+
+def _named(decisions: Sequence[Decision]) -> str:
+    return ", ".join(f"{d.op.name} by {d.chosen.name}" for d in decisions)
 
 
 def explain(op: str | Op | Any, /, *args: Any, **attributes: Any) -> Explanation:
@@ -171,6 +202,8 @@ def explain(op: str | Op | Any, /, *args: Any, **attributes: Any) -> Explanation
     >>> x = ox.asarray([1.0, 2.0])
     >>> ox.explain("exp", x).op
     'exp'
+    >>> ox.explain(ox.pad, x, 1).call
+    'pad(float32[2], float32[], pad_width=((1,1),))'
     """
     if isinstance(op, str):
         found = OPS.get(op)
@@ -180,5 +213,13 @@ def explain(op: str | Op | Any, /, *args: Any, **attributes: Any) -> Explanation
         found = op if isinstance(op, Op) else getattr(op, "op", None)
         if not isinstance(found, Op):
             raise ArgumentError(f"{op!r} is not an op; pass an op's name or its public function", op=op)
-    return explanation_of(decide_call(found, args, attributes))
-
+    with planning() as made:
+        OPS.public[found.name](*args, **attributes)
+    own = [d for d in made if d.op is found]
+    if not own:
+        raise ArgumentError(f"{found.name}: with these arguments the call is done without its kernel", op=found.name)
+    others = [d for d in made if d is not own[-1]]
+    explained = explanation_of(own[-1])
+    if others:
+        return replace(explained, notes=(f"the call also runs {_named(others)}", *explained.notes))
+    return explained

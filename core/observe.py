@@ -68,6 +68,16 @@ def planning() -> Iterator[list[Decision]]:
         _PLANNED.reset(token)
 
 
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Let calls run inside of :func:`planning`: what a decomposition computes during its capture are its constants."""
+    token = _PLANNED.set(None)
+    try:
+        yield
+    finally:
+        _PLANNED.reset(token)
+
+
 def _nothing(
     decision: Decision, operands: Sequence[Array | None], results: Sequence[Array], seconds: float
 ) -> None:

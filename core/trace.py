@@ -11,6 +11,7 @@ from .device import Device
 from .errors import OpmuxError
 from .graph import Graph, Metadata, Node
 from .kernel import ArraySpec
+from .observe import running
 from .op import Attributes, Inferred, Op
 from .signature import Signature, row_major
 
@@ -164,6 +165,7 @@ def capture(
     tracer = Tracer(device, [s for s in inputs if s is not None])
     stand_ins = iter(tracer.inputs())
     operands = [None if s is None else next(stand_ins) for s in inputs]
-    result = function(*operands, **attributes)
+    with running():
+        result = function(*operands, **attributes)
     many = isinstance(result, tuple | list)
     return tracer.freeze(result if many else (result,)), many
