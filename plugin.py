@@ -17,7 +17,8 @@ from __future__ import annotations
 from .core import dtypes
 from .core.array import Array
 from .core.device import DeviceDriver, DeviceInfo, HostBytes, Rates
-from .core.errors import DeviceLostError, KernelError, OutOfMemoryError
+from .core.errors import ArgumentError, DeviceLostError, KernelError, OutOfMemoryError
+from .core.filecache import FileCache, cache_key, cache_root
 from .core.graph import Graph, Metadata, Node, Refusal, RegionCompiler
 from .core.hooks import SPI_VERSION, Hooks, hookimpl
 from .core.kernel import (
@@ -40,6 +41,7 @@ from .core.rounding import rounded
 from .core.signature import Signature
 from .core.status import Completion
 from .opset import orders
+from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
 from .opset.recipes.program import build as build_program
@@ -49,6 +51,7 @@ from .opset.recipes.registry import program as recipe
 __all__ = [
     "SPI_VERSION",
     "Accepts",
+    "ArgumentError",
     "Array",
     "ArraySpec",
     "CallSpec",
@@ -60,6 +63,7 @@ __all__ = [
     "DeviceDriver",
     "DeviceInfo",
     "DeviceLostError",
+    "FileCache",
     "Graph",
     "Hooks",
     "HostBytes",
@@ -82,11 +86,14 @@ __all__ = [
     "Rejection",
     "Signature",
     "build_program",
+    "cache_key",
+    "cache_root",
     "dtypes",
     "evaluate",
     "hookimpl",
     "ops_with_recipes",
     "orders",
+    "programs",
     "recipe",
     "rounded",
 ]

@@ -1,8 +1,8 @@
-"""Small files that later processes trust: a directory of one's own, digests, atomic writes.
+"""Small files that later processes trust: a directory of one's own, digests, atomic writes, a bound on the size.
 
-Nothing read from here is believed without proof: the directory must be a real directory of mode 0700 that
-belongs to this user, and a file must belong to this user and carry the digest of its content under its own
-key. Anything odd is a miss, never an exception.
+Nothing read from here is believed without proof, for some of it is executed: the directory must be a real
+directory of mode 0700 that belongs to this user, and a file must belong to this user and carry the digest of its
+content under its own key. Anything odd is a miss that the statistics count, never an exception.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import hashlib
 import os
 import secrets
 import stat
+import threading
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+# Part of every file: a change of the layout below makes the old files corrupt, hence misses.
 _MAGIC: Final = b"opmux-file-1\n"
 _HEADER: Final = len(_MAGIC) + hashlib.sha256().digest_size
+_TEMPORARY_PREFIX: Final = ".writing-"
+# A writer that died leaves its temporary file behind; an hour is far beyond the time one write takes.
+_STALE_SECONDS: Final = 3600.0
 
 
 def cache_root() -> Path | None:
@@ -47,70 +53,147 @@ def cache_key(*parts: str) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class CacheStatistics:
+    """Counts since a cache was opened: every ``get`` is a hit or a miss, the rest says why.
+
+    Attributes:
+        hits, misses: answers of ``get``.
+        writes: files written.
+        corrupt: files with a wrong digest, key, size or kind.
+        untrusted: directories or files with a foreign owner, a wrong mode, or a link in their place.
+        errors: what the operating system refused.
+        evictions: files deleted to keep the bound.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    writes: int = 0
+    corrupt: int = 0
+    untrusted: int = 0
+    errors: int = 0
+    evictions: int = 0
+
+
+class _UntrustedError(Exception):
+    """The directory or the file is not ours alone."""
+
+
+class _CorruptError(Exception):
+    """The file is not what was written under its key."""
+
+
+@dataclass(slots=True)
 class FileCache:
-    """A directory of small files by key; safe for threads and for processes that write at once.
+    """A directory of files by key, bounded in size, oldest use evicted first.
+
+    Safe for threads and for processes that write at the same time: a file appears whole or not at all.
 
     Attributes:
         directory: where they lie; made on the first write.
-        limit_bytes: the largest file; a larger one is neither written nor read.
+        limit_bytes: how large they may be together; a file larger than that is neither written nor read.
     """
 
     directory: Path
     limit_bytes: int = 1 << 20
+    _statistics: CacheStatistics = field(default_factory=CacheStatistics, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def statistics(self) -> CacheStatistics:
+        """A copy of the counts."""
+        with self._lock:
+            return replace(self._statistics)
 
     def get(self, key: str) -> bytes | None:
         """Return what was stored under a key (a hexadecimal digest), or None where it is absent or odd."""
-        with suppress(OSError):
-            directory = self._open()
-            if directory is None:
-                return None
+        try:
+            directory = self._open(create=False)
             try:
-                return self._read(directory, key)
+                data = self._read(directory, key)
             finally:
                 os.close(directory)
+        except FileNotFoundError:
+            self._count("misses")
+        except _UntrustedError:
+            self._count("misses", "untrusted")
+        except _CorruptError:
+            self._count("misses", "corrupt")
+        except OSError:
+            self._count("misses", "errors")
+        else:
+            self._count("hits")
+            return data
         return None
 
     def put(self, key: str, data: bytes) -> bool:
         """Store data under a key; False where the directory cannot be trusted or written."""
         if len(data) > self.limit_bytes:
             return False
-        with suppress(OSError):
-            self.directory.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                self.directory.mkdir(mode=0o700)
-            directory = self._open()
-            if directory is None:
-                return False
+        try:
+            directory = self._open(create=True)
             try:
                 _write(directory, key, data)
+                evicted = _evict(directory, self.limit_bytes)
             finally:
                 os.close(directory)
-            return True
-        return False
+        except _UntrustedError:
+            self._count("untrusted")
+            return False
+        except OSError:
+            self._count("errors")
+            return False
+        self._count("writes")
+        self._count("evictions", times=evicted)
+        return True
 
-    def _open(self) -> int | None:
+    def _count(self, *names: str, times: int = 1) -> None:
+        with self._lock:
+            for name in names:
+                setattr(self._statistics, name, getattr(self._statistics, name) + times)
+
+    def _open(self, *, create: bool) -> int:
         """Return a descriptor of the directory; all access goes through it, so a swapped path changes nothing."""
+        if create:
+            with suppress(FileExistsError):
+                self.directory.parent.mkdir(parents=True, exist_ok=True)
+                self.directory.mkdir(mode=0o700)
+        if self.directory.is_symlink():
+            raise _UntrustedError
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != 0o700:
             os.close(descriptor)
-            return None
+            raise _UntrustedError
         return descriptor
 
-    def _read(self, directory: int, key: str) -> bytes | None:
+    def _read(self, directory: int, key: str) -> bytes:
         # O_NONBLOCK: a FIFO in the file's place must not hang the reader.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(key, flags, dir_fd=directory)
+        try:
+            descriptor = os.open(key, flags, dir_fd=directory)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if _is_link(key, directory):
+                raise _UntrustedError from error
+            raise
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                return None
+            if not stat.S_ISREG(status.st_mode):
+                raise _CorruptError
+            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+                raise _UntrustedError
             if status.st_size > self.limit_bytes + _HEADER:
-                return None
+                raise _CorruptError
             content = file.read()
-        data = content[_HEADER:]
-        return data if content[:_HEADER] == _header(key, data) else None
+            data = content[_HEADER:]
+            if content[:_HEADER] != _header(key, data):
+                raise _CorruptError
+            # The modification time is the time of last use: access times are often not kept.
+            with suppress(OSError):
+                os.utime(descriptor)
+        return data
 
 
 def _header(key: str, data: bytes) -> bytes:
@@ -118,7 +201,7 @@ def _header(key: str, data: bytes) -> bytes:
 
 
 def _write(directory: int, key: str, data: bytes) -> None:
-    temporary = f".writing-{os.getpid()}-{secrets.token_hex(8)}"
+    temporary = f"{_TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, mode=0o600, dir_fd=directory)
     try:
@@ -130,3 +213,35 @@ def _write(directory: int, key: str, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=directory)
         raise
+
+
+def _evict(directory: int, limit_bytes: int) -> int:
+    """Delete the files used longest ago until the rest fits; return how many went."""
+    now = time.time()
+    files: list[tuple[float, int, str]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            # Another process may delete what the scan has just seen.
+            with suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if not entry.name.startswith(_TEMPORARY_PREFIX):
+                    files.append((status.st_mtime, max(status.st_size - _HEADER, 0), entry.name))
+                elif now - status.st_mtime > _STALE_SECONDS:
+                    os.unlink(entry.name, dir_fd=directory)
+    total = sum(size for _, size, _ in files)
+    evicted = 0
+    for _, size, name in sorted(files):
+        if total <= limit_bytes:
+            break
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+            evicted += 1
+        total -= size
+    return evicted
+
+
+def _is_link(name: str, directory: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except OSError:
+        return False

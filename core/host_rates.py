@@ -10,17 +10,17 @@ import json
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import platformdirs
 
 from .device import Rates
+from .filecache import FileCache, cache_key, cache_root
 
 #: Working sets probed, in bytes: within a first, second and last-level cache, and beyond.
 WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 26)
-_FORMAT: Final = 1
+# Part of the key: step it when the probe or the format changes.
+_FORMAT: Final = "host-rates-2"
 
 
 def _best_seconds(action: Callable[[], Any], repeats: int) -> float:
@@ -58,53 +58,39 @@ def measure() -> Rates:
     """Return the host's rates, measured now."""
     single, double = _flops("float32"), _flops("float64")
     return Rates(
-        flops=(("default", double), ("float32", single), ("float64", double), ("float16", single), ("bfloat16", single)),
+        flops=(
+            ("default", double),
+            ("float32", single),
+            ("float64", double),
+            ("float16", single),
+            ("bfloat16", single),
+        ),
         bandwidth=(*((size, _bandwidth(size)) for size in WORKING_SETS[:-1]), (1 << 62, _bandwidth(WORKING_SETS[-1]))),
         launch=1e-6,
         source="measured",
     )
 
 
-def _file(cpu: str) -> Path:
-    root = os.environ.get("OPMUX_CACHE_DIR") or platformdirs.user_cache_dir("opmux")
-    name = "".join(c if c.isalnum() else "-" for c in cpu)
-    return Path(root) / f"host-rates-{_FORMAT}-{name}-{os.cpu_count()}.json"
-
-
 def host_rates(cpu: str) -> Rates:
     """Return the rates kept for this machine, measuring them where none, or none that can be read, are kept."""
-    path = _file(cpu)
-    if os.environ.get("OPMUX_CACHE", "1") != "0":
-        kept = _read(path)
-        if kept is not None:
-            return kept
-    made = measure()
-    if os.environ.get("OPMUX_CACHE", "1") != "0":
-        _write(path, made)
-    return made
+    root = cache_root()
+    if root is None:
+        return measure()
+    cache, key = FileCache(root / "rates"), cache_key(_FORMAT, cpu, str(os.cpu_count()))
+    kept = _parsed(cache.get(key))
+    if kept is None:
+        kept = measure()
+        cache.put(key, json.dumps({"flops": kept.flops, "bandwidth": kept.bandwidth, "launch": kept.launch}).encode())
+    return kept
 
 
-def _read(path: Path) -> Rates | None:
+def _parsed(content: bytes | None) -> Rates | None:
     try:
-        if path.is_symlink() or path.stat().st_uid != os.geteuid():
-            return None
-        data = json.loads(path.read_text())
+        data = json.loads(content or b"")
         flops = tuple((str(k), float(v)) for k, v in data["flops"])
         bandwidth = tuple((int(k), float(v)) for k, v in data["bandwidth"])
         launch = float(data["launch"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     positive = all(v > 0 for _, v in (*flops, *bandwidth)) and launch > 0
     return Rates(flops, bandwidth, launch, "measured") if positive and dict(flops).get("default") else None
-
-
-def _write(path: Path, rates: Rates) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(
-            json.dumps({"flops": rates.flops, "bandwidth": rates.bandwidth, "launch": rates.launch})
-        )
-        temporary.replace(path)
-    except OSError:
-        return  # an unwritable cache costs the next process a probe, nothing else

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...opset.orders import BLOCK, LANES
-from ...opset.recipes.program import WIDTH
+from ...plugin import orders, programs
 from .fold import Fold, Tree
 from .gather import offsets, total
 from .ir import Function
@@ -24,11 +23,11 @@ def columns(fold: Fold, reduced_rank: int, wide: bool, target: Target, tables: T
     """
     f = Function("reduce", [("ptr", "%in"), ("ptr", "%out"), ("ptr", "%dims"), ("i64", "%columns")], linkage="internal")
     indexed = fold.kind in ("argmax", "argmin")
-    widest = 64 if indexed else max(WIDTH[fold.accumulator], 8)
+    widest = 64 if indexed else max(programs.WIDTH[fold.accumulator], 8)
     width = target.lanes(widest // 8)
     masked = has_masks(target)
     n = total(f, "%dims", reduced_rank)
-    table = f.value(f"alloca [{BLOCK} x i64], align 64")
+    table = f.value(f"alloca [{orders.BLOCK} x i64], align 64")
 
     def tile(vectors: int, width: int) -> _Tile:
         return _Tile(fold, f, Lowering(tables, f, width, target), vectors, masked, reduced_rank, n, table)
@@ -65,7 +64,7 @@ class _Tile:
         self.masks: list[str] = []
         self.element = "i8" if fold.accumulator == "bool" else register(fold.accumulator)
         if fold.kind not in ("argmax", "argmin"):
-            self.lanes = f.value(f"alloca [{LANES} x [{vectors} x {vector(self.element, low.width)}]], align 64")
+            self.lanes = f.value(f"alloca [{orders.LANES} x [{vectors} x {vector(self.element, low.width)}]], align 64")
             self.tree = Tree(fold, low, vectors)
 
     def reduce(self, column: str) -> None:
@@ -83,10 +82,10 @@ class _Tile:
 
     def _values(self, source: str, out: str) -> None:
         f, fold, low = self.f, self.fold, self.low
-        blocks = f.value(f"sdiv i64 {f.add(self.n, BLOCK - 1)}, {BLOCK}")
+        blocks = f.value(f"sdiv i64 {f.add(self.n, orders.BLOCK - 1)}, {orders.BLOCK}")
         with f.loop(0, blocks) as loop:
-            start = f.mul(loop.index, BLOCK)
-            self.tree.push(loop.index, self._block(source, start, f.minimum(f.sub(self.n, start), BLOCK)))
+            start = f.mul(loop.index, orders.BLOCK)
+            self.tree.push(loop.index, self._block(source, start, f.minimum(f.sub(self.n, start), orders.BLOCK)))
         with f.either(f.compare(blocks, "==", 0)) as otherwise:
             self._finish([fold.start(low)] * self.vectors, out)
             otherwise()
@@ -133,12 +132,12 @@ class _Tile:
     def _block(self, source: str, start: str, count: str) -> list[str]:
         f, fold, low = self.f, self.fold, self.low
         self._prepare(start, count)
-        used = f.minimum(count, LANES)
+        used = f.minimum(count, orders.LANES)
         # Halving starts at the power of two that holds all lanes in use: beyond it only the identity would be added.
         levels = f.sub(64, f.call("i64", "llvm.ctlz.i64", [("i64", f.sub(used, 1)), ("i1", "false")]))
         carried = [(low.type(fold.accumulator), fold.start(low))] * self.vectors
         with f.loop(0, f.value(f"shl i64 1, {levels}")) as lane:
-            with f.loop(lane.index, count, LANES, carried) as row:
+            with f.loop(lane.index, count, orders.LANES, carried) as row:
                 new = self._terms(source, start, row.index)
                 row.hand_on(*(fold.combine(low, a, b) for a, b in zip(row.carried, new, strict=True)))
             for address, value in zip(self._lane(lane.index), row.results, strict=True):
@@ -160,10 +159,10 @@ class _Tile:
         f, fold, low = self.f, self.fold, self.low
         kinds = (low.type(fold.accumulator), low.type("int64"))
         start = [(kinds[0], fold.start(low)), (kinds[1], low.constant("int64", 0))]
-        blocks = f.value(f"sdiv i64 {f.add(self.n, BLOCK - 1)}, {BLOCK}")
+        blocks = f.value(f"sdiv i64 {f.add(self.n, orders.BLOCK - 1)}, {orders.BLOCK}")
         with f.loop(0, blocks, carried=start) as loop:
-            first = f.mul(loop.index, BLOCK)
-            count = f.minimum(f.sub(self.n, first), BLOCK)
+            first = f.mul(loop.index, orders.BLOCK)
+            count = f.minimum(f.sub(self.n, first), orders.BLOCK)
             self._prepare(first, count)
             with f.loop(0, count, carried=list(zip(kinds, loop.carried, strict=True))) as row:
                 (value,) = self._terms(source, first, row.index)

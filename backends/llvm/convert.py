@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...opset.recipes.program import SIGNED, STORAGE_FLOATS, WIDTH
+from ...plugin import programs
 from .ir import Function
 from .vectors import every, vector
 
@@ -25,10 +25,10 @@ class Converter:
             return value
         if to == "bool":
             return self._nonzero(value, source)
-        if to in STORAGE_FLOATS:
+        if to in programs.STORAGE_FLOATS:
             single = self._to_single(value, source, to)
             return self._single_to_half(single) if to == "float16" else self._single_to_bfloat(single)
-        if source in STORAGE_FLOATS:
+        if source in programs.STORAGE_FLOATS:
             value = self._half_to_single(value) if source == "float16" else self._bfloat_to_single(value)
             source = "float32"
             if to == "float32":
@@ -37,13 +37,15 @@ class Converter:
             if to in _FLOAT:
                 return self._cast("fpext" if to == "float64" else "fptrunc", value, _FLOAT[source], _FLOAT[to])
             return self._float_to_integer(value, source, to)
-        kind = f"i{WIDTH[source]}"
+        kind = f"i{programs.WIDTH[source]}"
         if to in _FLOAT:
-            return self._cast("sitofp" if source in SIGNED else "uitofp", value, kind, _FLOAT[to])
-        if WIDTH[to] == WIDTH[source]:
+            return self._cast("sitofp" if source in programs.SIGNED else "uitofp", value, kind, _FLOAT[to])
+        if programs.WIDTH[to] == programs.WIDTH[source]:
             return value
-        widen = "sext" if source in SIGNED else "zext"
-        return self._cast(widen if WIDTH[to] > WIDTH[source] else "trunc", value, kind, f"i{WIDTH[to]}")
+        widen = "sext" if source in programs.SIGNED else "zext"
+        return self._cast(
+            widen if programs.WIDTH[to] > programs.WIDTH[source] else "trunc", value, kind, f"i{programs.WIDTH[to]}"
+        )
 
     def _cast(self, which: str, value: str, source: str, to: str) -> str:
         w = self._width
@@ -64,15 +66,15 @@ class Converter:
         )
 
     def _nonzero(self, value: str, source: str) -> str:
-        if source in STORAGE_FLOATS:
+        if source in programs.STORAGE_FLOATS:
             return self._compare("icmp ne", "i16", self._op("and", "i16", value, 0x7FFF), "0")
         if source in _FLOAT:
             return self._compare("fcmp une", _FLOAT[source], value, "0.0")
-        return self._compare("icmp ne", f"i{WIDTH[source]}", value, "0")
+        return self._compare("icmp ne", f"i{programs.WIDTH[source]}", value, "0")
 
     def _float_to_integer(self, value: str, source: str, to: str) -> str:
         # `llvm.fptosi.sat` becomes one scalar conversion per lane; comparisons and selects stay in vectors.
-        kind, signed, bits = _FLOAT[source], to in SIGNED, WIDTH[to]
+        kind, signed, bits = _FLOAT[source], to in programs.SIGNED, programs.WIDTH[to]
         out, via = f"i{bits}", f"i{max(bits, 32)}"
         inside = self._cast("fptosi" if signed or bits < 32 else "fptoui", value, kind, via)
         if via != out:
@@ -84,32 +86,32 @@ class Converter:
 
     def _to_single(self, value: str, source: str, to: str) -> str:
         """Narrow to float32 so that rounding that to `to` rounds only once."""
-        if source in STORAGE_FLOATS:
+        if source in programs.STORAGE_FLOATS:
             return self._half_to_single(value) if source == "float16" else self._bfloat_to_single(value)
         if source == "float32":
             return value
         if source == "float64":
             return self._double_to_odd_single(value)
-        convert = "sitofp" if source in SIGNED else "uitofp"
+        convert = "sitofp" if source in programs.SIGNED else "uitofp"
         # An integer that float32 rounds is beyond float16's range, before and after.
-        if WIDTH[source] <= 16 or to == "float16":
-            return self._cast(convert, value, f"i{WIDTH[source]}", "float")
-        if WIDTH[source] == 32:
+        if programs.WIDTH[source] <= 16 or to == "float16":
+            return self._cast(convert, value, f"i{programs.WIDTH[source]}", "float")
+        if programs.WIDTH[source] == 32:
             return self._double_to_odd_single(self._cast(convert, value, "i32", "double"))
         return self._double_to_odd_single(self._word_to_double(value, source))
 
     def _word_to_double(self, value: str, source: str) -> str:
         """A 64-bit integer as float64, its low bits rounded to odd where float64 has no room for them."""
-        shift = "ashr" if source in SIGNED else "lshr"
+        shift = "ashr" if source in programs.SIGNED else "lshr"
         low = self._op("and", "i64", value, 0xFFFF)
         sticky = self._cast("zext", self._compare("icmp ne", "i64", low, "0"), "i1", "i64")
         jammed = self._op("shl", "i64", self._op("or", "i64", self._op(shift, "i64", value, 16), sticky), 16)
         size = value
-        if source in SIGNED:
+        if source in programs.SIGNED:
             negated = self._op("add", "i64", self._op("xor", "i64", value, -1), 1)
             size = self._select(self._compare("icmp slt", "i64", value, "0"), "i64", negated, value)
         short = self._select(self._compare("icmp ult", "i64", size, str(1 << 48)), "i64", value, jammed)
-        return self._cast("sitofp" if source in SIGNED else "uitofp", short, "i64", "double")
+        return self._cast("sitofp" if source in programs.SIGNED else "uitofp", short, "i64", "double")
 
     def _double_to_odd_single(self, value: str) -> str:
         # Rounding to odd, as in Boldo and Melquiond, IEEE Transactions on Computers 57 (4), 2008.

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...opset.recipes.program import WIDTH, Program
+from ...plugin import Program, programs
 from .ir import Function, module_text
 from .layout import Layout, Nest
 from .lower import Lowering, first_lanes, has_masks, memory
@@ -61,7 +61,7 @@ def parameters(nest: Nest, begin: int = 0, end: int | None = None) -> NDArray[np
 def vector_width(program: Program, target: Target) -> int:
     """Elements per vector: as many as one register has of the program's widest dtype."""
     kinds = (*program.inputs, *(i.type for i in program.instructions))
-    return target.lanes(max(max(WIDTH[t] for t in kinds) // 8, 1))
+    return target.lanes(max(max(programs.WIDTH[t] for t in kinds) // 8, 1))
 
 
 def unrolled(program: Program) -> int:
@@ -176,7 +176,7 @@ class _Run:
 
     def _copy(self, operand: int, count: str, source: str, step: str | int, to: str, to_step: str | int) -> None:
         f, kind = self.function, memory(self.dtypes[operand])
-        align = max(WIDTH[self.dtypes[operand]] // 8, 1)
+        align = max(programs.WIDTH[self.dtypes[operand]] // 8, 1)
         done = "0"
         for turn in (_COPIES, 1):
             until = f.value(f"and i64 {count}, {-turn}")

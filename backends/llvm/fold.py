@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...opset.recipes.program import ARITHMETIC_FLOATS, FLOATS, SIGNED, STORAGE_FLOATS, WIDTH, pattern
+from ...plugin import programs
 from .ir import Function
 from .lower import Lowering, register
 from .vectors import suffix, vector
@@ -31,34 +31,34 @@ class Fold:
         if carried == "bool":
             return "uint8"
         if self._keyed:
-            return f"int{WIDTH[carried]}"
-        return "float32" if carried in STORAGE_FLOATS else carried
+            return f"int{programs.WIDTH[carried]}"
+        return "float32" if carried in programs.STORAGE_FLOATS else carried
 
     @property
     def _keyed(self) -> bool:
-        return self.kind in _EXTREMES and self.source in FLOATS
+        return self.kind in _EXTREMES and self.source in programs.FLOATS
 
     def identity(self, dtype: str) -> int:
         """Bit pattern, in the source or accumulator dtype, of what changes nothing when combined."""
         if self.kind in _EXTREMES:
             return _lowest(dtype) if _EXTREMES[self.kind] == "max" else _highest(dtype)
-        return pattern(1 if self.kind in ("prod", "all") else 0, dtype)
+        return programs.pattern(1 if self.kind in ("prod", "all") else 0, dtype)
 
     def combine(self, low: Lowering, a: str, b: str) -> str:
         """Append the combination of two accumulators."""
         kind, dtype = low.type(self.accumulator), self.accumulator
         if self.kind in _EXTREMES:
-            sign = "s" if dtype in SIGNED else "u"
+            sign = "s" if dtype in programs.SIGNED else "u"
             name = f"@llvm.{sign}{_EXTREMES[self.kind]}.{suffix(register(dtype), low.width)}"
             return low.function.value(f"call {kind} {name}({kind} {a}, {kind} {b})")
         which = {"sum": "add", "prod": "mul", "all": "and", "any": "or"}[self.kind]
-        if dtype in ARITHMETIC_FLOATS:
+        if dtype in programs.ARITHMETIC_FLOATS:
             which = f"f{which}"
         return low.function.value(f"{which} {kind} {a}, {b}")
 
     def better(self, low: Lowering, new: str, old: str) -> str:
         """Append the mask of lanes where `new` displaces `old`, an earlier value, as argmax or argmin has it."""
-        sign, most = "s" if self.accumulator in SIGNED else "u", _EXTREMES[self.kind] == "max"
+        sign, most = "s" if self.accumulator in programs.SIGNED else "u", _EXTREMES[self.kind] == "max"
         return low.function.value(f"icmp {sign}{'gt' if most else 'lt'} {low.type(self.accumulator)} {new}, {old}")
 
     def load(self, low: Lowering, address: str) -> str:
@@ -78,7 +78,7 @@ class Fold:
         if not self._keyed:
             return low.convert(value, self.accumulator, self.result)
         bits = self._flip(low, value)
-        if self.source in STORAGE_FLOATS:
+        if self.source in programs.STORAGE_FLOATS:
             return bits
         return low.function.value(f"bitcast {low.type(self.accumulator)} {bits} to {low.type(self.source)}")
 
@@ -87,9 +87,9 @@ class Fold:
 
     def _key(self, low: Lowering, value: str) -> str:
         """An integer that orders as the floats do, -0 below +0, and puts NaN beyond them all."""
-        f, width, kind = low.function, WIDTH[self.source], low.type(self.accumulator)
-        infinity = pattern(float("inf"), self.source)
-        if self.source in ARITHMETIC_FLOATS:
+        f, width, kind = low.function, programs.WIDTH[self.source], low.type(self.accumulator)
+        infinity = programs.pattern(float("inf"), self.source)
+        if self.source in programs.ARITHMETIC_FLOATS:
             value = f.value(f"bitcast {low.type(self.source)} {value} to {kind}")
         size = f.value(f"and {kind} {value}, {low.constant(self.accumulator, (1 << width - 1) - 1)}")
         zero = low.constant(self.accumulator, 0)
@@ -104,22 +104,22 @@ class Fold:
 
     def _flip(self, low: Lowering, bits: str) -> str:
         """Turn the negative numbers of sign and magnitude into two's complement's order, or back."""
-        f, width, kind = low.function, WIDTH[self.accumulator], low.type(self.accumulator)
+        f, width, kind = low.function, programs.WIDTH[self.accumulator], low.type(self.accumulator)
         sign = f.value(f"ashr {kind} {bits}, {low.constant(self.accumulator, width - 1)}")
         flipped = f.value(f"and {kind} {sign}, {low.constant(self.accumulator, (1 << width - 1) - 1)}")
         return f.value(f"xor {kind} {bits}, {flipped}")
 
 
 def _lowest(dtype: str) -> int:
-    if dtype in FLOATS:
-        return pattern(float("-inf"), dtype)
-    return 1 << WIDTH[dtype] - 1 if dtype in SIGNED else 0
+    if dtype in programs.FLOATS:
+        return programs.pattern(float("-inf"), dtype)
+    return 1 << programs.WIDTH[dtype] - 1 if dtype in programs.SIGNED else 0
 
 
 def _highest(dtype: str) -> int:
-    if dtype in FLOATS:
-        return pattern(float("inf"), dtype)
-    return (1 << (WIDTH[dtype] - 1 if dtype in SIGNED else WIDTH[dtype])) - 1
+    if dtype in programs.FLOATS:
+        return programs.pattern(float("inf"), dtype)
+    return (1 << (programs.WIDTH[dtype] - 1 if dtype in programs.SIGNED else programs.WIDTH[dtype])) - 1
 
 
 class Tree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...opset.recipes.program import WIDTH
+from ...plugin import programs
 from .ir import Function
 from .lower import memory
 
@@ -45,7 +45,7 @@ def runs(f: Function, rank: int, dims: str, start: str, count: str) -> Iterator[
 
 def gather(f: Function, dtype: str, rank: int, base: str, dims: str, start: str, count: str, buffer: str) -> None:
     """Append the copy of terms [start, start + count) into a buffer, side by side."""
-    kind, align = memory(dtype), max(WIDTH[dtype] // 8, 1)
+    kind, align = memory(dtype), max(programs.WIDTH[dtype] // 8, 1)
     with runs(f, rank, dims, start, count) as (to, offset, length, stride):
         source, target = f.address(base, offset, kind), f.address(buffer, to, kind)
         with f.either(f.compare(stride, "==", 1)) as otherwise:

@@ -16,7 +16,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from .cache import ObjectCache, cache_key, default_cache
+from ...plugin import FileCache, cache_key
+from .cache import default_cache
 from .target import Target, host_target, llvm
 
 # Re-entrant, because the hooks below take it around `fork`, which may run while this thread compiles.
@@ -98,7 +99,7 @@ def compile_ir(
     symbols: Sequence[str],
     options: CompileOptions = CompileOptions(),
     *,
-    cache: ObjectCache | Literal["default"] | None = "default",
+    cache: FileCache | Literal["default"] | None = "default",
 ) -> Module:
     """Compile `ir_text` for this machine and look `symbols` up in it.
 
@@ -144,7 +145,7 @@ def _get_session() -> _Session:
     return _Session(host_target())
 
 
-def _load(key: str, ir_text: str, symbols: Sequence[str], options: CompileOptions, store: ObjectCache | None) -> Module:
+def _load(key: str, ir_text: str, symbols: Sequence[str], options: CompileOptions, store: FileCache | None) -> Module:
     started = time.perf_counter()
     session = _get_session()
     stored = store.get(key) if store is not None else None

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ...opset.recipes.program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, WIDTH, Code, Instruction, Program
+from ...plugin import Code, Instruction, Program, programs
 from .convert import Converter, native_half
 from .ir import Function
 from .jit import CompileOptions
@@ -44,7 +44,7 @@ _COMPARISON: Final = {Code.EQ: ("oeq", "eq", "eq"), Code.LT: ("olt", "slt", "ult
 
 def register(dtype: str) -> str:
     """The IR type that a value of the dtype has inside a function."""
-    return _REGISTER.get(dtype) or f"i{WIDTH[dtype]}"
+    return _REGISTER.get(dtype) or f"i{programs.WIDTH[dtype]}"
 
 
 def memory(dtype: str) -> str:
@@ -145,7 +145,7 @@ class Lowering:
 
     @staticmethod
     def _align(dtype: str) -> int:
-        return max(WIDTH[dtype] // 8, 1)
+        return max(programs.WIDTH[dtype] // 8, 1)
 
     def broadcast(self, dtype: str, value: str) -> str:
         """Copy one element to every lane."""
@@ -184,9 +184,9 @@ class Lowering:
         one of that combination's own operands (`vpternlogd` under a mask gets an immediate for another order
         of operands). test_lower.py holds a program that shows it.
         """
-        if self.width == 1 or WIDTH[dtype] < 32:
+        if self.width == 1 or programs.WIDTH[dtype] < 32:
             return value
-        f, own, floating = self.function, self.type(dtype), "float" if WIDTH[dtype] == 32 else "double"
+        f, own, floating = self.function, self.type(dtype), "float" if programs.WIDTH[dtype] == 32 else "double"
         kind = vector(floating, self.width)
         if own != kind:
             value = f.value(f"bitcast {own} {value} to {kind}")
@@ -203,9 +203,11 @@ class Lowering:
             return value(f"call {kind} @llvm.{_INTRINSIC[code]}.{suffix(register(source), self.width)}({given})")
         if code in _COMPARISON:
             floating, signed, unsigned = _COMPARISON[code]
-            if source in FLOATS:
+            if source in programs.FLOATS:
                 return value(f"fcmp {floating} {kind} {operands[0]}, {operands[1]}")
-            return value(f"icmp {signed if source in SIGNED else unsigned} {kind} {operands[0]}, {operands[1]}")
+            return value(
+                f"icmp {signed if source in programs.SIGNED else unsigned} {kind} {operands[0]}, {operands[1]}"
+            )
         return self._OTHERS[code](self, instruction, source, operands)
 
     def _constant(self, instruction: Instruction, source: str, operands: list[str]) -> str:
@@ -225,7 +227,7 @@ class Lowering:
         return self.convert(operands[0], source, instruction.type)
 
     def _shift_right(self, instruction: Instruction, source: str, operands: list[str]) -> str:
-        which = "ashr" if source in SIGNED else "lshr"
+        which = "ashr" if source in programs.SIGNED else "lshr"
         return self.function.value(f"{which} {self.type(source)} {operands[0]}, {operands[1]}")
 
     def _divide(self, instruction: Instruction, source: str, operands: list[str]) -> str:
@@ -237,12 +239,12 @@ class Lowering:
         return self.function.value(f"sub {kind} {operands[0]}, {product}")
 
     def _quotient(self, dtype: str, a: str, b: str) -> str:
-        kind, signed = self.type(dtype), dtype in SIGNED
-        if WIDTH[dtype] == 64 or self.width == 1:
+        kind, signed = self.type(dtype), dtype in programs.SIGNED
+        if programs.WIDTH[dtype] == 64 or self.width == 1:
             return self.function.value(f"{'sdiv' if signed else 'udiv'} {kind} {a}, {b}")
         # No CPU divides vectors of integers. A quotient that is no integer is off the next one by more than
         # its 2**-width part, so a float with more significand bits than the integer never rounds up to it.
-        wide = vector("double" if WIDTH[dtype] == 32 else "float", self.width)
+        wide = vector("double" if programs.WIDTH[dtype] == 32 else "float", self.width)
         to, back = ("sitofp", "fptosi") if signed else ("uitofp", "fptoui")
         fa = self.function.value(f"{to} {kind} {a} to {wide}")
         fb = self.function.value(f"{to} {kind} {b} to {wide}")
@@ -250,7 +252,7 @@ class Lowering:
         return self.function.value(f"{back} {wide} {ratio} to {kind}")
 
     def _high_product(self, instruction: Instruction, source: str, operands: list[str]) -> str:
-        bits, signed, value = WIDTH[source], source in SIGNED, self.function.value
+        bits, signed, value = programs.WIDTH[source], source in programs.SIGNED, self.function.value
         if bits == 64 and self.width > 1:
             return self._high_product_of_words(signed, *operands)
         kind, wide = self.type(source), vector(f"i{2 * bits}", self.width)
@@ -278,10 +280,10 @@ class Lowering:
         return op("sub", high, excess)
 
     def _lookup(self, instruction: Instruction, source: str, operands: list[str]) -> str:
-        bits, value, width = max(WIDTH[instruction.type], 8), self.function.value, self.width
+        bits, value, width = max(programs.WIDTH[instruction.type], 8), self.function.value, self.width
         table = self.tables.name(bits, instruction.immediates)
         index, index_type = operands[0], self.type(source)
-        if WIDTH[source] < 32:
+        if programs.WIDTH[source] < 32:
             index = value(f"zext {index_type} {index} to {vector('i32', width)}")
             index_type = vector("i32", width)
         addresses = value(f"getelementptr inbounds i{bits}, ptr {table}, {index_type} {index}")
@@ -292,7 +294,7 @@ class Lowering:
             name = f"@llvm.masked.gather.{suffix(f'i{bits}', width)}.{suffix('ptr', width)}"
             given = f"<{width} x ptr> align {bits // 8} {addresses}, <{width} x i1> splat (i1 true), {kind} poison"
             found = value(f"call {kind} {name}({given})")
-        if instruction.type in INTEGERS or instruction.type in STORAGE_FLOATS:
+        if instruction.type in programs.INTEGERS or instruction.type in programs.STORAGE_FLOATS:
             return found
         if instruction.type == "bool":
             return self.from_memory("bool", found)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ...opset.orders import BLOCK, LANES
-from ...opset.recipes.program import WIDTH
+from ...plugin import orders, programs
 from .fold import Fold, Tree
 from .gather import gather, total
 from .ir import Function
@@ -23,11 +22,11 @@ Terms = Callable[[str, str], str]
 def rows(fold: Fold, reduced_rank: int, packed: bool, target: Target, tables: Tables) -> Function:
     """`reduce(input, output, reduced sizes and strides)`: one result from contiguous or scattered terms."""
     f = Function("reduce", [("ptr", "%in"), ("ptr", "%out"), ("ptr", "%dims")], linkage="internal")
-    size = max(WIDTH[fold.accumulator] // 8, 1)
-    width = min(target.lanes(size), LANES)
+    size = max(programs.WIDTH[fold.accumulator] // 8, 1)
+    width = min(target.lanes(size), orders.LANES)
     row = _Row(fold, f, tables, width, target)
     n = total(f, "%dims", reduced_rank)
-    buffer = f.value(f"alloca [{BLOCK} x {memory(fold.source)}], align 64") if packed else ""
+    buffer = f.value(f"alloca [{orders.BLOCK} x {memory(fold.source)}], align 64") if packed else ""
 
     def terms(start: str, count: str) -> str:
         if not packed:
@@ -49,9 +48,9 @@ class _Row:
         self.f = f
         self.width = width
         self.masked = has_masks(target)
-        self._starts = range(0, LANES, width)
+        self._starts = range(0, orders.LANES, width)
         self.low = {w: Lowering(tables, f, w, target) for w in (1, *_powers(width))}
-        self.tail = "" if self.masked else f.value(f"alloca [{LANES} x {memory(fold.source)}], align 64")
+        self.tail = "" if self.masked else f.value(f"alloca [{orders.LANES} x {memory(fold.source)}], align 64")
         self.tree = Tree(fold, self.low[1], 1)
 
     def _vectors(self, address: str) -> list[str]:
@@ -66,7 +65,7 @@ class _Row:
         filler = low.constant(self.fold.source, self.fold.identity(self.fold.source))
         for lane in self._starts:
             low.store(self.fold.source, filler, f.address(self.tail, lane, kind))
-        align = max(WIDTH[self.fold.source] // 8, 1)
+        align = max(programs.WIDTH[self.fold.source] // 8, 1)
         with f.loop(0, count) as loop:
             value = f.load(kind, f.address(address, loop.index, kind), align)
             f.store(kind, value, f.address(self.tail, loop.index, kind), align)
@@ -79,13 +78,13 @@ class _Row:
         """The value of one block of 0 < count <= BLOCK terms."""
         f, fold, low, kind = self.f, self.fold, self.low[self.width], memory(self.fold.source)
         accumulator = low.type(fold.accumulator)
-        whole = f.value(f"and i64 {count}, {-LANES}")
-        start = [(accumulator, fold.start(low))] * (LANES // self.width)
-        with f.loop(0, whole, LANES, start) as loop:
+        whole = f.value(f"and i64 {count}, {-orders.LANES}")
+        start = [(accumulator, fold.start(low))] * (orders.LANES // self.width)
+        with f.loop(0, whole, orders.LANES, start) as loop:
             new = self._vectors(f.address(address, loop.index, kind))
             loop.hand_on(*(fold.combine(low, a, b) for a, b in zip(loop.carried, new, strict=True)))
         # Runs once, or not at all: a condition that hands values on.
-        with f.loop(whole, count, LANES, [(accumulator, v) for v in loop.results]) as rest:
+        with f.loop(whole, count, orders.LANES, [(accumulator, v) for v in loop.results]) as rest:
             new = self._first_vectors(f.address(address, whole, kind), f.sub(count, whole))
             rest.hand_on(*(fold.combine(low, a, b) for a, b in zip(rest.carried, new, strict=True)))
         return self._lanes(rest.results)
@@ -113,15 +112,15 @@ class _Row:
         return value
 
     def _blocks(self, n: str) -> str:
-        return self.f.value(f"sdiv i64 {self.f.add(n, BLOCK - 1)}, {BLOCK}")
+        return self.f.value(f"sdiv i64 {self.f.add(n, orders.BLOCK - 1)}, {orders.BLOCK}")
 
     def store_value(self, n: str, terms: Terms) -> None:
         """Store the fold of n terms, or the identity where there are none."""
         f, fold, low = self.f, self.fold, self.low[1]
         blocks = self._blocks(n)
         with f.loop(0, blocks) as loop:
-            start = f.mul(loop.index, BLOCK)
-            count = f.minimum(f.sub(n, start), BLOCK)
+            start = f.mul(loop.index, orders.BLOCK)
+            count = f.minimum(f.sub(n, start), orders.BLOCK)
             self.tree.push(loop.index, [self._block(terms(start, count), count)])
         with f.either(f.compare(blocks, "==", 0)) as otherwise:
             self._store(fold.start(low))
@@ -138,8 +137,8 @@ class _Row:
         kind = low.type(fold.accumulator)
         start = [(kind, fold.start(low)), ("i64", "0")]
         with f.loop(0, self._blocks(n), carried=start) as loop:
-            first = f.mul(loop.index, BLOCK)
-            count = f.minimum(f.sub(n, first), BLOCK)
+            first = f.mul(loop.index, orders.BLOCK)
+            count = f.minimum(f.sub(n, first), orders.BLOCK)
             value = self._block(terms(first, count), count)
             better = fold.better(low, value, loop.carried[0])
             loop.hand_on(
@@ -147,7 +146,7 @@ class _Row:
                 f.value(f"select i1 {better}, i64 {first}, i64 {loop.carried[1]}"),
             )
         best, first = loop.results
-        count = f.minimum(f.sub(n, first), BLOCK)
+        count = f.minimum(f.sub(n, first), orders.BLOCK)
         place = self._find(best, terms(first, count), count)
         low.store("int64", f.add(first, place), "%out")
 
@@ -156,7 +155,7 @@ class _Row:
         f, low, kind, width = self.f, self.low[self.width], memory(self.fold.source), self.width
         everywhere = low.broadcast(self.fold.accumulator, best)
         whole = f.value(f"and i64 {count}, {-width}")
-        with f.loop(0, whole, width, [("i64", str(BLOCK))]) as loop:
+        with f.loop(0, whole, width, [("i64", str(orders.BLOCK))]) as loop:
             values = self.fold.load(low, f.address(address, loop.index, kind))
             loop.hand_on(f.minimum(loop.carried[0], self._first_match(low, values, everywhere, loop.index)))
         # What is left after whole vectors: one masked vector, or one by one.
@@ -176,7 +175,7 @@ class _Row:
         if width < 64:
             bits = f.value(f"zext i{width} {bits} to i64")
         place = f.add(start, f.call("i64", "llvm.cttz.i64", [("i64", bits), ("i1", "false")]))
-        return f.value(f"select i1 {f.compare(bits, '==', 0)}, i64 {BLOCK}, i64 {place}")
+        return f.value(f"select i1 {f.compare(bits, '==', 0)}, i64 {orders.BLOCK}, i64 {place}")
 
 
 def _powers(width: int) -> list[int]:

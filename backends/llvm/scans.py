@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...opset.recipes.program import ARITHMETIC_FLOATS, STORAGE_FLOATS, WIDTH, pattern
+from ...plugin import programs
 from .ir import Function, module_text
 from .layout import Nest, collapse
 from .lower import Lowering, first_lanes, has_masks, memory
@@ -105,8 +105,8 @@ class _Chains:
         self.tables = tables
         self.masked = has_masks(target)
         self.target = target
-        self.carrier = "float32" if variant.result in STORAGE_FLOATS else variant.result
-        self.width = target.lanes(WIDTH[self.carrier] // 8)
+        self.carrier = "float32" if variant.result in programs.STORAGE_FLOATS else variant.result
+        self.width = target.lanes(programs.WIDTH[self.carrier] // 8)
         self.size, *self.axis_strides = axis
 
     def move(self, pointers: Sequence[str], index: str, strides: Sequence[str]) -> list[str]:
@@ -141,8 +141,8 @@ class _Chains:
     def _tile(self, pointers: list[str], low: Lowering, vectors: int, masks: list[str]) -> None:
         f, source, result = self.f, self.variant.source, self.variant.result
         # Adding to -0, unlike +0, changes no number at all: the chain starts with its first term.
-        neutral = 1 if self.variant.kind == "prod" else -0.0 if self.carrier in ARITHMETIC_FLOATS else 0
-        start = low.constant(self.carrier, pattern(neutral, self.carrier))
+        neutral = 1 if self.variant.kind == "prod" else -0.0 if self.carrier in programs.ARITHMETIC_FLOATS else 0
+        start = low.constant(self.carrier, programs.pattern(neutral, self.carrier))
         with f.loop(0, self.size, carried=[(low.type(self.carrier), start)] * vectors) as loop:
             here, there = self.move(pointers, loop.index, self.axis_strides)
             sums = []
@@ -161,6 +161,6 @@ class _Chains:
 
     def _combine(self, low: Lowering, a: str, b: str) -> str:
         which = {"sum": "add", "prod": "mul"}[self.variant.kind]
-        if self.carrier in ARITHMETIC_FLOATS:
+        if self.carrier in programs.ARITHMETIC_FLOATS:
             which = f"f{which}"
         return low.function.value(f"{which} {low.type(self.carrier)} {a}, {b}")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
+from ...plugin import ArgumentError
+
 Task: TypeAlias = Callable[[], object]
 _Answers: TypeAlias = "SimpleQueue[BaseException | None]"
 
@@ -19,13 +21,17 @@ _Answers: TypeAlias = "SimpleQueue[BaseException | None]"
 def thread_count() -> int:
     """How many threads a call may use: `OPMUX_NUM_THREADS`, else the CPUs that this process may run on.
 
-    Raises ValueError where the variable is not a positive whole number.
+    Raises ArgumentError, a ValueError, where the variable is not a positive whole number.
     """
     text = os.environ.get("OPMUX_NUM_THREADS", "")
     if not text:
         return _available_cpus()
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"OPMUX_NUM_THREADS is {text!r}; it must be a whole number of at least 1, or unset")
+        raise ArgumentError(
+            f"OPMUX_NUM_THREADS={text!r} is not a number of threads; give a whole number of at least 1, or unset it",
+            variable="OPMUX_NUM_THREADS",
+            value=text,
+        )
     return int(text)
 
 

@@ -10,9 +10,9 @@ import weakref
 import pytest
 
 from opmux.backends.llvm import jit
-from opmux.backends.llvm.cache import ObjectCache
 from opmux.backends.llvm.jit import CompileError, CompileOptions, compile_ir, object_key
 from opmux.backends.llvm.target import cache_sizes, host_target
+from opmux.core.filecache import FileCache
 
 
 def _adds(constant):
@@ -43,7 +43,7 @@ def test_code_is_unloaded_when_nobody_holds_it():
 
 
 def test_a_second_process_finds_the_object_on_disk(tmp_path):
-    store = ObjectCache(tmp_path / "objects")
+    store = FileCache(tmp_path / "objects")
     first = compile_ir(_adds(5), ["f"], cache=store)
     assert not first.from_cache
     del first
@@ -54,7 +54,7 @@ def test_a_second_process_finds_the_object_on_disk(tmp_path):
 
 
 def test_an_object_that_cannot_be_linked_is_compiled_again(tmp_path):
-    store = ObjectCache(tmp_path / "objects")
+    store = FileCache(tmp_path / "objects")
     store.put(object_key(_adds(6), host_target(), CompileOptions()), b"not an object file")
     module = compile_ir(_adds(6), ["f"], cache=store)
     assert not module.from_cache

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from opmux.backends.llvm.threads import run_all, thread_count
+from opmux.core.errors import ArgumentError
 
 
 def test_tasks_run_side_by_side():
@@ -71,5 +72,5 @@ def test_the_environment_sets_the_number_of_threads(monkeypatch):
     assert thread_count() >= 1
     for wrong in ("0", "-1", "many"):
         monkeypatch.setenv("OPMUX_NUM_THREADS", wrong)
-        with pytest.raises(ValueError, match="OPMUX_NUM_THREADS"):
+        with pytest.raises(ArgumentError, match="OPMUX_NUM_THREADS"):
             thread_count()
