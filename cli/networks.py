@@ -24,8 +24,8 @@ class Network(Protocol):
     def parameters(self, ox: ModuleType, seed: int) -> Parameters:
         """Return freshly drawn parameters."""
 
-    def loss_gradient(self, ox: ModuleType, p: Parameters, x: Array, labels: Array) -> Parameters:
-        """Return the gradient of the mean cross-entropy."""
+    def loss_gradient(self, ox: ModuleType, p: Parameters, x: Array, wanted: Array) -> Parameters:
+        """Return the gradient of the mean cross-entropy; *wanted* are (batch, 10) probabilities."""
 
     def scores(self, ox: ModuleType, p: Parameters, x: Array) -> Array:
         """Return (batch, 10) scores."""
@@ -37,16 +37,16 @@ def _drawn(ox: ModuleType, generator: object, shape: tuple[int, ...], fan_in: in
     return ox.multiply(values, math.sqrt(2.0 / fan_in))  # type: ignore[no-any-return]
 
 
-def score_gradient(ox: ModuleType, scores: Array, labels: Array) -> Array:
-    """Return the gradient of the mean cross-entropy with respect to the scores: (softmax - one hot) / batch."""
-    return (ox.softmax(scores, axis=1) - ox.one_hot(labels, 10)) / float(scores.shape[0])  # type: ignore[no-any-return]
+def score_gradient(ox: ModuleType, scores: Array, wanted: Array) -> Array:
+    """Return the gradient of the mean cross-entropy with respect to the scores: (softmax - wanted) / batch."""
+    return (ox.softmax(scores, axis=1) - wanted) / float(scores.shape[0])  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Dense:
     """64 -> hidden -> 10, with relu."""
 
-    hidden: int = 128
+    hidden: int = 256
     name: str = "dense"
 
     def parameters(self, ox: ModuleType, seed: int) -> Parameters:
@@ -62,11 +62,11 @@ class Dense:
         hidden = ox.relu(ox.linear(ox.reshape(x, (x.shape[0], 64)), p[0], p[1]))
         return ox.linear(hidden, p[2], p[3])  # type: ignore[no-any-return]
 
-    def loss_gradient(self, ox: ModuleType, p: Parameters, x: Array, labels: Array) -> Parameters:
+    def loss_gradient(self, ox: ModuleType, p: Parameters, x: Array, wanted: Array) -> Parameters:
         flat = ox.reshape(x, (x.shape[0], 64))
         before = ox.linear(flat, p[0], p[1])
         hidden = ox.relu(before)
-        d_scores = score_gradient(ox, ox.linear(hidden, p[2], p[3]), labels)
+        d_scores = score_gradient(ox, ox.linear(hidden, p[2], p[3]), wanted)
         d_hidden = ox.where(before > 0.0, d_scores @ p[2], 0.0)
         return (
             d_hidden.T @ flat,
@@ -78,10 +78,10 @@ class Dense:
 
 @dataclass(frozen=True)
 class Convolutional:
-    """3x3 to 16 channels, 3x3 with stride 2 to 32 channels, dense to 10, with relu."""
+    """3x3 to 24 channels, 3x3 with stride 2 to 48 channels, dense to 10, with relu."""
 
-    first: int = 16
-    second: int = 32
+    first: int = 24
+    second: int = 48
     name: str = "convolutional"
 
     def parameters(self, ox: ModuleType, seed: int) -> Parameters:
@@ -100,13 +100,13 @@ class Convolutional:
         two = ox.relu(ox.conv(one, p[2], p[3], stride=2, padding=1))
         return ox.linear(ox.reshape(two, (x.shape[0], 16 * self.second)), p[4], p[5])  # type: ignore[no-any-return]
 
-    def loss_gradient(self, ox: ModuleType, p: Parameters, x: Array, labels: Array) -> Parameters:
+    def loss_gradient(self, ox: ModuleType, p: Parameters, x: Array, wanted: Array) -> Parameters:
         before_one = ox.conv(x, p[0], p[1], padding=1)
         one = ox.relu(before_one)
         before_two = ox.conv(one, p[2], p[3], stride=2, padding=1)
         two = ox.relu(before_two)
         flat = ox.reshape(two, (x.shape[0], 16 * self.second))
-        d_scores = score_gradient(ox, ox.linear(flat, p[4], p[5]), labels)
+        d_scores = score_gradient(ox, ox.linear(flat, p[4], p[5]), wanted)
         d_two = ox.where(before_two > 0.0, ox.reshape(d_scores @ p[4], two.shape), 0.0)
         d_one = ox.where(before_one > 0.0, input_gradient(ox, d_two, p[2], one.shape, stride=2, padding=1), 0.0)
         return (
@@ -147,9 +147,8 @@ def input_gradient(
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma and Ba, arXiv:1412.6980) with its published defaults but the step size."""
+    """Adam (Kingma and Ba, arXiv:1412.6980) with its published defaults; the step size comes with each step."""
 
-    rate: float = 2e-3
     decay: float = 0.9
     decay_squares: float = 0.999
     epsilon: float = 1e-8
@@ -165,8 +164,9 @@ class Adam:
         gradient: Parameters,
         state: tuple[Parameters, Parameters],
         number: Array,
+        rate: Array,
     ) -> tuple[Parameters, tuple[Parameters, Parameters]]:
-        """Return new parameters and state; *number* is a 0-d array that counts steps from 1."""
+        """Return new parameters and state; *number* counts steps from 1, *rate* is the step size, both 0-d arrays."""
         means = tuple(m * self.decay + g * (1 - self.decay) for m, g in zip(state[0], gradient, strict=True))
         squares = tuple(
             v * self.decay_squares + g * g * (1 - self.decay_squares) for v, g in zip(state[1], gradient, strict=True)
@@ -174,7 +174,7 @@ class Adam:
         mean_scale = 1.0 - ox.pow(ox.full((), self.decay), number)
         square_scale = 1.0 - ox.pow(ox.full((), self.decay_squares), number)
         moved = tuple(
-            a - self.rate * (m / mean_scale) / (ox.sqrt(v / square_scale) + self.epsilon)
+            a - rate * (m / mean_scale) / (ox.sqrt(v / square_scale) + self.epsilon)
             for a, m, v in zip(p, means, squares, strict=True)
         )
         return moved, (means, squares)
@@ -184,20 +184,49 @@ class Adam:
 class Recipe:
     """How a network is trained.
 
+    The values were chosen by cross-validation within the training examples; the held-out quarter had no part in it.
+
     Attributes:
         network: what.
+        target: accuracy on the held-out quarter that it must reach.
         epochs: passes over the training data.
         batch: examples per step.
-        target: accuracy on the held-out quarter that it must reach.
+        rate: step size at the start; it falls to 0 along half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
+        smoothing: the probability that is spread over all classes (Szegedy et al., arXiv:1512.00567).
+        moved: the probability that an example is moved by up to one pixel, so that images are not learned by heart.
     """
 
     network: Network
-    epochs: int
-    batch: int
     target: float
+    epochs: int
+    batch: int = 64
+    rate: float = 4e-3
+    smoothing: float = 0.1
+    moved: float = 0.3
+
+    def steps(self, examples: int) -> int:
+        """Return how many steps the training takes; what does not fill a batch waits for the next shuffle."""
+        return self.epochs * (examples // self.batch)
 
 
-RECIPES = (Recipe(Dense(), 30, 64, 0.97), Recipe(Convolutional(), 12, 64, 0.98))
+RECIPES = (Recipe(Dense(), 0.97, epochs=40), Recipe(Convolutional(), 0.98, epochs=30))
+
+
+def moved(ox: ModuleType, x: Array, generator: object, probability: float) -> Array:
+    """Return images, some moved by -1, 0 or 1 pixel along each axis, zeros coming in."""
+    batch, _, height, width = x.shape
+    chosen = generator.uniform((batch, 1)) < probability  # type: ignore[attr-defined]
+    steps = ox.where(chosen, generator.integers(-1, 2, (batch, 2)), 0)  # type: ignore[attr-defined]
+    padded = ox.reshape(ox.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (batch, (height + 2) * (width + 2)))
+    rows, columns = ox.iota((height, width), 0) + 1, ox.iota((height, width), 1) + 1
+    unmoved = ox.reshape(rows * (width + 2) + columns, (1, height * width))
+    places = unmoved + steps[:, :1] * (width + 2) + steps[:, 1:]
+    return ox.reshape(ox.take_along_axis(padded, places, axis=1), x.shape)  # type: ignore[no-any-return]
+
+
+def wanted_probabilities(ox: ModuleType, labels: Array, smoothing: float) -> Array:
+    """Return the (batch, 10) probabilities that a network should give."""
+    return ox.one_hot(labels, 10) * (1.0 - smoothing) + smoothing / 10  # type: ignore[no-any-return]
 
 
 def train(
@@ -213,15 +242,18 @@ def train(
     network, optimiser = recipe.network, Adam()
     p = network.parameters(ox, seed)
     state = optimiser.start(ox, p)
-    order = ox.Generator(seed + 1)
-    count = 0
+    generator = ox.Generator(seed + 1)
+    steps, done = recipe.steps(x.shape[0]), 0
     for _ in range(recipe.epochs):
-        shuffled = order.permutation(x.shape[0])
+        shuffled = generator.permutation(x.shape[0])
         for start in range(0, x.shape[0] - recipe.batch + 1, recipe.batch):
             chosen = shuffled[start : start + recipe.batch]
-            count += 1
-            gradient = network.loss_gradient(ox, p, ox.gather(x, chosen, axis=0), ox.gather(labels, chosen, axis=0))
-            p, state = optimiser.step(ox, p, gradient, state, ox.full((), float(count)))
+            images = moved(ox, ox.gather(x, chosen, axis=0), generator, recipe.moved)
+            wanted = wanted_probabilities(ox, ox.gather(labels, chosen, axis=0), recipe.smoothing)
+            rate = recipe.rate * (1.0 + math.cos(math.pi * done / steps)) / 2.0
+            done += 1
+            gradient = network.loss_gradient(ox, p, images, wanted)
+            p, state = optimiser.step(ox, p, gradient, state, ox.full((), float(done)), ox.full((), rate))
             progress()
     return p
 
