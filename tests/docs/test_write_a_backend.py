@@ -15,7 +15,6 @@ import pytest
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md").read_text(encoding="utf-8")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-# The package's own errors are on the page; the once-only warning of a fallback, which goes to stderr, is not an error here.
 SESSION = """
 import doctest, sys
 case = doctest.DocTestParser().get_doctest(open(sys.argv[1]).read(), {}, "write-a-backend", None, 0)
