@@ -1,0 +1,1 @@
+"""Benchmarks of opmux beside its peers: ``python -m benchmarks NAME --json FILE``, from the checkout's root."""

@@ -1,0 +1,77 @@
+"""A report as a figure: speed beside NumPy's, and shares of the machine's limit."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import BenchmarkError
+from .peers import PROBE
+
+_REFERENCE: Final = "numpy"
+_ROW_INCHES: Final = 0.24
+
+
+def check_available() -> None:
+    """Raise where no figure can be made.
+
+    Raises:
+        BenchmarkError: without matplotlib.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise BenchmarkError("--plot needs matplotlib, which is not installed: pip install matplotlib")
+
+
+def _points(report: dict[str, Any], peer: str, cases: list[str]) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+    """Return (speed beside the reference, row) and (share of the limit, row) of a peer."""
+    speeds, shares = [], []
+    for row in report["summary"]:
+        if row["peer"] != peer:
+            continue
+        place = cases.index(row["case"])
+        over = next((r["paired"] for r in row["ratios"] if r["over"] == _REFERENCE), None)
+        if over is not None:
+            speeds.append((over, place))
+        if row["share"] is not None:
+            shares.append((row["share"]["paired"], place))
+    return speeds, shares
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Write a figure with one row per case and one mark per peer."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cases = [case["name"] for case in report["cases"]]
+    peers = [p["name"] for p in report["peers"] if p["status"] == "ran" and p["name"] != PROBE]
+    with_shares = any(row["share"] for row in report["summary"])
+    figure = Figure(figsize=(13 if with_shares else 9, 1.6 + _ROW_INCHES * len(cases)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if with_shares else 1, sharey=True, squeeze=False)[0]
+    for number, peer in enumerate(peers):
+        style = {"marker": "osD^vP*X"[number % 8], "color": f"C{number}", "s": 26, "label": peer, "zorder": 3, "alpha": 0.85}
+        for axis, points in zip(axes, _points(report, peer, cases), strict=False):
+            if points:
+                axis.scatter(*zip(*points, strict=True), **style)
+            elif axis is axes[0] and peer == _REFERENCE:
+                axis.axvline(1.0, color=style["color"], linewidth=1.2, label=peer, zorder=2)
+    axes[0].set_xscale("log")
+    axes[0].set_xlabel("times faster than NumPy (log scale)")
+    axes[0].set_yticks(range(len(cases)), cases, fontsize=7)
+    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(cases) - 0.5, -0.5)
+    if with_shares:
+        axes[1].set_xlabel("share of the limit measured in the same rounds (may pass 1 where caches hold the operands)")
+        axes[1].set_xlim(left=0)
+    for axis in axes:
+        axis.grid(True, linewidth=0.4, alpha=0.5)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    quick = "" if report["quotable"] else ", quick run, not quotable"
+    machine = report["machine"]
+    figure.suptitle(f"{report['benchmark']}: {machine['cpu']}, {machine['cores']} cores, {report['date'][:10]}{quick}")
+    try:
+        figure.savefig(path, dpi=130)
+    except OSError as error:
+        raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error
