@@ -74,7 +74,8 @@ def _shape(operands: Operands, i: int) -> tuple[int, ...]:
 def _largest(x: Host | None) -> float:
     if x is None or x.dtype.kind in "b" or not x.size:
         return 0.0
-    sizes = np.abs(x.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(x.astype(np.float64))
     return float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
 
 

@@ -62,6 +62,7 @@ def cases(op: Op, t: DType, quick: bool = False) -> tuple[Case, ...]:
         quick: fewer values, no exhaustive ones; not sufficient for a claim.
     """
     given = samples(op, t, quick=quick)
+    onces = {id(s): _once(op, s) for s in given}
     base = next((s for s in given if s.base), None)
     found: list[Case] = []
 
@@ -69,14 +70,17 @@ def cases(op: Op, t: DType, quick: bool = False) -> tuple[Case, ...]:
         found.append(Case(op, t, kind, label, check))
 
     for s in given:
-        add(s.kind, s.label, checks.sample(s, _once(op, s)))
+        add(s.kind, s.label, checks.sample(s, onces[id(s)]))
     for special in specials(op, t):
         add("special", special.sentence, checks.special(special))
     if "elementwise" in op.facts:
         for kind, label, check in _elementwise(op, t, quick):
             add(kind, label, check)
+        table = next((s for s in given if s.kind == "values" and not s.base), None)
+        if table is not None and not quick:
+            add("strides", "values", checks.strided(table, "negative", onces[id(table)]))
     if base is not None:
-        for kind, label, check in _on_base(op, base):
+        for kind, label, check in _on_base(op, base, onces[id(base)]):
             add(kind, label, check)
         add("refusal", "", checks.refusal(base))
     if base is not None and t is dtypes_of(op)[0]:
@@ -107,8 +111,7 @@ def _elementwise(op: Op, t: DType, quick: bool) -> Iterator[tuple[str, str, Chec
             yield "promotion", f"{a},{b}", checks.promoted((a, b), mixed)
 
 
-def _on_base(op: Op, base: Sample) -> Iterator[tuple[str, str, Check]]:
-    once = _once(op, base)
+def _on_base(op: Op, base: Sample, once: Callable[[], Expected]) -> Iterator[tuple[str, str, Check]]:
     for name in layouts.LAYOUTS:
         if not layouts.changes(name, base.operands):
             continue
@@ -127,8 +130,9 @@ def _on_base(op: Op, base: Sample) -> Iterator[tuple[str, str, Check]]:
     yield "out", "fresh", checks.out_fresh(base, once)
     yield "out", "wrong-shape", checks.out_wrong(base, once)
     result = infer(op, base.operands, base.attributes).outputs[0] if len(base.operands) == op.operand_count else None
-    if elementwise and result is not None and present[0].dtype == result.dtype.numpy:
-        yield "out", "operand", checks.out_operand(base, once)
+    for i, x in enumerate(base.operands):
+        if elementwise and result is not None and x is not None and (x.dtype, x.shape) == (result.dtype.numpy, result.shape):
+            yield "out", f"operand{i}", checks.out_operand(base, i, once)
 
 
 def _errors(op: Op, base: Sample) -> Iterator[tuple[str, Check]]:

@@ -137,14 +137,14 @@ def out_fresh(given: Sample, expected: Callable[[], Expected]) -> Check:
     return check
 
 
-def out_operand(given: Sample, expected: Callable[[], Expected]) -> Check:
-    """``out=`` is the first operand itself: the kernel may run in place, the value must not suffer."""
+def out_operand(given: Sample, position: int, expected: Callable[[], Expected]) -> Check:
+    """``out=`` is an operand itself: the kernel may run in place, the value must not suffer."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         arrays, wanted = target.upload(given.operands), expected()
         decision = target.decide(op, arrays, given.attributes)
         with target.watched(op):
-            result = run_decision(decision, list(arrays), arrays[0])
+            result = run_decision(decision, list(arrays), arrays[position])
         target.compare(decision.chosen, result, wanted, findings)
 
     return check

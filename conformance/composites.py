@@ -122,7 +122,7 @@ class Opset:
         inferred = op.infer(op.name, tuple(None if x is None else ArraySpec(x.dtype, x.shape) for x in arrays), attributes)
         body = declaration_of(op).body
         if not op.primitive:
-            made: Wide = body(self, *arrays, **inferred.attributes)
+            made: Wide = body(self, *arrays, **attributes)
             return made
         values = [None if x is None else x.values for x in arrays]
         for i, t in enumerate(inferred.casts):

@@ -177,6 +177,8 @@ def _real(
         return _plain(plain)
     if not isinstance(value, mp.mpf) or not mp.isfinite(value) or not value:
         return _plain(plain)
+    if plain and (value < 0) != (plain < 0):  # mpmath has no signed zero, by whose sign atan2 tells the branches
+        value = -value
     fraction, exponent = mp.frexp(value)
     high = float(fraction)
     return high, float(fraction - high), int(max(min(exponent, 1 << 20), -(1 << 20)))

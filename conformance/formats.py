@@ -115,7 +115,15 @@ def _of_fraction(value: Fraction) -> tuple[float, float, int]:
     scaled = value / (Fraction(2) ** exponent)
     high = float(scaled)
     fraction, more = np.frexp(high)
-    return float(fraction), float(np.ldexp(float(scaled - Fraction(high)), -int(more))), exponent + int(more)
+    return float(fraction), float(np.ldexp(_to_odd(scaled - Fraction(high)), -int(more))), exponent + int(more)
+
+
+def _to_odd(value: Fraction) -> float:
+    """Round so that an inexact result is never taken for a tie: its last bit is odd."""
+    near = float(value)
+    if Fraction(near) != value and int(np.float64(near).view(np.int64)) % 2 == 0:
+        return float(np.nextafter(near, np.inf if value > Fraction(near) else -np.inf))
+    return near
 
 
 def _leading(want: Precise) -> tuple[Host, Host]:
@@ -148,11 +156,10 @@ def nearest(want: Precise, form: Format) -> Host:
         high = np.ldexp(want.high, want.exponent - unit)
         low = np.ldexp(want.low, want.exponent - unit)
         whole = np.rint(high)
-        rest = (high - whole) + low
+        rest = high - whole  # exact; low is at most half of high's last place, so it matters at ties only
         odd = np.remainder(whole, 2) == 1
-        up = (rest > 0.5) | ((rest == 0.5) & odd)
-        down = (rest < -0.5) | ((rest == -0.5) & odd)
-        # rint decided a tie by high alone; where high was a tie, low decides.
+        up = ((rest == 0.5) & (low > 0)) | ((rest == 0) & (low == 0.5) & odd)
+        down = ((rest == -0.5) & (low < 0)) | ((rest == 0) & (low == -0.5) & odd)
         rounded = whole + up - down
         made = np.ldexp(rounded, unit)
         made = np.where(np.abs(rounded) * 2.0 ** (1 - form.precision) >= 2.0, _too_large(made, unit, form), made)

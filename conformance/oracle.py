@@ -38,7 +38,7 @@ Operands = tuple["Host | None", ...]
 _BITS: Final = frozenset({"copy", "bitcast"})
 #: Ops whose bodies work on any dtype as it is.
 _AS_THEY_ARE: Final = frozenset(
-    {"copy", "bitcast", "cast", "concat", "pad", "gather", "full", "iota", "random_bits", "real", "imag", "complex", "conj", "scatter"}
+    {"copy", "bitcast", "cast", "concat", "pad", "gather", "full", "iota", "random_bits", "real", "imag", "complex", "conj"}
 )
 #: Long double is wide enough to decide float64's bounds where it has 11 bits more; elsewhere the reference is float64 too,
 #: and its own error, at most that of a result, is granted beside the result's.

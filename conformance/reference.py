@@ -111,7 +111,7 @@ _FLOAT: Final[dict[str, Callable[..., Host]]] = {
     "erfc": _through(math.erfc),
     "matmul": _matmul,
     "bitwise_invert": np.invert,
-    "round": np.rint,
+    "round": lambda x: np.rint(x) if np.issubdtype(x.dtype, np.floating) else x,
     "fma": lambda x, y, z: x * y + z,  # rounds twice: only where the exact rationals have no say
     "pad": _pad,
 }

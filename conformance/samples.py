@@ -47,6 +47,9 @@ QUICK: Final = {"float32": 1 << 11, "float64": 1 << 7}
 _FULL_DEFAULT: Final = 1 << 12
 _QUICK_DEFAULT: Final = 1 << 9
 
+#: The opset leaves a complex quotient by zero open.
+_QUOTIENTS: Final = frozenset({"divide", "reciprocal"})
+
 _GRID: Final = (5, 9)
 
 
@@ -97,6 +100,8 @@ def _elementwise(op: Op, t: DType, quick: bool) -> list[Sample]:
     for i, x in enumerate(types):
         if x is bool_ and lead is not bool_:
             drawn[i] = values.moderate(bool_, drawn[i].shape, i)
+    if t.kind == COMPLEX and op.name in _QUOTIENTS:
+        drawn = [d[drawn[-1] != 0] for d in drawn]
     grid = [values.moderate(x, _GRID, op.name, i) for i, x in enumerate(types)]
     found = [
         Sample("", tuple(drawn)),

@@ -50,7 +50,9 @@ def sigmoid(ox: Any, x: Array, /) -> Array:
     0.5
     """
     wide = widen(ox, x)
-    return narrow(ox, 1.0 / (1.0 + ox.exp(-wide)), x)
+    # exp(-x) overflows where the result is still a number: sigmoid(-89) is 2.2e-39 in float32.
+    small = ox.exp(-ox.abs(wide))
+    return narrow(ox, ox.where(ox.less(wide, 0.0), small, 1.0) / (1.0 + small), x)
 
 
 @composite(

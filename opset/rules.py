@@ -129,7 +129,7 @@ def reduction(
                 shape=x.shape,
             )
         chosen = result_dtype(result, x.dtype)
-        normal: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
+        normal: dict[str, Any] = {**attributes, "axis": axes, "keepdims": keepdims}
         if "dtype" in attributes:
             if attributes["dtype"] is not None:
                 chosen = check_dtype(name, dtype(attributes["dtype"]), results or allowed, "results")
