@@ -83,14 +83,15 @@ def _how_made(op: Op) -> str:
     return "Primitive of an optional profile; it has no decomposition."
 
 
-def _body(op: Op) -> str:
+def meaning_of(op: Op) -> str:
     """Return the reference meaning's statements."""
     lines = inspect.getsource(declaration_of(op).body).splitlines()
     ends = [i for i, line in enumerate(lines) if line.rstrip().endswith('"""')]
     return inspect.cleandoc("\n" + "\n".join(lines[ends[-1] + 1 :]))
 
 
-def _signature(op: Op) -> str:
+def signature_of(op: Op) -> str:
+    """Return the public function as it is called."""
     function = getattr(namespace, op.name, None)
     shown = inspect.signature(function) if function is not None else "(...)"
     return f"{op.name}{shown}".replace("'", "")
@@ -100,7 +101,7 @@ def describe(op: Op) -> str:
     """Return the section of one op, in Markdown."""
     said = declaration_of(op)
     facts = sorted(op.facts)
-    lines = [f"## {op.name}", "", "```python", _signature(op), "```", "", *_doc(said.doc), "", _how_made(op), ""]
+    lines = [f"## {op.name}", "", "```python", signature_of(op), "```", "", *_doc(said.doc), "", _how_made(op), ""]
     lines += [f"**Dtypes**: {dtypes_in_words(said.dtypes)}.", ""]
     if facts:
         lines += [f"**Facts**: {', '.join(facts)}.", ""]
@@ -108,7 +109,7 @@ def describe(op: Op) -> str:
     if said.specials:
         lines += ["**Special cases**", "", *(f"- `{s}`" for s in said.specials), ""]
     over = "np" if op.primitive else "ox"
-    lines += [f"**Meaning**, over `{over}`", "", "```python", _body(op), "```", ""]
+    lines += [f"**Meaning**, over `{over}`", "", "```python", meaning_of(op), "```", ""]
     return "\n".join(lines)
 
 
