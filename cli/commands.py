@@ -1,20 +1,17 @@
-"""Commands that work: conformance and demo."""
+"""The command that holds backends to their promises: conformance."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..core.errors import ArgumentError
 from .output import JsonOption, emit, messages
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (conformance, demo):
-        app.command()(command)
+    app.command()(conformance)
 
 
 def conformance(
@@ -39,25 +36,3 @@ def conformance(
     if json != "-":
         typer.echo(report.summary())
     raise typer.Exit(report.exit_code)
-
-
-def demo(
-    output: Annotated[Path, typer.Option(help="Folder for the JSON and the chart.")] = Path("demo-output"),
-    backend: Annotated[list[str] | None, typer.Option(help="Only this backend; may be repeated.", show_default=False)] = None,
-    json: JsonOption = None,
-) -> None:
-    """Train two networks on real handwritten digits, on each backend and with the dispatcher choosing.
-
-    Needs the extra `demo`: pip install 'opmux[demo]'.
-
-    Example: opmux demo --output results
-    """
-    try:
-        import sklearn  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError:
-        raise ArgumentError("the demo needs scikit-learn and matplotlib: pip install 'opmux[demo]'") from None
-    from .demo import run_demo
-
-    report = run_demo(output, tuple(backend or ()), messages)
-    if json:
-        emit(report, json)

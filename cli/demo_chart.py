@@ -2,58 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from .demo import Run
+from .demo import MIX, Run, Share
 
-_COLOURS = {"numpy": "#4c72b0", "llvm": "#dd8452", "dispatcher": "#55a868"}
+_COLOURS: Final = {"numpy": "#4c72b0", "llvm": "#dd8452", MIX: "#55a868"}
+#: For backends of which nothing is known here.
+_OTHERS: Final = ("#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd")
+_KERNELS_SHOWN: Final = 8
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
     """Write the chart as PNG."""
-    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    FigureCanvasAgg(figure)
     networks = list(dict.fromkeys(r.network for r in runs))
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), constrained_layout=True)
-    _bars(axes[0], runs, networks, "accuracy", "held-out accuracy (axis starts at 0.9)")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.1))[:, 0]
+    left, right = above.subplots(1, 2)
+    _accuracy(left, runs, networks)
+    _bars(right, runs, networks, lambda r: r.seconds, "{:.1f} s")
+    right.set_title("training time, seconds")
+    mixed = [r for r in runs if r.backend == MIX]
+    for axis, run in zip(below.subplots(1, len(mixed), squeeze=False)[0], mixed, strict=True):
+        _shares(axis, run)
+    figure.suptitle("opmux demo: 1,797 real handwritten digits, a quarter of them held out")
+    figure.savefig(path, dpi=110)
+
+
+def _colours(runs: Sequence[Run]) -> dict[str, str]:
+    """Return a colour for every backend that runs or whose kernels the dispatcher chose."""
+    named = [r.backend for r in runs] + [_backend(s) for r in runs for s in r.shares]
+    unknown = [n for n in dict.fromkeys(named) if n not in _COLOURS]
+    return {**_COLOURS, **{n: _OTHERS[i % len(_OTHERS)] for i, n in enumerate(unknown)}}
+
+
+def _backend(share: Share) -> str:
+    return share.kernel.partition("/")[0]
+
+
+def _accuracy(axis: Any, runs: Sequence[Run], networks: Sequence[str]) -> None:
+    floor = min(0.95, *(r.accuracy - 0.02 for r in runs))
+    _bars(axis, runs, networks, lambda r: r.accuracy, "{:.1%}")
     for i, network in enumerate(networks):
         target = next(r.target for r in runs if r.network == network)
-        axes[0].hlines(target, i - 0.45, i + 0.45, colors="black", linestyles="dashed", linewidth=1)
-    axes[0].set_ylim(0.9, 1.0)
-    _bars(axes[1], runs, networks, "seconds", "training time, seconds")
-    _shares(axes[2], [r for r in runs if r.backend == "dispatcher"])
-    axes[0].legend(loc="lower right")
-    figure.suptitle("opmux demo: 1,797 handwritten digits, dashed lines are the targets")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+        label = "target" if i == 0 else None
+        axis.hlines(target, i - 0.45, i + 0.45, colors="black", linestyles="dashed", linewidth=1, label=label)
+    axis.set_ylim(floor, 1.0)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.set_title(f"accuracy on the held-out quarter (axis starts at {floor:.0%})")
+    axis.legend(loc="lower center", ncols=4, framealpha=0.95)
 
 
-def _bars(axis: Any, runs: Sequence[Run], networks: Sequence[str], field: str, title: str) -> None:
+def _bars(axis: Any, runs: Sequence[Run], networks: Sequence[str], value: Callable[[Run], float], label: str) -> None:
     backends = list(dict.fromkeys(r.backend for r in runs))
+    colours = _colours(runs)
     width = 0.8 / len(backends)
     for k, backend in enumerate(backends):
-        values = [getattr(r, field) for n in networks for r in runs if r.network == n and r.backend == backend]
+        values = [value(r) for n in networks for r in runs if r.network == n and r.backend == backend]
         places = [i + (k - (len(backends) - 1) / 2) * width for i in range(len(networks))]
-        drawn = axis.bar(places, values, width, label=backend, color=_COLOURS.get(backend))
-        axis.bar_label(drawn, [f"{v:.3f}" if field == "accuracy" else f"{v:.1f}" for v in values], fontsize=8)
+        drawn = axis.bar(places, values, 0.94 * width, label=backend, color=colours[backend])
+        axis.bar_label(drawn, [label.format(v) for v in values], fontsize=9)
     axis.set_xticks(range(len(networks)), networks)
-    axis.set_title(title)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
-def _shares(axis: Any, runs: Sequence[Run]) -> None:
-    names = [n for r in runs for n in list(r.shares())[:6]]
-    shown = list(dict.fromkeys(names))
-    height = 0.8 / max(len(runs), 1)
-    for k, run in enumerate(runs):
-        places = [i + k * height for i in range(len(shown))]
-        axis.barh(places, [run.shares().get(n, 0.0) for n in shown], height, label=run.network)
-    axis.set_yticks([i + height / 2 for i in range(len(shown))], shown)
+def _shares(axis: Any, run: Run) -> None:
+    colours = _colours([run])
+    shown = run.shares[:_KERNELS_SHOWN]
+    rest = 1.0 - sum(s.seconds for s in shown) / run.seconds
+    names = [f"{s.op} by {s.kernel}" for s in shown] + ["all else, and between kernels"]
+    values = [s.seconds / run.seconds for s in shown] + [rest]
+    drawn = axis.barh(range(len(names)), values, color=[*(colours[_backend(s)] for s in shown), "#cccccc"])
+    axis.bar_label(drawn, [f"{v:.0%}" for v in values], fontsize=9, padding=2)
+    axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
-    axis.legend()
-    axis.set_title("dispatcher's mix: share of call time by kernel")
+    axis.set_xticks([])
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axis.set_title(f"dispatcher's mix, {run.network}: share of the time")

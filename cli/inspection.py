@@ -1,29 +1,38 @@
-"""Commands that look: devices, backends, doctor, ops, explain."""
+"""Commands that look at the machine and at what is installed: devices, backends, doctor."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import os
+import platform
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from ..core import runtime
-from ..core.device import DEVICES, find_device
-from ..core.errors import ArgumentError
-from ..core.explain import explain as explain_call
-from ..core.op import OPS, Op
+from ..core.device import DEVICES
+from ..core.filecache import cache_root
 from ..core.plugins import manager
 from ..core.plugins.status import State
 from ..core.registry import REGISTRY
-from ..opset import namespace
-from ..opset.declare import declaration_of
+from ..opset.declare import VERSION
 from .output import JsonOption, emit, table
-from .specs import parse_attribute, parse_operand
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (devices, backends, doctor, ops, explain):
+    for command in (devices, backends, doctor):
         app.command()(command)
+
+
+def version() -> str:
+    """Return the version of opmux that is installed."""
+    return metadata.version("opmux")
+
+
+def kernels_for(kind: str) -> list[str]:
+    """Return the names of the backends that have kernels for a kind of device."""
+    return sorted(n for n, c in REGISTRY.contributions.items() if any(k.device == kind for k in c.kernels))
 
 
 def devices(json: JsonOption = None) -> None:
@@ -40,7 +49,7 @@ def devices(json: JsonOption = None) -> None:
             "owner": d.owner,
             "flushes_subnormals": d.info.flushes_subnormals,
             "features": sorted(d.info.features),
-            "backends": sorted(n for n, c in REGISTRY.contributions.items() if any(k.device == d.kind for k in c.kernels)),
+            "backends": kernels_for(d.kind),
         }
         for d in DEVICES
     ]
@@ -50,7 +59,11 @@ def devices(json: JsonOption = None) -> None:
     table(
         None,
         ("device", "name", "memory", "owner", "kernels from"),
-        [(r["device"], r["name"], f"{r['memory'] / 2**30:.1f} GiB", r["owner"], ", ".join(r["backends"])) for r in rows],
+        [
+            (d.name, d.info.name, f"{d.info.memory / 2**30:.1f} GiB", d.owner, ", ".join(kernels_for(d.kind)))
+            for d in DEVICES
+        ],
+        numbers=("memory",),
     )
 
 
@@ -66,9 +79,16 @@ def backends(json: JsonOption = None) -> None:
         return
     table(
         None,
-        ("backend", "state", "version", "from", "devices", "kernels", "why"),
-        [(s.name, s.state, s.version, s.distribution, ", ".join(s.devices), s.kernels or None, s.reason) for s in found],
-    )
+        ("backend", "state", "version", "from", "devices of its own", "kernels", "profiles", "why"),
+        [
+            (
+                s.name, s.state, s.version, s.distribution, ", ".join(s.devices), s.kernels or None,
+                ", ".join(s.profiles), s.reason,
+            )
+            for s in found
+        ],
+        numbers=("kernels",),
+    )  # fmt: skip
 
 
 def doctor(
@@ -84,122 +104,33 @@ def doctor(
     manager.load_all(retry=retry)
     found = manager.status()
     broken = [s for s in found if s.state is State.QUARANTINED]
+    here = surroundings()
     if json:
-        emit({"healthy": not broken, "backends": [s.as_json() for s in found]}, json)
+        emit({"healthy": not broken, "surroundings": here, "backends": [s.as_json() for s in found]}, json)
     else:
+        for name, value in here.items():
+            typer.echo(f"{name + ':':<9} {value}")
+        typer.echo("")
         table(
             None,
             ("backend", "state", "why", "what to do"),
-            [(s.name, s.state, s.reason or "ready", s.remedy) for s in found],
+            [(s.name, s.state, s.reason, s.remedy) for s in found],
         )
         for s in broken:
             if s.quarantine is not None and s.quarantine.traceback:
                 typer.echo(f"\n{s.name}, in full:\n{s.quarantine.traceback}")
+        ready = sum(s.state is State.READY for s in found)
+        typer.echo(f"\n{ready} of {len(found)} backends are ready, {len(broken)} in quarantine.")
     if broken:
         raise typer.Exit(3)
 
 
-def ops(
-    name: Annotated[str | None, typer.Argument(help="One op, to see all of it.", show_default=False)] = None,
-    json: JsonOption = None,
-) -> None:
-    """List the ops of the opset, or show one.
-
-    Example: opmux ops matmul
-    """
-    runtime.ensure_loaded()
-    _ = namespace  # the declarations register themselves on import
-    if name is None:
-        rows = [_summary(op) for op in sorted(OPS, key=lambda o: (declaration_of(o).family, o.name))]
-        if json:
-            emit(rows, json)
-            return
-        table(
-            None,
-            ("op", "family", "kind", "core", "does", "backends"),
-            [
-                (r["name"], r["family"], r["kind"], "core" if r["core"] else "", r["summary"], ", ".join(r["backends"]))
-                for r in rows
-            ],
-        )
-        return
-    op = OPS.get(name)
-    if op is None:
-        raise ArgumentError(f"no op named {name!r}; `opmux ops` lists them", op=name)
-    detail = _detail(op)
-    if json:
-        emit(detail, json)
-        return
-    typer.echo(f"{detail['signature']}\n\n{detail['doc']}\n")
-    table(
-        None,
-        ("", ""),
-        [(k, detail[k] if isinstance(detail[k], str) else ", ".join(map(str, detail[k]))) for k in _SHOWN if detail[k]],
-    )
-
-
-_SHOWN = ("family", "kind", "dtypes", "accuracy", "specials", "facts", "backends", "decomposes")
-
-
-def _backends_of(op: Op) -> list[str]:
-    return sorted(n for n, c in REGISTRY.contributions.items() if any(k.op == op.name for k in c.kernels))
-
-
-def _summary(op: Op) -> dict[str, Any]:
-    declared = declaration_of(op)
+def surroundings() -> dict[str, str]:
+    """Return what a report of a fault should name: versions, the machine, the cache, switches of the environment."""
+    switches = " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("OPMUX_"))
     return {
-        "name": op.name,
-        "family": declared.family,
-        "kind": "primitive" if op.primitive else "composite",
-        "core": declared.core,
-        "summary": declared.doc.partition("\n")[0],
-        "backends": _backends_of(op),
+        "opmux": f"{version()}, opset {VERSION}",
+        "python": f"{platform.python_version()} on {platform.platform(terse=True)}, {platform.machine()}",
+        "cache": str(cache_root() or "none"),
+        "switches": switches or "none",
     }
-
-
-def _detail(op: Op) -> dict[str, Any]:
-    declared = declaration_of(op)
-    parameters = ", ".join(p.name if p.required else f"{p.name}={p.default!r}" for p in op.parameters)
-    return {
-        **_summary(op),
-        "signature": f"{op.name}({parameters})",
-        "doc": declared.doc,
-        "dtypes": [t.name for t in declared.dtypes],
-        "accuracy": str(declared.accuracy),
-        "specials": list(declared.specials),
-        "facts": sorted(op.facts),
-        "decomposes": "yes" if op.decomposition is not None else "",
-    }
-
-
-def explain(
-    op: Annotated[str, typer.Argument(help="The op's name.")],
-    operands: Annotated[
-        list[str] | None,
-        typer.Argument(help="Operands such as 'f32[512,512]', 'i64[3,4]@strides(1,3)' or a number.", show_default=False),
-    ] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="NAME=VALUE", help="An attribute, e.g. axis=1.", show_default=False),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where the operands are.")] = "cpu",
-    json: JsonOption = None,
-) -> None:
-    """Say which kernel would run a call, and why, without running it.
-
-    Example: opmux explain matmul "f32[512,512]" "f32[512,512]"
-    """
-    runtime.ensure_loaded()
-    where = find_device(device)
-    attributes = dict(parse_attribute(a) for a in attribute or [])
-    given = [parse_operand(text, where) for text in operands or []]
-    function = getattr(namespace, op, None)
-    found = OPS.get(op)
-    if function is None or found is None:
-        raise ArgumentError(f"no op named {op!r}; `opmux ops` lists them", op=op)
-    listed = bool(found.parameters) and str(found.parameters[0].role) == "arrays"
-    explained = explain_call(op, *([given] if listed else given), **attributes)
-    if json:
-        emit(explained.to_dict(), json)
-    else:
-        typer.echo(str(explained))

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from ..core.errors import OpmuxError
-from . import commands, inspection
-from .output import messages, with_optional_values
+from . import commands, demo_command, inspection, opset_commands
+from .output import fail, messages, with_optional_values
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Hardware abstraction for array computing: see devices and backends, ask why a kernel is chosen, prove a backend.",
 )
-inspection.add_to(app)
-commands.add_to(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"opmux {inspection.version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def opmux(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hardware abstraction for array computing: see devices and backends, ask why a kernel is chosen, prove a backend.
+
+    Example: opmux explain matmul "f32[512,512]" "f32[512,512]"
+    """
+
+
+for _module in (inspection, opset_commands, commands, demo_command):
+    _module.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,8 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=with_optional_values(given), prog_name="opmux")
     except OpmuxError as error:
-        messages.print(f"[red]error:[/red] {type(error).__name__}: ", end="")
-        messages.print(str(error), markup=False)
+        fail(f"{type(error).__name__}: {error}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         messages.print("interrupted")

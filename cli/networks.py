@@ -19,7 +19,9 @@ Parameters = tuple[Array, ...]
 class Network(Protocol):
     """What training needs to know of a network."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
 
     def parameters(self, ox: ModuleType, seed: int) -> Parameters:
         """Return freshly drawn parameters."""
