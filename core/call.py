@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from operator import is_
 from typing import Any, Final
 
@@ -15,11 +14,26 @@ from .array import Array, OutError, check_usable, consume
 from .decision import Decision
 from .device import Buffer, Device, find_device
 from .dispatch import decide, spec_of
-from .dtypes import DType, Scalar, dtype, promote, weak
-from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
+from .dtypes import (
+    BOOL,
+    COMPLEX,
+    INTEGERS,
+    DType,
+    Scalar,
+    complex64,
+    dtype,
+    element_limits,
+    float32,
+    float64,
+    promote,
+    weak,
+)
+from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, shown
+from .locks import held_across_fork
 from .observe import OBSERVERS, observed
 from .op import CAST, OPS, Op, Parameter, Role
 from .policy import MEMO_LIMIT, current
+from .rounding import rounded, rounded_integer
 from .trace import Traced
 from .transfer import upload
 
@@ -60,7 +74,10 @@ def _invoke_new(
     """Do a call that has no decision yet, or whose operands are not all arrays."""
     arrays, attributes, where = _operands(op, operands, attributes)
     if not op.creates and None not in arrays:
-        known = current().hits.get((op, tuple([x._sig for x in arrays]), attributes))  # type: ignore[union-attr]
+        try:
+            known = current().hits.get((op, tuple([x._sig for x in arrays]), attributes))  # type: ignore[union-attr]
+        except TypeError:
+            raise _unhashable(op, attributes) from None
         if known is not None:
             return run_decision(known, arrays, out)
     tracer = next((x.tracer for x in arrays if isinstance(x, Traced)), None)
@@ -216,7 +233,7 @@ def _coerce(
         strong = [x.dtype for x in operands if isinstance(x, Array)]
     if not strong:
         raise ArgumentTypeError(
-            f"{op.name}: at least one operand must be an opmux array; given {', '.join(map(repr, operands))}. "
+            f"{op.name}: at least one operand must be an opmux array; given {', '.join(map(shown, operands))}. "
             f"Make one with opmux.asarray",
             op=op.name,
         )
@@ -262,7 +279,7 @@ def _not_an_array(op: Op, i: int, x: Any) -> Exception:
 
 
 _constants: dict[tuple[object, ...], Array] = {}
-_constants_lock = threading.Lock()
+_constants_lock = held_across_fork()
 _CONSTANTS_LIMIT: Final = 4096
 
 
@@ -289,24 +306,35 @@ def scalar_to_numpy(value: Scalar, t: DType) -> np.ndarray[Any, Any]:
     """Return a Python scalar as a 0-d NumPy array of a dtype.
 
     Raises:
-        ArgumentError: for an integer outside of the dtype's range, or NaN or infinity as an integer.
+        ArgumentError: for a number that an integer dtype does not hold (too large, NaN, infinite or with a fraction),
+            and for an integer beyond the range of float64.
         DTypeError: for a complex number as a real one.
     """
-    if isinstance(value, complex) and "complex" not in t.kind:
+    if isinstance(value, complex) and t.kind not in (COMPLEX, BOOL):
         raise DTypeError(f"the complex number {value!r} has no {t} value", dtype=t)
-    if t.kind.endswith("integer"):
-        if isinstance(value, float) and not (math.isfinite(value)):
-            raise ArgumentError(f"{value!r} has no {t} value", value=value, dtype=t)
-        limits = np.iinfo(t.numpy)
-        if not limits.min <= int(value) <= limits.max:  # type: ignore[arg-type]
-            raise ArgumentError(
-                f"{value!r} is out of range for {t}, which holds {limits.min} to {limits.max}", value=value, dtype=t
-            )
-        return np.asarray(int(value), t.numpy)  # type: ignore[arg-type]
-    with np.errstate(over="ignore"):
-        return np.asarray(value, np.float64 if isinstance(value, float | int) and "complex" not in t.kind else None).astype(
-            t.numpy
+    if t.kind == BOOL:
+        return np.asarray(bool(value))
+    if t in INTEGERS:
+        return np.asarray(_whole(value, t), t.numpy)
+    if not isinstance(value, int):
+        with np.errstate(over="ignore"):
+            return np.asarray(value).astype(t.numpy) if t.kind == COMPLEX else rounded(np.asarray(value), t)
+    if t.kind == COMPLEX:
+        return rounded_integer(value, float32 if t is complex64 else float64).astype(t.numpy)
+    return rounded_integer(value, t)
+
+
+def _whole(value: Scalar, t: DType) -> int:
+    """Return a scalar as an integer that the dtype holds."""
+    if isinstance(value, float) and not value.is_integer():  # NaN and infinities are not integers either
+        raise ArgumentError(f"{value!r} has no {t} value; give a whole number, or another dtype", value=value, dtype=t)
+    whole = int(value)  # type: ignore[arg-type]  # no complex number comes here
+    low, high = element_limits(t)
+    if not low <= whole <= high:
+        raise ArgumentError(
+            f"{shown(value)} is out of range for {t}, which holds {low} to {high}", value=value, dtype=t
         )
+    return whole
 
 
 def public_function(op: Op) -> Callable[..., Result]:
@@ -320,12 +348,9 @@ def public_function(op: Op) -> Callable[..., Result]:
 def _operands_only(op: Op) -> Callable[..., Result]:
     count = op.operand_count
 
-    def call(*operands: Any, out: Array | None = None) -> Result:
-        if len(operands) != count:
-            raise ArgumentTypeError(
-                f"{op.name} takes {count} operands ({', '.join(p.name for p in op.parameters)}); {len(operands)} given",
-                op=op.name,
-            )
+    def call(*operands: Any, out: Array | None = None, **unknown: Any) -> Result:
+        if len(operands) != count or unknown:
+            raise _bad_arguments(op, operands, unknown)
         return invoke(op, operands, (), out)
 
     return call
@@ -383,7 +408,8 @@ def _general(op: Op) -> Callable[..., Result]:
         if out is None and len(operands) == count == len(bound) and all(map(is_, bound, operands)):
             known = hits.get((op, tuple([x._sig for x in operands]), attributes))
             if known is not None:
-                hits[short] = known
+                with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
+                    hits[short] = known
         return result
 
     return call

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from . import policy
 from .decision import Claim
+from .locks import held_across_fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ClaimTable:
 
     def __init__(self) -> None:
         self._verdicts: dict[ClaimKey, Verdict] = {}
-        self._lock = threading.Lock()
+        self._lock = held_across_fork()
 
     def record(self, verdicts: dict[ClaimKey, Verdict]) -> None:
         """Take in verdicts; later ones replace earlier ones, and decisions are made anew."""

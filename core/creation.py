@@ -12,7 +12,7 @@ from . import defaults, dlpack, dtypes
 from .array import Array, check_usable
 from .device import Buffer, Device, find_device
 from .dtypes import BOOL, COMPLEX, REAL, STORAGE, DType
-from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, ShapeError
+from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, ShapeError, shown
 from .memory import foreign
 from .op import CAST
 from .queues import queue_of
@@ -243,8 +243,8 @@ def _leaves(obj: Any, depth: int) -> Iterator[type | DType]:
             yield next(k for k in _SCALARS if isinstance(item, k))
         else:
             raise ArgumentTypeError(
-                f"asarray: an element is a {type(item).__module__}.{type(item).__qualname__} ({item!r:.40}); elements "
-                f"are numbers, booleans or arrays",
+                f"asarray: an element is a {type(item).__module__}.{type(item).__qualname__} ({shown(item, 40)}); "
+                f"elements are numbers, booleans or arrays",
                 given=type(item),
             )
 
@@ -316,14 +316,8 @@ def _to_integers(values: NDArray[Any], t: DType) -> NDArray[Any]:
         if not (lowest <= least and most <= highest):
             culprit = most if lowest <= least else least
             raise ArgumentError(
-                f"asarray: {_shown(culprit)} is out of range for {t}, which holds {lowest} to {highest}",
+                f"asarray: {shown(culprit)} is out of range for {t}, which holds {lowest} to {highest}",
                 value=culprit,
                 dtype=t,
             )
     return values.astype(t.numpy)
-
-
-def _shown(value: float) -> str:
-    # Python refuses to write integers of more than some thousand digits.
-    bits = value.bit_length() if isinstance(value, int) else 0
-    return repr(value) if bits <= 128 else f"an integer of {bits} bits"

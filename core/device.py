@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DeviceError, DeviceLostError, OpmuxError, OutOfMemoryError
+from .errors import DeviceError, DeviceLostError, OpmuxError, OutOfMemoryError, shown
 from .status import Status
 
 HostBytes = NDArray[np.uint8]
@@ -334,7 +334,7 @@ class DeviceTable:
             if found is not None:
                 return found
         raise DeviceError(
-            f"no device {given!r}; present: {', '.join(self._devices) or 'none'} "
+            f"no device {shown(given)}; present: {', '.join(self._devices) or 'none'} "
             f"(`opmux doctor` says why a backend is missing)",
             device=given,
         )

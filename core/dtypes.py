@@ -10,7 +10,7 @@ from typing import Final
 import ml_dtypes
 import numpy as np
 
-from .errors import DTypeError
+from .errors import DTypeError, shown
 
 Scalar = bool | int | float | complex
 
@@ -122,14 +122,11 @@ def dtype(given: object) -> DType:
         found = BY_NAME.get(given)
         if found is not None:
             return found
-    else:
-        try:
-            found = _BY_NUMPY.get(np.dtype(given).newbyteorder("="))  # type: ignore[call-overload]
-        except TypeError:
-            found = None
+    elif isinstance(given, np.dtype | type):  # NumPy would also take None, bytes and lists for dtypes
+        found = _BY_NUMPY.get(np.dtype(given).newbyteorder("="))
         if found is not None:
             return found
-    raise DTypeError(f"{given!r} is not a dtype; known dtypes: {', '.join(BY_NAME)}", given=given)
+    raise DTypeError(f"{shown(given)} is not a dtype; known dtypes: {', '.join(BY_NAME)}", given=given)
 
 
 def _promotion() -> dict[tuple[DType, DType], DType]:
@@ -211,8 +208,8 @@ def weak(value: Scalar, strong: DType, *, where: str) -> DType:
     if type(value) is complex and strong.kind == REAL:
         return complex128 if strong is float64 else complex64
     raise DTypeError(
-        f"{where}: the Python {type(value).__name__} {value!r} cannot take the dtype {strong} of the array beside it; "
-        f"convert the array with astype",
+        f"{where}: the Python {type(value).__name__} {shown(value)} cannot take the dtype {strong} of the array beside "
+        f"it; convert the array with astype",
         op=where,
         dtypes=(strong,),
     )

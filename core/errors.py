@@ -7,7 +7,25 @@ given, where, what is allowed and what to do.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+# Python refuses to write integers of more than some thousand digits, and nobody reads more than this many bits.
+_SHOWN_BITS: Final = 128
+
+
+def shown(value: object, limit: int = 120) -> str:
+    """Return a value as messages show it: cut to a length, and without ever failing.
+
+    >>> shown("axis"), shown(10**5000)
+    ("'axis'", 'an integer of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:  # an object's own repr, or a huge integer inside of it
+        return f"a {type(value).__qualname__}"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 class OpmuxError(Exception):
@@ -75,6 +93,10 @@ class KernelError(OpmuxError, RuntimeError):
 
 class OutOfMemoryError(OpmuxError, MemoryError):
     """An allocation that the device, or its limit, does not allow."""
+
+
+class SizeError(ShapeError, OutOfMemoryError):
+    """A shape of more bytes than an address can count; no device will ever hold it."""
 
 
 class PluginError(OpmuxError, RuntimeError):

@@ -9,7 +9,7 @@ from .array import Array, alias, view
 from .decision import Candidate, Decision, Operands, Run
 from .device import Buffer, Device, Queue
 from .dtypes import uint8
-from .errors import DeviceLostError, KernelError, OpmuxError, PluginError
+from .errors import DeviceLostError, KernelError, OpmuxError, OutOfMemoryError, PluginError
 from .graph import Graph, Metadata
 from .kernel import Launch, Prepared
 from .observe import STEP_OBSERVERS, observed_step
@@ -152,6 +152,15 @@ def _failure(device: Device, backend: str, kernel: str, op: str) -> Callable[[Ex
         if isinstance(error, OpmuxError):
             error.culprits.setdefault("op", op)
             return error
+        if isinstance(error, MemoryError):
+            return OutOfMemoryError(
+                f"{op} on {device} ran out of memory inside of kernel {kernel} of backend {backend}: {error}; free "
+                f"arrays, use smaller ones, or choose another backend with policy(backends=...)",
+                op=op,
+                kernel=kernel,
+                backend=backend,
+                device=device.name,
+            )
         return KernelError(
             f"{op} failed in kernel {kernel} of backend {backend} on {device}: {error!r}; this is a fault of the backend, "
             f"report it there, or exclude it with policy(backends=...)",

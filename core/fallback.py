@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 import weakref
 from collections import Counter
@@ -11,9 +10,10 @@ from .array import Array
 from .decision import Operands, Run
 from .device import Buffer, Device
 from .errors import FallbackError, FallbackWarning
+from .locks import held_across_fork
 from .policy import Policy, current
 
-_lock = threading.Lock()
+_lock = held_across_fork()
 _counts: Counter[tuple[str, str, str]] = Counter()
 _spent: weakref.WeakKeyDictionary[Policy, int] = weakref.WeakKeyDictionary()
 

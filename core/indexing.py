@@ -22,7 +22,7 @@ from .call import invoke_by_name
 from .creation import sequence_values
 from .device import Device
 from .dtypes import INTEGERS, bool_, int64
-from .errors import DeviceError, OpmuxError, ShapeError
+from .errors import DeviceError, OpmuxError, ShapeError, shown
 from .op import CAST
 from .signature import Shape, is_row_major, row_major
 from .trace import Traced
@@ -147,7 +147,7 @@ def _known(entry: Any, device: Device) -> Any:
     if isinstance(entry, np.ndarray):
         return _integers_or_mask(entry)
     raise IndexingError(
-        f"{entry!r:.60} is not an index; indices are integers, slices, Ellipsis, None, integer arrays and boolean "
+        f"{shown(entry, 60)} is not an index; indices are integers, slices, Ellipsis, None, integer arrays and boolean "
         f"masks",
         index=entry,
     )
@@ -209,7 +209,7 @@ def _range(given: slice, length: int, axis: int) -> Range:
         return Range(*given.indices(length))
     except (TypeError, ValueError) as error:
         raise IndexingError(
-            f"{given} is not a slice of axis {axis}: start, stop and step are integers, and the step is not 0",
+            f"{shown(given)} is not a slice of axis {axis}: start, stop and step are integers, and the step is not 0",
             index=given,
             axis=axis,
         ) from error
@@ -219,7 +219,7 @@ def _in_range(index: int, length: int, axis: int) -> int:
     if not -length <= index < length:
         allowed = f"{-length} to {length - 1}" if length else "none, the axis is empty"
         raise IndexingError(
-            f"index {index} is out of range for axis {axis} of length {length}; allowed: {allowed}",
+            f"index {shown(index)} is out of range for axis {axis} of length {length}; allowed: {allowed}",
             index=index,
             axis=axis,
             length=length,

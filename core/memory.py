@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .device import DeviceInfo, HostBytes
-from .errors import ArgumentError, OutOfMemoryError
+from .errors import ArgumentError, OutOfMemoryError, shown
 from .host_rates import host_rates
+from .locks import held_across_fork
 from .signature import ALIGNMENT
 
 #: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
@@ -103,7 +103,8 @@ def _limit_from_environment() -> int:
         limit = 0
     if limit <= 0:
         raise ArgumentError(
-            f"OPMUX_CPU_MEMORY={given!r} is not a number of bytes; give a whole number such as 8000000000, or unset it",
+            f"OPMUX_CPU_MEMORY={shown(given)} is not a number of bytes; give a whole number such as 8000000000, "
+            f"or unset it",
             variable="OPMUX_CPU_MEMORY",
             value=given,
         )
@@ -123,7 +124,7 @@ class CachingAllocator:
         self.limit = limit
         self._free: dict[int, list[Block]] = {}
         # Reentrant: the collector may free an array while this thread allocates.
-        self._lock = threading.RLock()
+        self._lock = held_across_fork()
         self._held = self._peak = self._from_system = 0
 
     def alloc(self, nbytes: int) -> Block:

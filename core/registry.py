@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from . import policy
 from .errors import PluginError
 from .graph import RegionCompiler
 from .kernel import Kernel
+from .locks import held_across_fork
 from .op import OPS, OpTable
 
 
@@ -42,7 +42,7 @@ class Registry:
     def __init__(self, ops: OpTable) -> None:
         self.opset_version: str | None = None
         self._ops = ops
-        self._lock = threading.Lock()
+        self._lock = held_across_fork()
         self._contributions: dict[str, Contribution] = {}
         self._by_op: dict[tuple[str, str], tuple[tuple[str, Kernel], ...]] = {}
 

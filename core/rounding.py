@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dtypes import DType, bfloat16, float8_e4m3fn, float8_e5m2
+from .errors import ArgumentError, shown
 
 # Casts to these go through float32 inside of ml_dtypes: 1 + 2^-8 + 2^-40 as bfloat16 came out as 1, not 1 + 2^-7.
 _THROUGH_FLOAT32 = frozenset({bfloat16, float8_e4m3fn, float8_e5m2})
@@ -44,3 +45,33 @@ def _to_odd(values: NDArray[Any]) -> NDArray[np.float32]:
     step = np.where(np.abs(exact) > np.abs(back), 1, -1).astype(np.int32)
     odd = np.where(inexact_even, bits + step, bits).astype(np.int32)
     return odd.view(np.float32)
+
+
+# Fits int64 with its sign, and is more than twice the precision of any float here.
+_EXACT_BITS: Final = 62
+_LARGEST_EXPONENT: Final = 1024
+
+
+def rounded_integer(value: int, t: DType) -> NDArray[Any]:
+    """Return a Python integer of any size in a real dtype as an array without axes, rounded once to the nearest.
+
+    Beyond the range of the dtype it is infinite.
+
+    Raises:
+        ArgumentError: beyond the range of float64, as Python's own conversion refuses it.
+
+    >>> from opmux.core.dtypes import float32
+    >>> float(rounded_integer(2**100 + 2**76 + 1, float32)) == 2.0**100 + 2.0**77
+    True
+    """
+    shift = max(abs(value).bit_length() - _EXACT_BITS, 0)
+    # The bits shifted out decide only between halves, so one bit stands for all of them.
+    kept = abs(value) >> shift
+    if kept << shift != abs(value):
+        kept |= 1
+    if shift + _EXACT_BITS > _LARGEST_EXPONENT:
+        raise ArgumentError(
+            f"{shown(value)} is beyond the range of float64, so of {t}; scale it down first", value=value, dtype=t
+        )
+    near = rounded(np.asarray(-kept if value < 0 else kept, np.int64), t).astype(np.float64)
+    return rounded(np.ldexp(near, shift), t)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from .device import DEVICES, Device
+from .locks import held_across_fork
 from .memory import CpuDriver
 
-_lock = threading.RLock()
+_lock = held_across_fork()
 _loaded = False
 _loading = False
 
@@ -20,11 +20,14 @@ def open_cpu() -> None:
 
 def ensure_loaded() -> None:
     """Load every usable backend, once; a broken one is quarantined and hurts nobody."""
-    if _loaded:
-        return
-    from .plugins import manager
+    if not _loaded:
+        load_once(_load_all)
 
-    load_once(manager.load_all)
+
+def _load_all() -> None:
+    from .plugins import manager  # imported under the lock: a fork in the middle of an import leaves it half done
+
+    manager.load_all()
 
 
 def load_once(load: Callable[[], object]) -> None:

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import math
-import threading
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from .dtypes import DType
+from .errors import ShapeError, SizeError
+from .locks import held_across_fork
 
 if TYPE_CHECKING:
     from .device import Device
 
 ALIGNMENT: Final = 64
 Shape = tuple[int, ...]
+#: NumPy's own limit (``NPY_MAXDIMS`` since NumPy 2.0): the values of an array of more axes could not be shown to it.
+MOST_AXES: Final = 64
+_MOST_BYTES: Final = 2**63 - 1  # offsets and sizes are int64 in NumPy, in DLPack and in kernels
+
+
+def count_elements(shape: Shape, dtype: DType) -> int:
+    """Return the number of elements of a shape that an array can have.
+
+    Raises:
+        ShapeError: for too many axes.
+        SizeError: for more bytes than an int64 counts, also where another axis is empty.
+    """
+    if len(shape) > MOST_AXES:
+        raise ShapeError(f"a shape of {len(shape)} axes; an array has at most {MOST_AXES}", ndim=len(shape))
+    size = math.prod(shape)
+    if (size or math.prod(n for n in shape if n)) * dtype.itemsize > _MOST_BYTES:
+        raise SizeError(
+            f"shape {shape} of {dtype} has more bytes than the 2**63 - 1 that an address can count; use a smaller "
+            f"shape",
+            shape=shape,
+            dtype=dtype,
+        )
+    return size
 
 
 def row_major(shape: Shape) -> Shape:
@@ -78,7 +102,7 @@ class Signature:
 
 
 _interned: weakref.WeakValueDictionary[tuple[object, ...], Signature] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_lock = held_across_fork()
 
 
 def signature(
@@ -97,7 +121,7 @@ def signature(
     made.shape = shape
     made.strides = strides
     made.aligned = aligned
-    made.size = math.prod(shape)
+    made.size = count_elements(shape, dtype)
     made.nbytes = made.size * dtype.itemsize
     made.contiguous = is_row_major(shape, strides)
     with _lock:  # two threads must not intern two twins

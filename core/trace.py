@@ -13,7 +13,7 @@ from .graph import Graph, Metadata, Node
 from .kernel import ArraySpec
 from .observe import running
 from .op import Attributes, Inferred, Op
-from .signature import Signature, row_major
+from .signature import Signature, count_elements, row_major
 
 
 class ConcreteValueNeededError(OpmuxError, TypeError):
@@ -55,9 +55,7 @@ def logical(device: Device, spec: ArraySpec) -> Signature:
     made = Signature()
     made.device, made.dtype, made.shape = device, spec.dtype, spec.shape
     made.strides, made.aligned, made.contiguous = row_major(spec.shape), True, True
-    made.size = 1
-    for n in spec.shape:
-        made.size *= n
+    made.size = count_elements(spec.shape, spec.dtype)
     made.nbytes = made.size * spec.dtype.itemsize
     return made
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from .array import Array, view
-from .errors import ArgumentTypeError, AxisError, ShapeError
-from .signature import Shape, is_row_major, row_major
+from .errors import ArgumentTypeError, AxisError, ShapeError, SizeError, shown
+from .signature import MOST_AXES, Shape, is_row_major, row_major
+
+_LONGEST: Final = 2**63 - 1
 
 
 def normalize_axis(axis: Any, ndim: int, *, where: str) -> int:
@@ -27,11 +29,11 @@ def normalize_axis(axis: Any, ndim: int, *, where: str) -> int:
             raise TypeError
         given = operator.index(axis)
     except TypeError:
-        raise ArgumentTypeError(f"{where}: axis {axis!r} is not an integer", op=where, axis=axis) from None
+        raise ArgumentTypeError(f"{where}: axis {shown(axis)} is not an integer", op=where, axis=axis) from None
     if not -ndim <= given < ndim:
         allowed = f"[{-ndim}, {ndim - 1}]" if ndim else "none: the array has no axes"
         raise AxisError(
-            f"{where}: axis {given} is out of range for {ndim} dimensions; allowed: {allowed}",
+            f"{where}: axis {shown(given)} is out of range for {ndim} dimensions; allowed: {allowed}",
             op=where,
             axis=given,
             ndim=ndim,
@@ -57,10 +59,21 @@ def normalize_shape(shape: Any, *, where: str) -> Shape:
         found = tuple(operator.index(n) for n in given)
     except TypeError:
         raise ArgumentTypeError(
-            f"{where}: shape {shape!r} is not a tuple of integers", op=where, shape=shape
+            f"{where}: shape {shown(shape)} is not a tuple of integers", op=where, shape=shape
         ) from None
-    if any(n < 0 for n in found):
-        raise ShapeError(f"{where}: shape {found} has a negative length", op=where, shape=found)
+    for n in found:
+        if n < 0:
+            raise ShapeError(f"{where}: shape {shown(found)} has a negative length", op=where, shape=found)
+        if n > _LONGEST:
+            raise SizeError(
+                f"{where}: an axis of length {shown(n)} is more than the 2**63 - 1 elements that can be counted",
+                op=where,
+                shape=found,
+            )
+    if len(found) > MOST_AXES:
+        raise ShapeError(
+            f"{where}: a shape of {len(found)} axes; an array has at most {MOST_AXES}", op=where, shape=found
+        )
     return found
 
 
@@ -113,7 +126,9 @@ def broadcast_to(x: Array, shape: Sequence[int]) -> Array:
 def permutation(axes: Any, ndim: int) -> tuple[int, ...]:
     """Return a permutation of all axes, checked."""
     if not isinstance(axes, tuple | list):
-        raise ArgumentTypeError(f"permute_dims: axes {axes!r} is not a tuple of integers", op="permute_dims", axis=axes)
+        raise ArgumentTypeError(
+            f"permute_dims: axes {shown(axes)} is not a tuple of integers", op="permute_dims", axis=axes
+        )
     found = tuple(normalize_axis(a, ndim, where="permute_dims") for a in axes)
     if sorted(found) != list(range(ndim)):
         raise AxisError(
@@ -138,10 +153,10 @@ def reshape_shape(shape: Any, size: int, old: Shape) -> Shape:
         ShapeError: when the sizes differ or -1 cannot be resolved.
     """
     given = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    unknown = [i for i, n in enumerate(given) if n == -1]
+    unknown = [i for i, n in enumerate(given) if hasattr(n, "__index__") and n == -1]
     if len(unknown) > 1:
         raise ShapeError(f"reshape: {given} has more than one -1", op="reshape", shape=given)
-    known = normalize_shape(tuple(n for n in given if n != -1), where="reshape")
+    known = normalize_shape(tuple(n for i, n in enumerate(given) if i not in unknown), where="reshape")
     rest = math.prod(known)
     if unknown:
         if rest == 0 or size % rest:
