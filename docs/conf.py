@@ -26,6 +26,7 @@ myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 nitpicky = True
+highlight_language = "none"  # of blocks that name none: trees of files, output
 
 html_theme = "furo"
 html_title = f"opmux {release}"

@@ -48,7 +48,7 @@ def test_examples_of_functions_made_from_declarations() -> None:
     assert runner.summarize(verbose=False).failed == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/numerics.md", "docs/errors.md"])
 def test_examples_of_page(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
