@@ -10,6 +10,6 @@ from ...plugin import Kernel, hookimpl
 @hookimpl
 def opmux_kernels() -> Iterable[Kernel]:
     """Return every kernel of this backend; LLVM itself is loaded when the first one is compiled."""
-    from .kernels import kernels
+    from .kernels import KERNELS
 
-    return tuple(kernels())
+    return KERNELS

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...plugin import Accepts, Array, CallSpec, CostTerms, Determinism, Kernel, NativeEntry, Prepared, Promises
+from ...plugin import Accepts, Array, CallSpec, CostTerms, Kernel, Prepared
+from .invoke import invoker
+from .launching import BoundCode, bind_address
 from .matmul_call import MatmulCall
+from .rules import CANONICAL
 from .threads import thread_count
 
 _ELEMENTS: Final = {"float32": "float", "float64": "double"}
@@ -18,11 +21,22 @@ def _matmul(spec: CallSpec) -> Prepared:
     shape = (*out.shape, x.shape[-1])
     call = MatmulCall(_ELEMENTS[x.dtype.name], shape, x.strides, y.strides, out.strides, thread_count())
 
+    if call.native is not None:
+        return _one_call(bind_address(call.module, *call.native), call.workspace_bytes)
+
     def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
         call(ins[0].ptr, ins[1].ptr, outs[0].ptr, 0 if workspace is None else workspace.ptr)
 
-    native = None if call.native is None else NativeEntry(*call.native, owner=call)
-    return Prepared(launch, call.workspace_bytes, native)
+    return Prepared(launch, call.workspace_bytes)
+
+
+def _one_call(code: BoundCode, workspace_bytes: int) -> Prepared:
+    invoke, entry, params = invoker(), code.entry, code.params
+
+    def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any, _: Any = code) -> None:
+        invoke(entry, params, ins[0].ptr, ins[1].ptr, outs[0].ptr, 0 if workspace is None else workspace.ptr)
+
+    return Prepared(launch, workspace_bytes, code.native())
 
 
 KERNELS: Final = (
@@ -32,7 +46,7 @@ KERNELS: Final = (
         "cpu",
         _matmul,
         Accepts(dtypes=(frozenset(_ELEMENTS),)),
-        Promises(order="canonical", determinism=Determinism.CANONICAL),
+        CANONICAL,
         # Shares of what NumPy's BLAS reaches, which is what a device's rates are measured with.
         CostTerms(launch=1e-6, compute=1.05, memory=0.8),
     ),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import opmux as ox
 from opmux.backends.llvm import scans
 from opmux.backends.llvm.target import host_target
 from opmux.opset.orders import canonical_cumulative_prod, canonical_cumulative_sum
@@ -65,3 +66,21 @@ def test_in_place(tools, target):
     for axis in (0, 1):
         copy = x.copy()
         tools.same_bits(scan(tools, "sum", copy, axis, target=target, out=copy), canonical_cumulative_sum(x, axis))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("op", ["cumulative_sum", "cumulative_prod"])
+def test_kernels(tools, op, dtype):
+    x = numbers(5, 33, 4, dtype=dtype)
+    reference = REFERENCE[op.removeprefix("cumulative_")]
+    with ox.policy(pins={op: "llvm"}):
+        for axis in (0, 1, -1):
+            for given in (x, x[::-1, ::2]):
+                found = np.asarray(getattr(ox, op)(ox.asarray(given), axis=axis))
+                tools.same_bits(found, reference(given, axis, dtype=found.dtype))
+
+
+def test_kernel_of_an_empty_array():
+    with ox.policy(pins={"cumulative_sum": "llvm"}):
+        assert ox.cumulative_sum(ox.zeros((0, 3)), axis=0).shape == (0, 3)
+        assert ox.cumulative_sum(ox.zeros((3, 0)), axis=0).shape == (3, 0)

@@ -1,0 +1,89 @@
+"""Every op that has a recipe, and the moves that are elementwise programs: copies and constants."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Final
+
+from ...plugin import (
+    Accepts,
+    CallSpec,
+    CostTerms,
+    Kernel,
+    Prepared,
+    Program,
+    Reason,
+    Rejection,
+    build_program,
+    ops_with_recipes,
+    recipe,
+)
+from . import elementwise
+from .jit import Module, compile_ir
+from .launching import BoundCode, bind, prepared
+from .layout import collapse
+from .lower import OPTIONS
+from .rules import ARITHMETIC, CANONICAL, WORDS, word
+from .target import host_target
+
+COST: Final = CostTerms(launch=2e-6, compute=0.5, memory=1.0)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(variant: elementwise.Variant) -> Module:
+    return compile_ir(elementwise.generate(variant, host_target()), (elementwise.ENTRY,), OPTIONS)
+
+
+def bound_program(program: Program, shape: Sequence[int], strides: Sequence[Sequence[int]]) -> BoundCode:
+    """A program over a shape; strides are the inputs', then the output's, in elements."""
+    nest = collapse(shape, strides)
+    module = _compiled(elementwise.variant(program, nest))
+    return bind(module, elementwise.ENTRY, elementwise.parameters(nest))
+
+
+@functools.lru_cache(maxsize=16)
+def copy_program(word: str) -> Program:
+    """The program that moves words of a dtype."""
+    return build_program("copy", (word,), lambda x: x)
+
+
+def _run(program: Program, spec: CallSpec) -> Prepared:
+    out = spec.outputs[0]
+    code = bound_program(program, out.shape, (*(s.strides for s in spec.arrays), out.strides))
+    return prepared(code, len(spec.arrays))
+
+
+def _by_recipe(op: str) -> Kernel:
+    """Return the kernel that computes an op by its recipe."""
+
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
+        inputs = tuple(s.dtype.name for s in spec.arrays)
+        target = spec.attributes.get("dtype")
+        if target is not None and target.name not in ARITHMETIC:
+            return Rejection(Reason.DTYPE, f"it does not convert to {target}")
+        program = recipe(op, inputs, None if target is None else target.name)
+        if program is None:
+            return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}")
+        return _run(program, spec)
+
+    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, COST)
+
+
+def _copy(spec: CallSpec) -> Prepared:
+    """Copy bits of the operand's width, whatever they mean."""
+    return _run(copy_program(word(spec.outputs[0].dtype)), spec)
+
+
+def _full(spec: CallSpec) -> Prepared:
+    """A copy from an operand that stands still."""
+    (out,) = spec.outputs
+    code = bound_program(copy_program(word(out.dtype)), out.shape, ((0,) * len(out.shape), out.strides))
+    return prepared(code, 1)
+
+
+KERNELS: Final = (
+    *(_by_recipe(op) for op in ops_with_recipes()),
+    Kernel("copy", "copy", "cpu", _copy, Accepts(dtypes=(WORDS,)), CANONICAL, COST),
+    Kernel("full", "full", "cpu", _full, Accepts(dtypes=(WORDS,)), CANONICAL, COST),
+)
