@@ -82,11 +82,11 @@ def _exact(case: Case, reference: Values, *operands: Values) -> float:
 
 
 def _rounded_terms(case: Case, reference: Values, a: Values, b: Values, c: Values) -> Values:
-    return 2.0 * (np.abs(a * b) + np.abs(c))
+    return np.asarray(2.0 * (np.abs(a * b) + np.abs(c)))
 
 
 def _sum_scale(case: Case, reference: Values, x: Values) -> Values:
-    """4 sqrt(n) times the sum, whose terms are positive: probabilistic rounding error analysis, Higham and Mary 2019."""
+    """4 sqrt(n) times the sum, of positive terms: probabilistic rounding error analysis, Higham and Mary 2019."""
     return 4.0 * math.sqrt(x.size / max(np.size(reference), 1)) * np.abs(reference)
 
 
@@ -94,7 +94,7 @@ def _matmul_scale(case: Case, reference: Values, a: Values, b: Values) -> Values
     """4 sqrt(k) times |a_i| |b_j| (Cauchy and Schwarz), from the same analysis."""
     rows = np.linalg.norm(a, axis=-1)[..., :, None]
     columns = np.linalg.norm(b, axis=-2)[..., None, :]
-    return 4.0 * math.sqrt(a.shape[-1]) * rows * columns
+    return np.asarray(4.0 * math.sqrt(a.shape[-1]) * rows * columns)
 
 
 def _matmul_flops(case: Case) -> float:
@@ -133,7 +133,7 @@ KINDS: Final[dict[str, Kind]] = {
     "multiply": Kind(_uniform(-1, 1), lambda case, a, b: a * b, _ulps(1)),
     "muladd": Kind(_uniform(-1, 1), lambda case, a, b, c: a * b + c, _rounded_terms, 2.0),
     "gelu": Kind(_uniform(-4, 4), _gelu, _ulps(32, floor=1.0), 8.0),
-    "where": Kind(_with_condition, lambda case, c, a, b: np.where(c, a, b), _exact),
+    "where": Kind(_with_condition, lambda case, c, a, b: np.asarray(np.where(c, a, b)), _exact),
     "cast": Kind(_uniform(-1, 1), lambda case, x: x, _ulps(1)),
     "sum": Kind(_uniform(0, 1), _along_axis(np.sum), _sum_scale),
     "mean": Kind(_uniform(0, 1), _along_axis(np.mean), _sum_scale),

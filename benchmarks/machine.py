@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from .pool import ROOT, ignored_settings
 
-_DISTRIBUTIONS: Final = ("opmux", "numpy", "llvmlite", "ml_dtypes", "torch", "jax", "jaxlib", "numba", "numexpr", "scipy")
+_DISTRIBUTIONS: Final = (
+    "opmux", "numpy", "llvmlite", "ml_dtypes", "torch", "jax", "jaxlib", "numba", "numexpr", "scipy",
+)  # fmt: skip
 
 
 def cpu_name() -> str:

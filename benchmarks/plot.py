@@ -9,6 +9,8 @@ from typing import Any, Final
 from .errors import BenchmarkError
 from .peers import PROBE
 
+_Points = list[tuple[float, int]]
+_MARKERS: Final = "osD^vP*X"
 _REFERENCE: Final = "numpy"
 _ROW_INCHES: Final = 0.24
 
@@ -23,9 +25,10 @@ def check_available() -> None:
         raise BenchmarkError("--plot needs matplotlib, which is not installed: pip install matplotlib")
 
 
-def _points(report: dict[str, Any], peer: str, cases: list[str]) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+def _points(report: dict[str, Any], peer: str, cases: list[str]) -> tuple[_Points, _Points]:
     """Return (speed beside the reference, row) and (share of the limit, row) of a peer."""
-    speeds, shares = [], []
+    speeds: _Points = []
+    shares: _Points = []
     for row in report["summary"]:
         if row["peer"] != peer:
             continue
@@ -50,24 +53,27 @@ def draw(report: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if with_shares else 1, sharey=True, squeeze=False)[0]
     for number, peer in enumerate(peers):
-        style = {"marker": "osD^vP*X"[number % 8], "color": f"C{number}", "s": 26, "label": peer, "zorder": 3, "alpha": 0.85}
+        colour, marker = f"C{number}", _MARKERS[number % len(_MARKERS)]
         for axis, points in zip(axes, _points(report, peer, cases), strict=False):
             if points:
-                axis.scatter(*zip(*points, strict=True), **style)
+                xs, ys = zip(*points, strict=True)
+                axis.scatter(xs, ys, s=26, marker=marker, color=colour, label=peer, zorder=3, alpha=0.85)
             elif axis is axes[0] and peer == _REFERENCE:
-                axis.axvline(1.0, color=style["color"], linewidth=1.2, label=peer, zorder=2)
+                axis.axvline(1.0, color=colour, linewidth=1.2, label=peer, zorder=2)
     axes[0].set_xscale("log")
+    axes[0].xaxis.set_major_formatter("{x:g}")
+    axes[0].xaxis.set_minor_formatter(lambda x, place: f"{x:g}" if f"{x:e}"[0] in "235" else "")
     axes[0].set_xlabel("times faster than NumPy (log scale)")
     axes[0].set_yticks(range(len(cases)), cases, fontsize=7)
     axes[0].invert_yaxis()
     axes[0].set_ylim(len(cases) - 0.5, -0.5)
     if with_shares:
-        axes[1].set_xlabel("share of the limit measured in the same rounds (may pass 1 where caches hold the operands)")
+        axes[1].set_xlabel("share of the limit, measured in the same rounds")
         axes[1].set_xlim(left=0)
     for axis in axes:
         axis.grid(True, linewidth=0.4, alpha=0.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     quick = "" if report["quotable"] else ", quick run, not quotable"
     machine = report["machine"]
     figure.suptitle(f"{report['benchmark']}: {machine['cpu']}, {machine['cores']} cores, {report['date'][:10]}{quick}")

@@ -23,7 +23,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 #: What a worker inherits. Settings of thread counts and kernels (OMP_*, OPENBLAS_*, MKL_*, OPMUX_*) do not pass: peers
 #: are measured as shipped.
 _INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OPMUX_CACHE_DIR")
-_SETTINGS: Final = ("OMP_", "OPENBLAS_", "MKL_", "GOTO_", "NUMEXPR_", "NUMBA_", "XLA_", "JAX_", "OPMUX_", "KMP_", "GOMP_")
+_SETTINGS: Final = (
+    "OMP_", "OPENBLAS_", "MKL_", "GOTO_", "NUMEXPR_", "NUMBA_", "XLA_", "JAX_", "OPMUX_", "KMP_", "GOMP_",
+)  # fmt: skip
 
 
 def clean_environment() -> dict[str, str]:
@@ -38,8 +40,8 @@ def ignored_settings() -> list[str]:
 
 
 class WorkerHandle:
-    """One worker process. It is stopped (SIGSTOP) except while it answers, so that threads that spin after their work, as
-    those of several BLAS do, take nothing from the others.
+    """One worker process, stopped (SIGSTOP) except while it answers: threads that spin after their work, as those of
+    several BLAS do, take nothing from the others.
 
     Args:
         name: the peer's.
@@ -80,6 +82,8 @@ class WorkerHandle:
             answer, payload = self._channel.receive(self._timeout)
             self._signal(signal.SIGSTOP)
         except WorkerError as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)  # its pipe closes before its status is known
             code = self._process.poll()
             self.kill()
             state = f"it ended with status {code}" if code is not None else f"it was killed after {self._timeout:g} s"

@@ -23,7 +23,8 @@ def _rate(probe: FlopsProbe | TrafficProbe, quick: bool) -> dict[str, Any]:
     burst, count = (1e-3, 3) if quick else (1e-2, 7)
     once = probe.seconds(1)
     repetitions = max(1, round(burst / max(once, 1e-9)))
-    rates = [probe.work * repetitions / probe.seconds(repetitions) / 1e9 for _ in range(count)]
+    bursts = count if once < 3 * burst else 3
+    rates = [probe.work * repetitions / probe.seconds(repetitions) / 1e9 for _ in range(bursts)]
     return {"value": max(rates), "median": spread(rates).median}
 
 

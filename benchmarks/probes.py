@@ -1,8 +1,8 @@
 """What the machine can do at best: native loops for fused multiply-adds and for memory traffic.
 
-The loops are LLVM IR compiled for this machine, so that a share of the limit is quoted against the same CPU, in the same
-run, and not against a data sheet. Every thread runs its own loop over its own memory; time is from the first start to
-the last end.
+The loops are LLVM IR compiled for this machine, so that a share of the limit is quoted against the same CPU, in the
+same run, and not against a data sheet. Every thread runs its own loop over its own memory; time is from the first start
+to the last end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
+
 from opmux.backends.llvm.ir import Function, module_text, splat, vector_type
 from opmux.backends.llvm.jit import CompileOptions, Module, assembly, compile_ir
 from opmux.backends.llvm.target import Target, host_target
@@ -145,9 +146,8 @@ class FlopsProbe:
     _TURNS: Final = 10_000
 
     def __init__(self, dtype: str, threads: int) -> None:
-        element, size = _ELEMENT[dtype]
+        size = np.dtype(dtype).itemsize
         target = host_target()
-        del element
         self._entry = _entries()[0][f"fma_{dtype}"]
         self._data = [aligned_bytes((_CHAINS + 2) * target.vector_bytes).view(dtype) for _ in range(threads)]
         for data in self._data:
@@ -188,8 +188,7 @@ class TrafficProbe:
             self.stores = "streaming" if self._name.endswith("streaming") else "plain"
 
     def _time_of(self, name: str) -> float:
-        self._run(name, 1)
-        return min(self._run(name, 2) for _ in range(3))
+        return min(self._run(name, 1) for _ in range(3))
 
     def _run(self, name: str, repetitions: int) -> float:
         entry = _entries()[0][name]
@@ -205,6 +204,6 @@ def levels(quick: bool) -> list[tuple[str, int, bool]]:
     """Return (level, bytes, whether they are per thread) for first, second and last-level cache and memory."""
     caches = host_target().caches
     last = min(max(caches.l3 // 4, 2 * caches.l2), 32 << 20) if caches.l3 else 2 * caches.l2
-    # Four times the last-level cache, but no more than a gibibyte: a virtual machine reports a cache that it shares.
-    memory = (16 << 20) if quick else min(max(4 * caches.l3, 256 << 20), 1 << 30)
+    # Twice the last-level cache, but no more than 640 MiB: a virtual machine reports a cache that it shares.
+    memory = (16 << 20) if quick else min(max(2 * caches.l3, 256 << 20), 640 << 20)
     return [("L1", caches.l1 // 2, True), ("L2", caches.l2 // 2, True), ("L3", last, False), ("memory", memory, False)]

@@ -38,8 +38,18 @@ def summary(case: Case, outcomes: Outcomes) -> list[Row]:
 
 
 def _summary_row(case: Case, outcome: Outcome, outcomes: Outcomes) -> Row:
-    row: Row = {"case": case.name, "peer": outcome.peer, "status": outcome.status, "note": outcome.note}
-    row |= {"detail": outcome.detail, "error": outcome.error, "seconds": None, "rate": None, "share": None, "ratios": []}
+    row: Row = {
+        "case": case.name,
+        "peer": outcome.peer,
+        "status": outcome.status,
+        "note": outcome.note,
+        "detail": outcome.detail,
+        "error": outcome.error,
+        "seconds": None,
+        "rate": None,
+        "share": None,
+        "ratios": [],
+    }
     times = outcome.by_round()
     if not times:
         return row
@@ -79,11 +89,6 @@ def targets(suite: Suite, rows: Sequence[Row]) -> list[Row]:
     return made
 
 
-def finite(value: float | None) -> float | None:
-    """Return a number that JSON has; NaN and infinity become null."""
-    return None if value is None or value != value or abs(value) == float("inf") else value
-
-
 def check_target_file(path: Path) -> None:
     """Raise before a long run where its result could not be written.
 
@@ -92,7 +97,7 @@ def check_target_file(path: Path) -> None:
     """
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BenchmarkError(f"cannot write {path}: {folder} is not a directory that can be written to, or {path} is one")
+        raise BenchmarkError(f"cannot write {path}: it must be a file in a directory that exists and can be written to")
 
 
 def write(report: Row, path: Path) -> None:

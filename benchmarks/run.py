@@ -53,7 +53,8 @@ class Request:
         found = self.suite.cases(self.quick)
         chosen = [c for c in found if self.only in c.name]
         if not chosen:
-            raise UnknownNameError(f"no case of {self.suite.name} contains {self.only!r}; the first is {found[0].name!r}")
+            names = f"the first of {len(found)} is {found[0].name!r}"
+            raise UnknownNameError(f"no case of {self.suite.name} contains {self.only!r}; {names}")
         return chosen
 
 

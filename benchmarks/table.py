@@ -12,7 +12,9 @@ from rich.text import Text
 from .peers import PROBE
 
 _UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+#: Characters shown of a list of kernels, and of a note.
 _DETAIL: Final = 60
+_NOTE: Final = 200
 _MARKS: Final = {"wrong": "WRONG", "failed": "failed", "unsupported": "-"}
 
 
@@ -41,7 +43,8 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    made = Table(title=Text(title, no_wrap=True, overflow="ignore"), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    heading = Text(title, no_wrap=True, overflow="ignore")
+    made = Table(title=heading, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return made
@@ -49,7 +52,8 @@ def _table(title: str, *columns: str) -> Table:
 
 def probe_table(report: dict[str, Any]) -> Table:
     """Return the limits of the machine, before and after."""
-    made = _table("Limits of this machine, best burst before / after", "probe", "level", "1 thread", "all threads", "unit")
+    title = "Limits of this machine, best burst before / after"
+    made = _table(title, "probe", "level", "1 thread", "all threads", "unit")
     rows: dict[tuple[str, str], dict[int, list[str]]] = {}
     units: dict[tuple[str, str], str] = {}
     for p in report["probes"]:
@@ -76,8 +80,7 @@ def case_table(report: dict[str, Any]) -> Table:
         mine = rows[case["name"], subject]
         cells = [case["name"], *_own(mine, by_rate)]
         cells += [_relation(mine, rows[case["name"], other], by_rate) for other in others]
-        ran = mine["detail"]
-        cells.append(ran if len(ran) <= _DETAIL else ran[: _DETAIL - 1] + "…")
+        cells.append(_cut(mine["detail"], _DETAIL))
         made.add_row(*(Text(cell) for cell in cells))
     return made
 
@@ -111,9 +114,25 @@ def target_table(report: dict[str, Any]) -> Table:
 
 
 def notes(report: dict[str, Any]) -> list[str]:
-    """Return what a reader must know: peers left out, wrong or failed results, each once."""
-    made = [f"{p['name']}: {p['status']}: {p['note']}" for p in report["peers"] if p["status"] != "ran"]
+    """Return what a reader must know: peers left out, and every wrong or failed result; what a peer does not offer is
+    told once per peer. The whole text is in the JSON.
+    """
+    made = [f"{p['name']}: {p['status']}: {_cut(p['note'], _NOTE)}" for p in report["peers"] if p["status"] != "ran"]
+    unsupported: dict[str, list[str]] = {}
     for row in report["summary"]:
-        if row["status"] in ("wrong", "failed") or (row["status"] == "unsupported" and row["peer"] != PROBE):
-            made.append(f"{row['peer']}: {row['status']} on {row['case']}: {row['note']}")
+        if row["status"] in ("wrong", "failed"):
+            made.append(f"{row['peer']}: {row['status']} on {row['case']}: {_cut(row['note'], _NOTE)}")
+        elif row["status"] == "unsupported" and row["peer"] != PROBE:
+            unsupported.setdefault(row["peer"], []).append(row["note"])
+    for peer, reasons in unsupported.items():
+        made.append(f"{peer}: left out of {len(reasons)} of {len(report['cases'])} cases; {_cut(reasons[0], _NOTE)}")
     return made
+
+
+def _cut(text: str, length: int) -> str:
+    """Return a text of at most so many characters.
+
+    >>> _cut("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= length else text[: length - 1] + "…"

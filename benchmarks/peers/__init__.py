@@ -12,7 +12,9 @@ from typing import Final
 from ..errors import PeerUnavailableError, UnknownNameError
 from .base import AsGiven, Calls, Peer, Program
 
-__all__ = ["PEERS", "PROBE", "AsGiven", "Calls", "Entry", "Peer", "Program", "entry", "load_peer", "missing", "parse_peers"]
+__all__ = [
+    "PEERS", "PROBE", "AsGiven", "Calls", "Entry", "Peer", "Program", "entry", "load_peer", "missing", "parse_peers",
+]  # fmt: skip
 
 #: Takes part in every round like a peer, so that a share of the limit is quoted against the same moment.
 PROBE: Final = "probe"

@@ -1,4 +1,5 @@
 """Numba: array expressions compiled with ``njit(parallel=True)``, on its default threads."""
+# ruff: noqa: PLW0108 - Numba compiles Python functions, not NumPy's own
 
 from __future__ import annotations
 

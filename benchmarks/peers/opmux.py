@@ -7,8 +7,9 @@ import functools
 from typing import Any, Final
 
 import numpy as np
-import opmux as ox
 from numpy.typing import NDArray
+
+import opmux as ox
 
 from ..case import Case
 from ..errors import UnsupportedCaseError
@@ -82,8 +83,10 @@ def _kernels(seen: Any) -> str:
 
 
 def _compiled(function: Function) -> Function:
-    # A partial has no name, which a compiled function needs for its messages.
-    return ox.compile(lambda *arrays: function(*arrays))
+    def fused(*arrays: Any) -> Any:  # a partial has no name, which a compiled function needs for its messages
+        return function(*arrays)
+
+    return ox.compile(fused)
 
 
 def _to_numpy(x: Any) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from opmux.backends.llvm.target import host_target
 
 from ..case import Case

@@ -10,7 +10,8 @@ from .base import Suite, Target
 
 __all__ = ["SUITES", "Suite", "Target", "suite"]
 
-SUITES: Final[dict[str, Suite]] = {s.name: s for s in (gemm.SUITE, elementwise.SUITE, reductions.SUITE, call_cost.SUITE)}
+_ALL: Final = (gemm.SUITE, elementwise.SUITE, reductions.SUITE, call_cost.SUITE)
+SUITES: Final[dict[str, Suite]] = {suite.name: suite for suite in _ALL}
 
 
 def suite(name: str) -> Suite:

@@ -17,8 +17,10 @@ _BATCHED: Final = ((1024, 16, 16, 16), (256, 32, 32, 32), (64, 64, 64, 64))
 
 
 def _product(dtype: str, m: int, k: int, n: int, transposed: str | None = None, batch: tuple[int, ...] = ()) -> Case:
-    attributes = {"transposed": transposed} if transposed else {}
-    return make_case("matmul", dtype, (*batch, m, k), (*batch, k, n), limit="flops", **attributes)
+    shapes = (*batch, m, k), (*batch, k, n)
+    if transposed is None:
+        return make_case("matmul", dtype, *shapes, limit="flops")
+    return make_case("matmul", dtype, *shapes, limit="flops", transposed=transposed)
 
 
 def cases(quick: bool) -> list[Case]:
