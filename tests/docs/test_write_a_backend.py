@@ -15,6 +15,7 @@ import pytest
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md").read_text(encoding="utf-8")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+CLI = "from opmux.cli.main import main; main()"
 SESSION = """
 import doctest, sys
 case = doctest.DocTestParser().get_doctest(open(sys.argv[1]).read(), {}, "write-a-backend", None, 0)
@@ -66,10 +67,18 @@ def test_session_of_the_page_runs_as_shown(site: Path) -> None:
 
 
 def test_doctor_finds_the_backend_ready(site: Path) -> None:
-    done = python(site, "-c", "from opmux.cli.main import main; main()", "doctor", "--json")
+    done = python(site, "-c", CLI, "doctor", "--json")
     assert done.returncode == 0, done.stderr
     [acme] = [b for b in json.loads(done.stdout)["backends"] if b["name"] == "acme"]
     assert (acme["state"], acme["version"], acme["devices"], acme["kernels"]) == ("ready", "1.0", ["acme:0"], 3)
+
+
+def test_conformance_of_the_backend_says_what_the_page_says(site: Path) -> None:
+    [command, *said] = re.findall(r"^\$ opmux (conformance .* --quick)$\n(.*?)^```$", PAGE, re.M | re.S)[0]
+    done = python(site, "-c", CLI, *command.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    # How many cases there are is the suite's business; that none fails is the page's.
+    assert re.search(re.sub(r"\d+", r"\\d+", said[0].strip()), done.stdout)
 
 
 def test_its_manifest_keys_are_those_of_the_table(site: Path) -> None:
