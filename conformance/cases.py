@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from .oracle import Expected, expect, infer
 from .sample_rows import promotions
 from .samples import Sample, is_exhaustive, operand_dtypes, samples
 from .specials import specials
+
+#: The quick run takes the first case of an op and dtype, and one in so many of the others, the same ones every time.
+_QUICK_SHARE: Final = 8
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ def cases(op: Op, t: DType, quick: bool = False) -> tuple[Case, ...]:
     if base is not None and t is dtypes_of(op)[0]:
         for label, check in _errors(op, base):
             add("errors", label, check)
+    if quick:
+        found = [c for i, c in enumerate(found) if i == 0 or zlib.crc32(c.id.encode()) % _QUICK_SHARE == 0]
     found.sort(key=lambda c: checks.KINDS.index(c.kind))
     return tuple(found)
 
@@ -131,7 +138,12 @@ def _on_base(op: Op, base: Sample, once: Callable[[], Expected]) -> Iterator[tup
     yield "out", "wrong-shape", checks.out_wrong(base, once)
     result = infer(op, base.operands, base.attributes).outputs[0] if len(base.operands) == op.operand_count else None
     for i, x in enumerate(base.operands):
-        if elementwise and result is not None and x is not None and (x.dtype, x.shape) == (result.dtype.numpy, result.shape):
+        if (
+            elementwise
+            and result is not None
+            and x is not None
+            and (x.dtype, x.shape) == (result.dtype.numpy, result.shape)
+        ):
             yield "out", f"operand{i}", checks.out_operand(base, i, once)
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..core.array import OutError
-from ..core.call import run_decision
-from ..core.creation import asarray
+from ..core.call import decide_call, run_decision
+from ..core.dtypes import DType
 from ..core.errors import (
     ArgumentTypeError,
     AxisError,
@@ -19,9 +19,7 @@ from ..core.errors import (
     OpmuxError,
     ShapeError,
 )
-from ..core.dtypes import DType
-from ..core.metadata import apply
-from ..core.metadata import SLICE
+from ..core.metadata import SLICE, apply
 from ..core.op import Op
 from . import layouts
 from .formats import Host
@@ -29,7 +27,6 @@ from .oracle import Expected, expect
 from .samples import Sample
 from .specials import Special
 from .target import Findings, RefusedError, Target, arguments
-from ..core.call import decide_call
 
 Check = Callable[[Target, Op, Findings], None]
 
@@ -42,7 +39,9 @@ def sample(given: Sample, expected: Callable[[], Expected]) -> Check:
         target.run(op, arrays, given.attributes, expected(), findings)
         for i, (x, host) in enumerate(zip(arrays, given.operands, strict=True)):
             if x is not None and host is not None and x.numpy().tobytes() != np.ascontiguousarray(host).tobytes():
-                raise ConformanceError(f"{op.name}: the kernel wrote to operand {i}, which is not its to write", op=op.name)
+                raise ConformanceError(
+                    f"{op.name}: the kernel wrote to operand {i}, which is not its to write", op=op.name
+                )
 
     return check
 
@@ -112,7 +111,10 @@ def overlapping(given: Sample, op: Op) -> Check:
         line, n = first.reshape(-1), first.size - len(given.operands)
         buffer = layouts.dense(line, target.device)
         shifted = [line[i : i + n] for i in range(len(given.operands))]
-        host = tuple(s if x is not None and x.dtype == first.dtype else np.resize(x, (n,)) for s, x in zip(shifted, given.operands))  # type: ignore[arg-type]
+        host = tuple(
+            s if x is not None and x.dtype == first.dtype else np.resize(np.asarray(x), (n,))
+            for s, x in zip(shifted, given.operands, strict=True)
+        )
         arrays = [
             apply(SLICE, buffer, (i,), (i + n,), (1,)) if h.dtype == first.dtype else layouts.dense(h, target.device)
             for i, h in enumerate(host)
@@ -132,7 +134,7 @@ def out_fresh(given: Sample, expected: Callable[[], Expected]) -> Check:
         with target.watched(op):
             result = run_decision(decision, list(arrays), out)
         target.compare(decision.chosen, result, wanted, findings)
-        _demand(op, ConsumedError, lambda: out.numpy(), "using out= after the call")
+        _demand(op, ConsumedError, out.numpy, "using out= after the call")
 
     return check
 
@@ -179,7 +181,13 @@ def refusal(given: Sample) -> Check:
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         try:
-            target.run(op, target.upload(given.operands), given.attributes, expect(op, given.operands, given.attributes), findings)
+            target.run(
+                op,
+                target.upload(given.operands),
+                given.attributes,
+                expect(op, given.operands, given.attributes),
+                findings,
+            )
         except RefusedError:
             return
 
@@ -192,7 +200,9 @@ def _demand(op: Op, kind: type[OpmuxError], call: Callable[[], Any], what: str) 
     except kind:
         return
     except Exception as error:
-        raise ConformanceError(f"{op.name}: {what} must raise {kind.__name__}; it raised {error!r}", op=op.name) from error
+        raise ConformanceError(
+            f"{op.name}: {what} must raise {kind.__name__}; it raised {error!r}", op=op.name
+        ) from error
     raise ConformanceError(f"{op.name}: {what} must raise {kind.__name__}; it raised nothing", op=op.name)
 
 

@@ -106,7 +106,9 @@ class Opset:
     def __getattr__(self, name: str) -> Callable[..., Wide]:
         op = OPS.get(name)
         if op is None:
-            raise ConformanceError(f"the reference opset has no {name}; add it to opmux.conformance.composites", op=name)
+            raise ConformanceError(
+                f"the reference opset has no {name}; add it to opmux.conformance.composites", op=name
+            )
         return functools.partial(self._call, op)
 
     def _call(self, op: Op, *args: Any, **given: Any) -> Wide:
@@ -119,7 +121,9 @@ class Opset:
 
     def run(self, op: Op, arrays: Sequence[Wide | None], attributes: dict[str, Any]) -> Wide:
         """Return the result of an op: a primitive's body over NumPy, a composite's over this namespace."""
-        inferred = op.infer(op.name, tuple(None if x is None else ArraySpec(x.dtype, x.shape) for x in arrays), attributes)
+        inferred = op.infer(
+            op.name, tuple(None if x is None else ArraySpec(x.dtype, x.shape) for x in arrays), attributes
+        )
         body = declaration_of(op).body
         if not op.primitive:
             made: Wide = body(self, *arrays, **attributes)

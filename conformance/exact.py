@@ -1,7 +1,7 @@
 """Elementwise values beyond float64: exact rationals where the result is one, mpmath where it is not.
 
-float64 has no wider hardware type that decides half an ULP, and ``fma`` and ``floor_divide`` are not safe in float64 for
-narrower dtypes either: their results round twice. Everything else on 24 bits or fewer is decided by
+float64 has no wider hardware type that decides half an ULP, and ``fma`` and ``floor_divide`` are not safe in float64
+for narrower dtypes either: their results round twice. Everything else on 24 bits or fewer is decided by
 float64, whose 53 bits are at least 2 * 24 + 2 (Figueroa, "When is double rounding innocuous?", 1995).
 """
 

@@ -6,6 +6,7 @@ import time
 
 from ..core.errors import ConformanceError, OpmuxError
 from .cases import Case
+from .isolation import reproducer
 from .outcome import CaseResult, Outcome
 from .target import Findings, RefusedError, Target, only
 
@@ -32,10 +33,5 @@ def execute(case: Case, target: Target) -> CaseResult:
     return CaseResult(
         case.id, target.backend, case.op.name, case.dtype.name, case.kind, target.device.name, outcome,
         ", ".join(findings.kernels), findings.worst, findings.unit, round(time.perf_counter() - start, 6), message,
-        reproducer(case, target.backend),
+        reproducer(target.backend, case.op.name, case.dtype.name, case.id),
     )  # fmt: skip
-
-
-def reproducer(case: Case, backend: str) -> str:
-    """Return the command that runs one case alone."""
-    return f"opmux conformance --backend {backend} --op {case.op.name} --dtype {case.dtype.name} --case '{case.id}'"

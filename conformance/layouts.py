@@ -38,7 +38,7 @@ def repeated(x: Host, device: Device) -> Array:
 
 
 def offset(x: Host, device: Device) -> Array:
-    """Inside a larger array, so that it starts anywhere and rows have gaps; around it lie values that must not be read."""
+    """Inside a larger array: it starts anywhere, rows have gaps, and around it lie values that must not be read."""
     return _inside(x, device, 1)
 
 

@@ -1,4 +1,4 @@
-"""The oracle: what a call must give, from the declaration's body in higher precision, and the check of a result against it.
+"""The oracle: what a call must give, from the declaration's body in higher precision, and the check of a result.
 
 It never runs through anything under test: values are NumPy arrays on the host, bodies run over
 :mod:`.reference` (primitives) or :mod:`.composites`.
@@ -38,10 +38,24 @@ Operands = tuple["Host | None", ...]
 _BITS: Final = frozenset({"copy", "bitcast"})
 #: Ops whose bodies work on any dtype as it is.
 _AS_THEY_ARE: Final = frozenset(
-    {"copy", "bitcast", "cast", "concat", "pad", "gather", "full", "iota", "random_bits", "real", "imag", "complex", "conj"}
+    {
+        "copy",
+        "bitcast",
+        "cast",
+        "concat",
+        "pad",
+        "gather",
+        "full",
+        "iota",
+        "random_bits",
+        "real",
+        "imag",
+        "complex",
+        "conj",
+    }
 )
-#: Long double is wide enough to decide float64's bounds where it has 11 bits more; elsewhere the reference is float64 too,
-#: and its own error, at most that of a result, is granted beside the result's.
+#: Long double decides float64's bounds where it has 11 bits more; elsewhere the reference is float64 too, and its own
+#: error, at most that of a result, is granted beside the result's.
 LONG: Final = np.dtype(np.longdouble if np.finfo(np.longdouble).nmant >= 63 else np.float64)
 _GRANTED: Final = 1.0 if LONG.itemsize > 8 else 2.0
 #: The reference's own error for a complex128 product or quotient, in ULP.
@@ -129,7 +143,11 @@ def _ready(operands: Operands, inferred: Inferred) -> Operands:
 
 
 def _only_moves(rule: Accuracy, attributes: Mapping[str, Any]) -> bool:
-    return isinstance(rule, Accumulated) and rule.terms == "scattered" and attributes["reduction"] not in ("add", "multiply")
+    return (
+        isinstance(rule, Accumulated)
+        and rule.terms == "scattered"
+        and attributes["reduction"] not in ("add", "multiply")
+    )
 
 
 def wide_type(t: DType) -> np.dtype[Any]:
@@ -153,7 +171,9 @@ def _body(
         if op.primitive:
             ready = list(operands) if wide is None else [_widened(x, wide) for x in operands]
             listed = op.parameters and op.parameters[0].role is Role.ARRAYS
-            return np.asarray(declaration_of(op).body(Reference(name), *([tuple(ready)] if listed else ready), **attributes))
+            return np.asarray(
+                declaration_of(op).body(Reference(name), *([tuple(ready)] if listed else ready), **attributes)
+            )
         over = Opset(wide or np.dtype(np.float64), name)
         arrays = [None if x is None else over.array(x, dtype(x.dtype)) for x in operands]
         return np.asarray(declaration_of(op).body(over, *arrays, **attributes).values)
@@ -172,9 +192,7 @@ def _exact(op: Op, operands: Operands, attributes: Mapping[str, Any], where: Whe
     return lambda got: compare(got, want, where)
 
 
-def _ulp(
-    op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], where: Where
-) -> Callable[[Host], float]:
+def _ulp(op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Callable[[Host], float]:
     t = where.dtype
     if t in COMPLEXES:
         wide = wide_type(t)
@@ -185,10 +203,10 @@ def _ulp(
     plain = _body(op, operands, attributes, t.name, double)
     if exact.covers(op.name) and (t.name == "float64" or op.name in exact.ROUNDS_TWICE):
         widened = [_widened(x, double) for x in operands]
-        want = exact.elementwise(op.name, tuple(x for x in widened if x is not None), plain)
+        reference = exact.elementwise(op.name, tuple(x for x in widened if x is not None), plain)
     else:
-        want = precise(plain)
-    return lambda got: check_ulp(got, want, rule.bound(t.name), where)
+        reference = precise(plain)
+    return lambda got: check_ulp(got, reference, rule.bound(t.name), where)
 
 
 def _accumulated(
@@ -211,7 +229,7 @@ def _terms(op: Op, rule: Accumulated, operands: Sequence[Host | None], attribute
     if rule.terms == "contracted":
         return int(x.shape[-1])
     if rule.terms == "scattered":
-        ones = [np.ones(x.shape), operands[1], np.ones(np.shape(operands[2]))]
+        ones = [np.ones(x.shape), operands[1], np.ones(np.asarray(operands[2]).shape)]
         return _body(op, ones, {**attributes, "reduction": "add"}, "float64", None)
     axis = attributes["axis"]
     if isinstance(axis, int):  # a scan: term i has met all before it
@@ -233,5 +251,3 @@ def _composed(
     want = _body(op, operands, attributes, t.name, wide)
     bound = allowance.composed(op.name, rule, t, want, operands, normal) * _GRANTED
     return lambda got: check_within(got, want, bound, where)
-
-

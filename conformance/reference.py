@@ -1,8 +1,8 @@
 """The namespace over which a primitive's body runs as the oracle: NumPy in higher precision, with the opset's own rules
 where NumPy's differ or are not defined.
 
-Floats arrive as float64 or long double, whatever the dtype under test; integers in their own dtype, computed with Python's
-unbounded integers and wrapped.
+Floats arrive as float64 or long double, whatever the dtype under test; integers in their own dtype, computed with
+Python's unbounded integers and wrapped.
 """
 
 from __future__ import annotations

@@ -93,7 +93,11 @@ def _ties(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
 row("sum")(_reduction(_any_bits, dtype=True))
 row("prod")(_reduction(_gentle, dtype=True))
 row("all")(_reduction(_ties))
-row("any")(_reduction(lambda t, shape, *seed: np.where(_ties(t, shape, *seed).astype(bool), t.numpy.type(0), _ties(t, shape, 1))))
+row("any")(
+    _reduction(
+        lambda t, shape, *seed: np.where(_ties(t, shape, *seed).astype(bool), t.numpy.type(0), _ties(t, shape, 1))
+    )
+)
 
 
 def _extreme(t: DType) -> Iterator[Sample]:
@@ -163,13 +167,22 @@ def _matmul(t: DType) -> Iterator[Sample]:
 
 @row("cast")
 def _cast(t: DType) -> Iterator[Sample]:
-    data = values.exhaustive(t) if t.bits <= 16 and t is not bool_ else np.concatenate([values.hard(t), values.stratified(t, 4096)])
+    data = (
+        values.exhaustive(t)
+        if t.bits <= 16 and t is not bool_
+        else np.concatenate([values.hard(t), values.stratified(t, 4096)])
+    )
     grid = values.moderate(t, (5, 9))
     for to in ALL:
         if t.kind == COMPLEX and to.kind != COMPLEX and to is not bool_:
             continue
         yield Sample(f"to-{to}", (data,), {"dtype": to})
-        yield Sample(f"grid-to-{to}", (grid,), {"dtype": to}, base=to is (int32 if t is not int32 else float32) or t.kind == COMPLEX)
+        yield Sample(
+            f"grid-to-{to}",
+            (grid,),
+            {"dtype": to},
+            base=to is (int32 if t is not int32 else float32) or t.kind == COMPLEX,
+        )
     if t.kind in (REAL, STORAGE):
         yield Sample("midpoints-to-float16", (_midpoints(t),), {"dtype": dtype("float16")})
         yield Sample("midpoints-to-bfloat16", (_midpoints(t),), {"dtype": dtype("bfloat16")})
@@ -179,7 +192,9 @@ def _cast(t: DType) -> Iterator[Sample]:
 
 def _midpoints(t: DType) -> Host:
     """Values halfway between narrow floats, and just beside: where a second rounding shows."""
-    ends = [1 + 2.0**-k for k in range(3, 13)] + [2.0**-24 * f for f in (0.5, 1, 1.5, 2.5)] + [65519.0, 65520.0, 65535.0]
+    ends = (
+        [1 + 2.0**-k for k in range(3, 13)] + [2.0**-24 * f for f in (0.5, 1, 1.5, 2.5)] + [65519.0, 65520.0, 65535.0]
+    )
     beside = [v * (1 + s * 2.0**-k) for v in ends for k in (20, 23, 40, 52) for s in (-1, 0, 1)]
     made = np.array(beside + [-v for v in beside])
     return values.rounded(made, t) if t.kind == REAL else made.astype(np.float32).astype(t.numpy)
@@ -197,7 +212,9 @@ def _bitcast(t: DType) -> Iterator[Sample]:
 
 @row("copy")
 def _copy(t: DType) -> Iterator[Sample]:
-    yield Sample("hard", (np.resize(values.hard(t) if t.kind != STORAGE else values.exhaustive(t), (9, 31)),), base=True)
+    yield Sample(
+        "hard", (np.resize(values.hard(t) if t.kind != STORAGE else values.exhaustive(t), (9, 31)),), base=True
+    )
     yield Sample("0d", (values.moderate(t, ()),), kind="shapes")
     yield Sample("empty", (_empty(t, 2, 0),), kind="shapes")
     yield Sample("cube", (values.moderate(t, _CUBE),), kind="shapes")
@@ -228,28 +245,30 @@ def _pad(t: DType) -> Iterator[Sample]:
 @row("gather")
 def _gather(t: DType) -> Iterator[Sample]:
     x = values.moderate(t, (4, 6, 3))
-    inside = np.array([[0, 5, -1], [2, -6, 2]], np.int64)
-    outside = np.array([0, 6, -7, 100, -100, 5, 2**40], np.int64)
+    inside = np.array([[0, 5, -1], [2, -6, 2]], np.int32)
+    outside = np.array([0, 6, -7, 100, -100, 5, 2**31 - 1], np.int32)
     yield Sample("axis1", (x, inside), {"axis": 1}, base=True)
     yield Sample("axis0", (x, np.array([3, 0, 1], np.int32)), {"axis": 0})
+    yield Sample("far-int64", (x, np.array([0, 2**40, -(2**40)], np.int64)), {"axis": 0})
     yield Sample("last-uint8", (x, np.array([2, 0], np.uint8)), {"axis": -1})
     for mode in ("clip", "wrap", "fill"):
         yield Sample(f"outside-{mode}", (x, outside), {"axis": 1, "mode": mode})
-    yield Sample("0d-index", (x, np.array(2)), {"axis": 2}, "shapes")
-    yield Sample("no-indices", (x, np.empty((0,), np.int64)), {"axis": 1}, "shapes")
-    yield Sample("empty-fill", (_empty(t, 0, 2), np.array([0, 1])), {"axis": 0, "mode": "fill"}, "shapes")
+    yield Sample("0d-index", (x, np.array(2, np.int32)), {"axis": 2}, "shapes")
+    yield Sample("no-indices", (x, np.empty((0,), np.int32)), {"axis": 1}, "shapes")
+    yield Sample("empty-fill", (_empty(t, 0, 2), np.array([0, 1], np.int32)), {"axis": 0, "mode": "fill"}, "shapes")
 
 
 @row("scatter")
 def _scatter(t: DType) -> Iterator[Sample]:
     x = values.moderate(t, (4, 6))
-    repeated = np.array([1, 1, 5, 0, 1, -1, 5], np.int64)
-    outside = np.array([0, 6, -7, 9, 3], np.int64)
+    repeated = np.array([1, 1, 5, 0, 1, -1, 5], np.int32)
+    outside = np.array([0, 6, -7, 9, 3], np.int32)
     yield Sample("set", (x, repeated, values.moderate(t, (4, 7), "u")), {"axis": 1}, base=True)
     yield Sample("rows", (x, np.array([2, 0, 2], np.int32), values.moderate(t, (3, 6), "u")), {"axis": 0})
     for mode in ("drop", "clip", "wrap"):
         yield Sample(f"outside-{mode}", (x, outside, values.moderate(t, (4, 5), mode)), {"axis": 1, "mode": mode})
-    yield Sample("no-indices", (x, np.empty((0,), np.int64), _empty(t, 4, 0)), {"axis": 1}, "shapes")
+    yield Sample("int64", (x, repeated.astype(np.int64), values.moderate(t, (4, 7), "u")), {"axis": 1})
+    yield Sample("no-indices", (x, np.empty((0,), np.int32), _empty(t, 4, 0)), {"axis": 1}, "shapes")
     if t is bool_ or t.kind == STORAGE:
         return
     for reduction in ("add", "multiply", "min", "max"):
@@ -349,7 +368,9 @@ def _clip(t: DType) -> Iterator[Sample]:
 
 @row("gelu")
 def _gelu(t: DType) -> Iterator[Sample]:
-    x = np.concatenate([values.rounded(np.array([0.0, -0.0, np.inf, np.nan, 1e-3]), t), values.moderate(t, (700,), low=-12, high=12)])
+    x = np.concatenate(
+        [values.rounded(np.array([0.0, -0.0, np.inf, np.nan, 1e-3]), t), values.moderate(t, (700,), low=-12, high=12)]
+    )
     yield Sample("", (x,))
     yield Sample("approximate", (x,), {"approximate": True})
     yield Sample("grid", (values.moderate(t, (5, 9)),), base=True)
@@ -359,7 +380,9 @@ def _gelu(t: DType) -> Iterator[Sample]:
 
 @row("silu")
 def _silu(t: DType) -> Iterator[Sample]:
-    x = np.concatenate([values.rounded(np.array([0.0, -0.0, np.inf, np.nan]), t), values.moderate(t, (700,), low=-80, high=80)])
+    x = np.concatenate(
+        [values.rounded(np.array([0.0, -0.0, np.inf, np.nan]), t), values.moderate(t, (700,), low=-80, high=80)]
+    )
     yield Sample("", (x,))
     yield Sample("grid", (values.moderate(t, (5, 9)),), base=True)
     yield Sample("0d", (values.moderate(t, ()),), kind="shapes")
@@ -452,7 +475,9 @@ def _conv(t: DType) -> Iterator[Sample]:
     yield Sample("1d", (make(1, 2, 11), make(3, 2, 4), None), {"dilation": 2})
     yield Sample("3d", (make(1, 2, 4, 5, 3), make(2, 2, 2, 2, 2), None))
     yield Sample("groups", (make(1, 4, 6, 6), make(6, 2, 3, 3), None), {"groups": 2})
-    yield Sample("transposed", (make(1, 2, 5, 4), make(3, 2, 3, 3), None), {"input_dilation": 2, "padding": ((2, 1), (1, 2))})
+    yield Sample(
+        "transposed", (make(1, 2, 5, 4), make(3, 2, 3, 3), None), {"input_dilation": 2, "padding": ((2, 1), (1, 2))}
+    )
     yield Sample("cropped", (make(1, 1, 9), make(1, 1, 3), None), {"padding": ((-2, 1),)})
     yield Sample("empty-batch", (_empty(t, 0, 2, 5), make(3, 2, 2), None), {}, "shapes")
 
@@ -460,7 +485,9 @@ def _conv(t: DType) -> Iterator[Sample]:
 @row("max_pool")
 def _max_pool(t: DType) -> Iterator[Sample]:
     yield Sample("2d", (values.moderate(t, (2, 2, 6, 7)),), {"kernel": 2}, base=True)
-    yield Sample("overlapping", (values.moderate(t, (1, 2, 11)),), {"kernel": 3, "stride": 1, "padding": 1, "dilation": 2})
+    yield Sample(
+        "overlapping", (values.moderate(t, (1, 2, 11)),), {"kernel": 3, "stride": 1, "padding": 1, "dilation": 2}
+    )
     yield Sample("hard", (np.resize(values.hard(t), (1, 3, 40)),), {"kernel": 2, "stride": 1})
     yield Sample("3d", (values.moderate(t, (1, 1, 4, 4, 5)),), {"kernel": (2, 1, 2)})
     yield Sample("empty-batch", (_empty(t, 0, 2, 4),), {"kernel": 2}, "shapes")

@@ -1,5 +1,5 @@
-"""Samples: the calls that an op is tried with. Elementwise ops have theirs from the declaration, every other op a row in
-:mod:`.sample_rows`.
+"""Samples: the calls that an op is tried with. Elementwise ops have theirs from the declaration, every other op a row
+in :mod:`.sample_rows`.
 """
 
 from __future__ import annotations

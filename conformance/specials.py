@@ -46,7 +46,7 @@ class Special:
 
 
 def token(text: str) -> Value:
-    """Return the value of a word of a sentence: a number, NaN, an infinity, a multiple of pi, a boolean, a dtype, a list.
+    """Return the value of a word: a number, NaN, an infinity, a multiple of pi, a boolean, a dtype, or a list of them.
 
     >>> token("[-inf, -0]")
     [-inf, -0.0]
@@ -91,10 +91,13 @@ def specials(op: Op, t: DType) -> list[Special]:
 def _applied(op: Op, t: DType, sentence: str) -> Special | None:
     match = _CALL.fullmatch(sentence)
     if match is None or match["op"] != op.name:
-        raise ConformanceError(f"{op.name}: the special case {sentence!r} is no sentence like 'exp(-inf) -> +0'", op=op.name)
+        raise ConformanceError(
+            f"{op.name}: the special case {sentence!r} is no sentence like 'exp(-inf) -> +0'", op=op.name
+        )
     given = [] if match["nothing"] else [token(g) for g in _split(match["given"])]
     wanted = token(match["result"])
-    attributes = {"dtype": v for v in given if isinstance(v, DType)}
+    named = [v for v in given if isinstance(v, DType)]
+    attributes: dict[str, Any] = {"dtype": named[0]} if named else {}
     given = [v for v in given if not isinstance(v, DType)]
     operands = _operands(op, t, given, nothing=bool(match["nothing"]))
     if operands is None:
@@ -145,7 +148,9 @@ def _needed(op: Op, operands: Operands) -> dict[str, Any]:
     first = operands[0] if operands else None
     rank = 0 if first is None else first.ndim
     chosen = {"axis": rank - 1, "kernel": 2}
-    return {p.name: chosen[p.name] for p in op.parameters if p.role is Role.ATTRIBUTE and p.required and p.name in chosen}
+    return {
+        p.name: chosen[p.name] for p in op.parameters if p.role is Role.ATTRIBUTE and p.required and p.name in chosen
+    }
 
 
 def _flat(value: Value) -> list[Value]:
@@ -157,7 +162,7 @@ def _is_floating(value: Value) -> bool:
 
 
 def _holds(t: DType, value: Value) -> bool:
-    """Return whether a dtype can be meant by these values: floats are for floating dtypes, integers for all that hold them."""
+    """Return whether a dtype can be meant: floats are for floating dtypes, integers for all that hold them."""
     for v in _flat(value):
         if isinstance(v, bool):
             if t is not bool_:

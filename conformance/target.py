@@ -1,4 +1,4 @@
-"""One backend on one device under test: calls that only it may serve, with what ran checked and every result compared."""
+"""One backend on one device under test: calls that only it may serve, what ran checked, every result compared."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ class Target:
         for name, rejection in error.culprits.get("reasons", {}).items():
             if rejection.reason is Reason.PREPARE_FAILED:
                 raise ConformanceError(
-                    f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}", op=op.name, kernel=name
+                    f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}",
+                    op=op.name,
+                    kernel=name,
                 )
 
     def _check_whose(self, op: Op, chosen: Candidate) -> None:
@@ -185,7 +187,9 @@ class Watch:
             )
 
 
-def arguments(op: Op, arrays: Sequence[Any], attributes: Mapping[str, Any], device: Device | None = None) -> dict[str, Any]:
+def arguments(
+    op: Op, arrays: Sequence[Any], attributes: Mapping[str, Any], device: Device | None = None
+) -> dict[str, Any]:
     """Return a call's arguments by name."""
     named: dict[str, Any] = dict(attributes)
     if op.creates and device is not None:
@@ -214,7 +218,9 @@ def targets(backend: str) -> list[Target]:
     contribution = REGISTRY.contributions.get(backend)
     if contribution is None:
         known = ", ".join(sorted(REGISTRY.contributions)) or "none"
-        raise PluginError(f"no backend {backend!r} is usable here; there are {known} (`opmux doctor` says why)", backend=backend)
+        raise PluginError(
+            f"no backend {backend!r} is usable here; there are {known} (`opmux doctor` says why)", backend=backend
+        )
     kinds = dict.fromkeys(k.device for k in contribution.kernels)
     found = [next((d for d in DEVICES if d.kind == kind), None) for kind in kinds]
     return [Target(backend, d) for d in found if d is not None]

@@ -17,7 +17,15 @@ EDGES: Final = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 
 QUICK_EDGES: Final = (1, 3, 16, 17, 65, 257)
 
 #: Where elementary functions change their method or their result: uniform draws from each.
-_INTERVALS: Final = ((-1.0, 1.0), (-10.0, 10.0), (0.9, 1.1), (0.0, 100.0), (-100.0, 100.0), (-750.0, 750.0), (-1e4, 1e4))
+_INTERVALS: Final = (
+    (-1.0, 1.0),
+    (-10.0, 10.0),
+    (0.9, 1.1),
+    (0.0, 100.0),
+    (-100.0, 100.0),
+    (-750.0, 750.0),
+    (-1e4, 1e4),
+)
 
 
 def generator(*seed: object) -> np.random.Generator:
@@ -34,7 +42,7 @@ def rounded(values: NDArray[np.float64], t: DType) -> Host:
 
 @functools.cache
 def hard(t: DType) -> Host:
-    """Return the hard values of a dtype: zeros, subnormals, powers of two and their neighbours, largest, infinities, NaN."""
+    """Return hard values: zeros, subnormals, powers of two and their neighbours, the largest, infinities, NaN."""
     if t.kind == "bool":
         return np.array([False, True])
     if t.kind.endswith("integer"):
@@ -46,7 +54,16 @@ def hard(t: DType) -> Host:
     tiny, least = form.smallest, float(np.ldexp(1.0, form.lowest))
     around = [p * f for p in (1.0, 2.0, 0.5, 4.0, 2.0**form.precision, 0.25) for f in (1, 1 + unit, 1 - unit / 2)]
     plain = [1.5, 2.5, 3.0, 0.75, 1 / 3, np.pi / 2, np.pi, 7.0, 10.0, 100.0, 2.0 ** (form.precision - 1) + 0.5]
-    edges = [tiny, 3 * tiny, least - tiny, least, least + tiny, form.largest, form.largest / 2, np.ldexp(1.0, form.highest)]
+    edges = [
+        tiny,
+        3 * tiny,
+        least - tiny,
+        least,
+        least + tiny,
+        form.largest,
+        form.largest / 2,
+        np.ldexp(1.0, form.highest),
+    ]
     positive = np.array([0.0, *around, *plain, *edges, np.inf])
     return np.append(rounded(np.concatenate([positive, -positive]), t), rounded(np.array([np.nan]), t))
 
@@ -80,7 +97,7 @@ def stratified(t: DType, count: int, *seed: object) -> Host:
     if t.kind.endswith("integer"):
         bits = rng.integers(0, 1 << 64, count, np.uint64, endpoint=False)
         small = rng.integers(0, t.bits, count).astype(np.uint64)  # every magnitude, not only the largest
-        return (bits >> (np.uint64(64 - t.bits) + small)).astype(f"u{t.itemsize}").view(t.numpy)
+        return np.asarray((bits >> (np.uint64(64 - t.bits) + small)).astype(f"u{t.itemsize}").view(t.numpy))
     if t.kind == COMPLEX:
         return moderate(t, (count,), *seed)
     form = FORMATS[t.name]
@@ -114,7 +131,8 @@ def small(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
     """Return values of which many are equal, zeros of both signs among them: for ties and for conditions."""
     rng = generator("small", t.name, shape, *seed)
     pool: NDArray[Any] = np.array([0, 1, 2, 3]) if t.kind != REAL else np.array([0.0, -0.0, 1.0, -1.0, 2.0])
-    return rng.choice(pool, shape).astype(np.float32 if t.kind == STORAGE else pool.dtype).astype(t.numpy)
+    made = rng.choice(pool, shape).astype(np.float32 if t.kind == STORAGE else pool.dtype)
+    return np.asarray(made.astype(t.numpy))
 
 
 def tuples(t: DType, operands: int, count: int, *seed: object) -> tuple[Host, ...]:

@@ -1,0 +1,66 @@
+"""A process that runs cases for the suite, so that a crash or a hang in one costs that one.
+
+Jobs come as JSON lines on standard input; each case is announced before it runs and reported after it, as JSON lines on
+what was standard output. Backends print, so their standard output goes to standard error.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def run_job(job: dict[str, Any], send: Send) -> None:
+    """Run the cases of one job: one backend on one device, one op, one dtype.
+
+    Args:
+        job: ``backend``, ``device``, ``op``, ``dtype``, ``quick``, ``skip`` (ids), ``only`` (ids, or None for all).
+        send: takes what happens.
+    """
+    from ..core.device import find_device
+    from ..core.dtypes import dtype
+    from ..core.op import OPS
+    from .cases import cases
+    from .execute import execute
+    from .target import Target
+
+    target = Target(job["backend"], find_device(job["device"]))
+    skip, only = set(job["skip"]), job["only"]
+    for case in cases(OPS[job["op"]], dtype(job["dtype"]), job["quick"]):
+        if case.id in skip or (only is not None and case.id not in only):
+            continue
+        send({"start": case.id, "kind": case.kind})
+        send({"result": execute(case, target).to_dict()})
+    send({"end": True})
+
+
+def serve(jobs: TextIO, replies: TextIO) -> None:
+    """Run jobs until there are no more."""
+    from ..core.runtime import ensure_loaded
+
+    def send(message: dict[str, Any]) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    ensure_loaded()
+    send({"ready": True})
+    for line in jobs:
+        run_job(json.loads(line), send)
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    faulthandler.enable()
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(sys.stdin, replies)
+
+
+if __name__ == "__main__":
+    main()
