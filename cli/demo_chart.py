@@ -30,6 +30,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     mixed = [r for r in runs if r.backend == MIX]
     for axis, run in zip(below.subplots(1, len(mixed), squeeze=False)[0], mixed, strict=True):
         _shares(axis, run)
+    below.suptitle("who ran what for the dispatcher's mix: share of the time")
     figure.suptitle("opmux demo: 1,797 real handwritten digits, a quarter of them held out")
     figure.savefig(path, dpi=110)
 
@@ -74,13 +75,15 @@ def _bars(axis: Any, runs: Sequence[Run], networks: Sequence[str], value: Callab
 def _shares(axis: Any, run: Run) -> None:
     colours = _colours([run])
     shown = run.shares[:_KERNELS_SHOWN]
-    rest = 1.0 - sum(s.seconds for s in shown) / run.seconds
-    names = [f"{s.op} by {s.kernel}" for s in shown] + ["all else, and between kernels"]
-    values = [s.seconds / run.seconds for s in shown] + [rest]
-    drawn = axis.barh(range(len(names)), values, color=[*(colours[_backend(s)] for s in shown), "#cccccc"])
+    others = sum(s.seconds for s in run.shares[_KERNELS_SHOWN:])
+    between = run.seconds - sum(s.seconds for s in run.shares)
+    names = [*(f"{s.op} by {s.kernel}" for s in shown), "other kernels", "between kernels"]
+    values = [seconds / run.seconds for seconds in (*(s.seconds for s in shown), others, between)]
+    drawn = axis.barh(range(len(names)), values, color=[*(colours[_backend(s)] for s in shown), "#999999", "#cccccc"])
     axis.bar_label(drawn, [f"{v:.0%}" for v in values], fontsize=9, padding=2)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xticks([])
     axis.spines[["top", "right", "bottom"]].set_visible(False)
-    axis.set_title(f"dispatcher's mix, {run.network}: share of the time")
+    axis.set_xlim(0, 1.12 * max(values))  # room for the last label
+    axis.set_title(run.network)

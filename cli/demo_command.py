@@ -27,10 +27,11 @@ def demo(
 ) -> None:
     """Train two networks on real handwritten digits, on each backend and with the dispatcher choosing.
 
-    Forward and backward passes are written in opset calls only. Prints accuracy, time, who ran what and why; writes the
-    same as demo.json and demo.png. Takes a minute or two. Exit status 1 when an accuracy target was missed.
+    Forward and backward passes are written in opset calls only.
+    Prints accuracy, time, who ran what and why; writes it as JSON and as a chart.
+    Takes a minute or two; exit status 1 when an accuracy target was missed.
 
-    Needs the extra: pip install 'opmux[demo]'.
+    Needs scikit-learn and matplotlib, which the extra `demo` brings.
 
     Example: opmux demo --output results
     """

@@ -80,10 +80,10 @@ class Dense:
 
 @dataclass(frozen=True)
 class Convolutional:
-    """3x3 to 24 channels, 3x3 with stride 2 to 48 channels, dense to 10, with relu."""
+    """3x3 to 16 channels, 3x3 with stride 2 to 32 channels, dense to 10, with relu."""
 
-    first: int = 24
-    second: int = 48
+    first: int = 16
+    second: int = 32
     name: str = "convolutional"
 
     def parameters(self, ox: ModuleType, seed: int) -> Parameters:

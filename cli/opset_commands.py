@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from ..core import runtime
 from ..core.device import find_device
+from ..core.dtypes import BY_NAME
 from ..core.errors import ArgumentError
 from ..core.explain import explain as explain_call
 from ..core.op import OPS, Op, Role
@@ -83,8 +85,7 @@ def _plain(text: str) -> str:
     >>> _plain("Return ``exp(x) - 1``, as :func:`exp` does.")
     'exp(x) - 1, as exp does.'
     """
-    text = re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("``", "").removeprefix("Return ")
-    return text[:1].upper() + text[1:] if not re.match(r"\w*[(\d]", text) else text
+    return re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("``", "").removeprefix("Return ")
 
 
 def _summary(op: Op) -> dict[str, Any]:
@@ -145,11 +146,15 @@ def _show(op: Op) -> None:
     else:
         typer.echo(page)
     rows = [
-        (f"{k['backend']}/{k['kernel']}", k["device"], ", ".join(k["dtypes"]) if k["dtypes"] else "any")
+        (f"{k['backend']}/{k['kernel']}", k["device"], _in_words(k["dtypes"]) if k["dtypes"] else "any")
         for k in _kernels(op)
     ]
     if rows:
         table("Kernels", ("kernel", "device", "dtypes of the first operand"), rows)
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return docs.dtypes_in_words(tuple(BY_NAME[n] for n in names))
 
 
 def explain(
@@ -172,7 +177,8 @@ def explain(
 ) -> None:
     """Say which kernel would run a call, and why, without running it.
 
-    The call is the public function's. Operands need no memory, so any size can be asked about.
+    The call is written as in Python. Operands need no memory, so any size can be
+    asked about.
 
     Example: opmux explain matmul "f32[512,512]" "f32[512,512]"
 

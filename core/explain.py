@@ -157,12 +157,13 @@ def _what_would_change(decision: Decision) -> Iterator[str]:
     second = decision.runner_up
     if second is None or decision.margin is None:
         return
-    less = f"{1 - 1 / decision.margin:.0%}"
-    if less == "0%":
-        yield f"{second.name} is predicted to take as long; the tie goes to the higher priority, then to the first name"
-        return
-    pin = f", or with policy(pins={{{decision.op.name!r}: {second.backend!r}}})" if second.backend else ""
-    yield f"{second.name} would be chosen if its predicted time fell by more than {less}{pin}"
+    if decision.margin == 1.0:
+        yield f"{second.name} is predicted to take as long; ties go to the higher priority, then to the first name"
+    else:
+        less = 100 * (1 - 1 / decision.margin)
+        yield f"{second.name} would be chosen if its predicted time fell by more than {less:.2g} %"
+    if second.backend and second.backend != decision.chosen.backend:
+        yield f"policy(pins={{{decision.op.name!r}: {second.backend!r}}}) chooses {second.backend} in any case"
 
 
 def explanation_of(decision: Decision) -> Explanation:

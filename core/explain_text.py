@@ -18,11 +18,13 @@ _UNITS: Final = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 def seconds_in_words(value: float) -> str:
     """Return a time with three digits and its unit.
 
-    >>> [seconds_in_words(v) for v in (0.0, 12.34e-6, 0.99996e-3, 83.0)]
-    ['0', '12.3 us', '1 ms', '83 s']
+    >>> [seconds_in_words(v) for v in (0.0, 12.34e-6, 0.99996e-3, 83.0, 86400.0)]
+    ['0', '12.3 us', '1 ms', '83 s', '86,400 s']
     """
     if value == 0:
         return "0"
+    if value >= 999.5:
+        return f"{value:,.0f} s"
     # Just below the next unit, three digits round up to it.
     unit, scale = next((u for u in _UNITS if value >= 0.9995 * u[1]), _UNITS[-1])
     return f"{value / scale:.3g} {unit}"
@@ -41,13 +43,8 @@ def normal(value: object, default: object) -> bool:
 
 def as_text(explained: Explanation, width: int) -> str:
     """Return an explanation as a table of at most *width* columns, where its names allow it."""
-    if explained.margin is None:
-        margin = ""
-    else:
-        second = [r for r in explained.rows if r.eligible][1]
-        margin = f", {explained.margin:.3g} times as fast as {second.candidate}, by the predictions"
     lines = [*_wrapped(explained.call, width, "", "    ")]
-    lines += _wrapped(f"runs on {explained.device} by {explained.chosen}{margin}", width, "", "    ")
+    lines += _wrapped(f"runs on {explained.device} by {explained.chosen}{_lead(explained)}", width, "", "    ")
     lines += ["", *_table(explained)]
     refused = [r for r in explained.rows if not r.eligible]
     if refused:
@@ -61,10 +58,22 @@ def as_text(explained: Explanation, width: int) -> str:
     return "\n".join(lines)
 
 
+def _lead(explained: Explanation) -> str:
+    """Return how far the chosen candidate is ahead of the next."""
+    if explained.margin is None:
+        return ""
+    second = [r for r in explained.rows if r.eligible][1].candidate
+    # Below 1.005 three digits round to 1.
+    times = "as fast as" if explained.margin < 1.005 else f"{explained.margin:.3g} times as fast as"
+    return f", {times} {second} by the predictions"
+
+
 def _wrapped(text: str, width: int, first: str, then: str) -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
+    held = text.replace("': '", "':\N{NO-BREAK SPACE}'")  # code such as {'add': 'numpy'} stays on one line
+    lines = textwrap.wrap(
+        held, width, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
     )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _table(explained: Explanation) -> Iterator[str]:
