@@ -30,6 +30,8 @@ highlight_language = "none"  # of blocks that name none: trees of files, output
 
 html_theme = "furo"
 html_title = f"opmux {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 
 def setup(app: Sphinx) -> None:
