@@ -72,6 +72,7 @@ from .core.metadata import (
     squeeze,
 )
 from .core.observe import count_calls
+from .core.observe import on as _switched_on
 from .core.policy import policy
 from .core.queues import use_queue
 from .opset.declare import VERSION as OPSET_VERSION
@@ -223,3 +224,8 @@ from .opset.namespace import (
 )
 
 newaxis = None
+
+if _switched_on("OPMUX_CHECK"):
+    from .conformance.check import install as _install_check
+
+    _install_check()
