@@ -1,0 +1,89 @@
+"""Commands: their tables, their JSON, their help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opmux as ox
+from opmux.core.op import OPS
+
+from .conftest import Command
+
+COMMANDS = ("devices", "backends", "doctor", "ops", "explain", "conformance", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_starts_with_the_command(command: str, opmux: Command) -> None:
+    status, out, _ = opmux(command, "--help")
+    assert status == 0
+    assert f"opmux {command}" in out.partition("Example:")[2]
+
+
+def test_help_lists_every_command(opmux: Command) -> None:
+    _, out, _ = opmux("--help")
+    assert all(f" {command} " in out for command in COMMANDS)
+
+
+def test_version(opmux: Command) -> None:
+    assert opmux("--version")[:2] == (0, "opmux 0.1.0\n")
+
+
+@pytest.mark.parametrize("arguments", [("devices",), ("backends",), ("doctor",), ("ops",), ("ops", "exp")])
+def test_off_a_terminal_there_is_no_colour_and_no_trailing_space(arguments: tuple[str, ...], opmux: Command) -> None:
+    status, out, err = opmux(*arguments)
+    assert status == 0
+    assert "\x1b" not in out + err
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_devices(as_json: Callable[..., Any]) -> None:
+    (host,) = (d for d in as_json("devices") if d["device"] == "cpu:0")
+    assert host["owner"] == "opmux"
+    assert host["memory"] > 0
+    assert {"llvm", "numpy"} <= set(host["backends"])
+
+
+def test_backends(as_json: Callable[..., Any]) -> None:
+    found = {b["name"]: b for b in as_json("backends")}
+    assert found["numpy"]["state"] == "ready"
+    assert found["numpy"]["kernels"] > 0
+
+
+def test_doctor_says_what_a_report_needs(as_json: Callable[..., Any]) -> None:
+    report = as_json("doctor")
+    assert report["healthy"] is True
+    assert report["surroundings"]["opmux"] == f"0.1.0, opset {ox.OPSET_VERSION}"
+
+
+def test_ops_lists_every_op(as_json: Callable[..., Any], opmux: Command) -> None:
+    assert {row["name"] for row in as_json("ops")} == {op.name for op in OPS}
+    _, out, _ = opmux("ops")
+    assert "x limited to [min, max]" in out  # brackets are text, not markup
+
+
+def test_one_op_shows_its_whole_declaration(as_json: Callable[..., Any], opmux: Command) -> None:
+    detail = as_json("ops", "exp")
+    assert detail["accuracy"]["bounds"]["float32"] == 3
+    assert "exp(-inf) -> +0" in detail["specials"]
+    assert {k["backend"] for k in detail["kernels"]} >= {"numpy", "llvm"}
+    _, out, _ = opmux("ops", "exp")
+    assert all(special in out for special in detail["specials"])
+
+
+def test_every_op_can_be_shown(as_json: Callable[..., Any]) -> None:
+    shown = [as_json("ops", name) for name in ("matmul", "conv", "full", "complex", "scatter")]
+    assert all(detail["signature"] and detail["meaning"] and detail["doc"] for detail in shown)
+
+
+def test_json_goes_to_a_file(tmp_path: Path, opmux: Command) -> None:
+    target = tmp_path / "devices.json"
+    status, out, err = opmux("devices", "--json", str(target))
+    assert (status, out) == (0, "")
+    assert "wrote" in err
+    assert json.loads(target.read_text())[0]["device"] == "cpu:0"
+    assert list(tmp_path.iterdir()) == [target]
