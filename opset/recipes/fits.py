@@ -66,18 +66,17 @@ _LOGARITHM: Final = (
     Fit("log", "float32", _log_tail, _LOG_ENDS, 9, lambda t: t**2 / mp.log1p(t)),
     # log(1 + f) = 2 * atanh(s) with s = f / (2 + f) and atanh(s) = s + s**3 * p(s**2)
     _odd("log", "float64", mp.atanh, 0.17158, 6),
-    # The same for powers of float32, where 2**-40 is enough
-    _odd("atanh_short", "float64", mp.atanh, 0.17158, 4),
-    # 2**r = 1 + r * p(r) for powers of float32
-    Fit("exp2_short", "float64", lambda t: (2**t - 1) / t, (mpf(-0.5), mpf(0.5)), 5, lambda t: t / 2**t),
-    # atanh(s) = s + s**3 * (1/3 + s**2 * p(s**2)) for powers of float64, where 1/3 is held in two parts
-    Fit(
-        "atanh_long",
-        "float64",
-        lambda t: ((mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t - mpf(1) / 3) / t,
-        (0, mpf(0.17158) ** 2),
-        7,
-        lambda t: t**2 * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
+    # atanh(s) = s + s**3 * (1/3 + s**2 * p(s**2)) for powers, where 1/3 is held in two parts
+    *(
+        Fit(
+            "atanh_long",
+            dtype,
+            lambda t: ((mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t - mpf(1) / 3) / t,
+            (0, mpf(0.17158) ** 2),
+            degree,
+            lambda t: t**2 * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
+        )
+        for dtype, degree in (("float32", 3), ("float64", 7))
     ),
 )
 
@@ -105,7 +104,7 @@ SPLITS: Final[tuple[Split, ...]] = (
     *_both("log10e", lambda: 1 / mp.log(10), (24, 24), (53, 53)),
     # Full first parts, for two-part products
     Split("ln2_full", "float64", lambda: mp.log(2), (53, 53)),
-    Split("2_log2e", "float64", lambda: 2 / mp.log(2), (53, 53)),
-    Split("third", "float64", lambda: mpf(1) / 3, (53, 53)),
+    *_both("2_log2e", lambda: 2 / mp.log(2), (24, 24), (53, 53)),
+    *_both("third", lambda: mpf(1) / 3, (24, 24), (53, 53)),
     *_TRIGONOMETRIC_SPLITS,
 )

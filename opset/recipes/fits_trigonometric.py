@@ -63,18 +63,21 @@ def _upper_erf(dtype: str, degree: int) -> Fit:
 
 
 FITS: Final[tuple[Fit, ...]] = (
-    # sin(r) = r * p(r**2) on half a turn, in float64 arithmetic for a float32 result
-    Fit("sin_half_turn", "float64", lambda z: mp.sin(mp.sqrt(z)) / mp.sqrt(z), (mpf(0), mpf(2.46741)), 4),
-    _odd("tan_eighth_turn", "float64", mp.tan, 0.61686, 6),
-    # on an eighth of a turn to either side: sin(r) = r + r**3 * p(r**2), cos(r) = 1 - r**2 / 2 + r**4 * p(r**2)
+    # On an eighth of a turn to either side, in float32 up to 1: sin(r) = r + r**3 * p(r**2), ...
+    _odd("sin", "float32", mp.sin, 1.0, 3),
     _odd("sin", "float64", mp.sin, 0.61686, 5),
-    Fit(
-        "cos",
-        "float64",
-        lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
-        (mpf(0), mpf(0.61686)),
-        5,
-        lambda z: z**2 / mp.cos(mp.sqrt(z)),
+    # ... cos(r) = 1 - r**2 / 2 + r**4 * p(r**2)
+    _odd("tan", "float32", mp.tan, 1.0, 8),
+    *(
+        Fit(
+            "cos",
+            dtype,
+            lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+            (mpf(0), mpf(end)),
+            degree,
+            lambda z: z**2 / mp.cos(mp.sqrt(z)),
+        )
+        for dtype, end, degree in (("float32", 1.0, 2), ("float64", 0.61686, 5))
     ),
     _odd("atan", "float32", mp.atan, 1.0, 7),
     _odd("atan", "float64", mp.atan, 1.0, 19),
@@ -94,20 +97,20 @@ FITS: Final[tuple[Fit, ...]] = (
     ),
     _upper_erf("float32", 15),
     _upper_erf("float64", 37),
-    # erfc(x) = exp(-x**2) / (x + pole) * q(t), t = (x - pole) / (x + pole); in float64 for a float32 result q is p, ...
-    Fit("erfc_single", "float64", _mapped_erfc, (mpf(-1), _erfc_map(ERFC_SATURATION["float32"])), 9),
-    # ... and for a float64 result q(0) + t * (q'(0) + t * p(t)), with q(0) and q'(0) in two parts
-    Fit(
-        "erfc",
-        "float64",
-        lambda t: (_mapped_erfc(t) - _mapped_erfc(mpf(0)) - t * _gradient_of_mapped_erfc()) / t**2,
-        (_erfc_map(ERFC_START), _erfc_map(ERFC_SATURATION["float64"])),
-        18,
-        lambda t: t**2 / _mapped_erfc(t),
-        refits=0,
+    # erfc(x) = exp(-x**2) / (x + pole) * q(t), t = (x - pole) / (x + pole), where q is q(0) + t * (q'(0) + t * p(t))
+    # with q(0) and q'(0) in two parts
+    *(
+        Fit(
+            "erfc",
+            dtype,
+            lambda t: (_mapped_erfc(t) - _mapped_erfc(mpf(0)) - t * _gradient_of_mapped_erfc()) / t**2,
+            (_erfc_map(ERFC_START[dtype]), _erfc_map(ERFC_SATURATION[dtype])),
+            degree,
+            lambda t: t**2 / _mapped_erfc(t),
+            refits=0,
+        )
+        for dtype, degree in (("float32", 7), ("float64", 18))
     ),
-    # 2**f in float64 arithmetic for a float32 result
-    Fit("exp2_single", "float64", lambda f: mpf(2) ** f, (mpf(-0.5), mpf(0.5)), 6),
 )
 
 SPLITS: Final[tuple[Split, ...]] = (
@@ -116,6 +119,9 @@ SPLITS: Final[tuple[Split, ...]] = (
         for name, value in (("pi", lambda: +mp.pi), ("half_pi", lambda: mp.pi / 2))
         for dtype, bits in (("float32", 24), ("float64", 53))
     ),
-    Split("erfc_centre", "float64", lambda: _mapped_erfc(mpf(0)), (53, 53)),
-    Split("erfc_gradient", "float64", _gradient_of_mapped_erfc, (53, 53)),
+    *(
+        Split(name, dtype, value, (bits, bits))
+        for name, value in (("erfc_centre", lambda: _mapped_erfc(mpf(0))), ("erfc_gradient", _gradient_of_mapped_erfc))
+        for dtype, bits in (("float32", 24), ("float64", 53))
+    ),
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .building import (
+    BIAS,
     INFINITY,
     NAN,
     Pair,
@@ -18,9 +19,23 @@ from .building import (
     two_product,
 )
 from .coefficients import constant, polynomial
-from .exponential import RANGES, exp2_reduced, scaled, times_power
+from .exponential import RANGES, exp2_reduced, scaled
 from .logarithm import split
-from .program import SIGNED, UNSIGNED, WIDTH, Value, bitcast, convert, eq, fma, horner, mulhi, rint, select, sqrt
+from .program import (
+    ARITHMETIC_FLOATS,
+    SIGNED,
+    UNSIGNED,
+    WIDTH,
+    Value,
+    bitcast,
+    eq,
+    fma,
+    horner,
+    mulhi,
+    rint,
+    select,
+    sqrt,
+)
 from .registry import recipe
 
 
@@ -41,33 +56,13 @@ def _logarithm_limits(size: Value, logarithm: Value) -> Value:
     return select(size < INFINITY, select(eq(size, 0), size.const(-INFINITY), logarithm), size)
 
 
-def _one_to_infinity(size: Value, y: Value) -> Value:
-    return eq(size, 1) & eq(abs(y), INFINITY)
-
-
 def _clamp(a: Value, limit: float) -> Value:
     low = select(a < -limit, a.const(-limit), a)
     return select(low > limit, a.const(limit), low)
 
 
-@recipe("pow", "float32")
-def pow_float32(x: Value, y: Value) -> Value:
-    # Through float64, whose range holds every intermediate and whose precision makes one rounding of the whole.
-    size, exponent = convert(abs(x), "float64"), convert(y, "float64")
-    k, f = split(size, subnormals=False)
-    s = f / (2.0 + f)
-    z = s * s
-    series = fma(s * z, horner(z, polynomial("atanh_short", "float64")), s)
-    logarithm = _logarithm_limits(size, fma(series, constant("2_log2e", "float64")[0], k))
-    exponent = select(_one_to_infinity(size, exponent), size.const(0), exponent)
-    product = _clamp(exponent * logarithm, 200.0)
-    n, bits = magic_round(product, 1.0)
-    p = horner(product - n, (*polynomial("exp2_short", "float64"), 1.0))
-    return _special(x, y, convert(times_power(p, bits), "float32"))
-
-
 def _log2_pair(size: Value) -> Pair:
-    """Return log2 of a positive finite float64 in two parts."""
+    """Return log2 of a positive finite float in two parts."""
     k, f = split(size)
     # s = f / (2 + f) in two parts
     sum_high = 2.0 + f
@@ -92,21 +87,31 @@ def _log2_pair(size: Value) -> Pair:
     return fast_two_sum(total, error + part_low)
 
 
-@recipe("pow", "float64")
-def pow_float64(x: Value, y: Value) -> Value:
+def _exp2_pair(r: Value, low: Value) -> Value:
+    """Return ``2**(r + low)`` for abs(r) <= 1/2 and a far smaller *low*."""
+    if r.type == "float64":
+        return exp2_reduced(r, low)
+    near, rest = fast_two_sum(r, low)
+    return 1.0 + fma(near, horner(near, polynomial("exp2", r.type)), rest * 0.7)
+
+
+#: An exponent of this size overflows or vanishes for every base but 1, 0 and infinity, as all larger ones do.
+_LARGE_EXPONENT: Final = {"float32": 2.0**34, "float64": 2.0**66}
+
+
+@recipe("pow", *ARITHMETIC_FLOATS)
+def pow_float(x: Value, y: Value) -> Value:
     size = abs(x)
     high, low = _log2_pair(size)
-    logarithm = _logarithm_limits(size, high)
-    exponent = select(_one_to_infinity(size, y), size.const(0), y)
-    product = exponent * logarithm
-    inside = abs(product) < 1100.0
-    missing = select(inside, fma(exponent, high, -product) + exponent * low, product.const(0))
-    product = _clamp(product, 1100.0)
+    exponent = _clamp(y, _LARGE_EXPONENT[x.type])  # finite, so that it times log2(1) is 0
+    product = exponent * _logarithm_limits(size, high)
+    missing = fma(exponent, low, fma(exponent, high, -product))
+    # Where the product is infinite or far too large, what follows means nothing and is not selected.
     n, bits = magic_round(product, 1.0)
-    p = exp2_reduced(product - n, missing)
+    p = _exp2_pair(product - n, missing)
     result = scaled(p, bits, n < RANGES[x.type].small)
-    result = select(product >= 1024.0, x.const(INFINITY), result)
-    return _special(x, y, select(product < -1080.0, x.const(0), result))
+    result = select(product >= BIAS[x.type] + 1.0, x.const(INFINITY), result)
+    return _special(x, y, select(product < RANGES[x.type].exp2_underflow, x.const(0), result))
 
 
 def _power_by_squaring(x: Value, exponent: Value, bits: int) -> Value:
@@ -183,20 +188,20 @@ def _hypot_limits(x: Value, y: Value, result: Value) -> Value:
     return select(infinite, x.const(INFINITY), result)
 
 
-@recipe("hypot", "float32")
-def hypot_float32(x: Value, y: Value) -> Value:
-    wide_x, wide_y = convert(x, "float64"), convert(y, "float64")
-    return _hypot_limits(x, y, convert(sqrt(fma(wide_x, wide_x, wide_y * wide_y)), "float32"))
+#: Where squares, and what they round off, would leave the range: scaled down above the first, up below the second.
+_HYPOT_RANGE: Final = {"float32": (2.0**60, 2.0**-40, 90), "float64": (2.0**500, 2.0**-450, 600)}
 
 
-@recipe("hypot", "float64")
-def hypot_float64(x: Value, y: Value) -> Value:
+@recipe("hypot", *ARITHMETIC_FLOATS)
+def hypot(x: Value, y: Value) -> Value:
     # Borges, "An Improved Algorithm for hypot(a, b)": the residual of h**2 corrects h.
     a, b = abs(x), abs(y)
     swap = a < b
     large, less = select(swap, b, a), select(swap, a, b)
-    scale = select(large > 2.0**500, x.const(2.0**-600), select(large < 2.0**-450, x.const(2.0**600), x.const(1.0)))
-    back = select(large > 2.0**500, x.const(2.0**600), select(large < 2.0**-450, x.const(2.0**-600), x.const(1.0)))
+    above, below, lift = _HYPOT_RANGE[x.type]
+    huge, tiny, one = large > above, large < below, x.const(1.0)
+    scale = select(huge, x.const(2.0**-lift), select(tiny, x.const(2.0**lift), one))
+    back = select(huge, x.const(2.0**lift), select(tiny, x.const(2.0**-lift), one))
     large, less = large * scale, less * scale
     h = sqrt(fma(large, large, less * less))
     square, large_square = h * h, large * large

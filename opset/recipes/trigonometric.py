@@ -9,15 +9,29 @@ reduction serves all arguments; only below 1/2, where fixed point would lose bit
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Final
 
 from .building import bits_of, fast_two_sum, flip_sign, two_product
 from .coefficients import constant, polynomial
-from .program import Value, bitcast, convert, eq, fma, horner, lookup_bits, mulhi, select
+from .program import (
+    ARITHMETIC_FLOATS,
+    WIDTH,
+    Value,
+    bitcast,
+    convert,
+    eq,
+    fma,
+    horner,
+    lookup_bits,
+    mulhi,
+    select,
+)
 from .registry import recipe
 
 _FRACTION_BITS: Final = 1280  # the largest float64 exponent, 1024, and three words below
 _WORD: Final = (1 << 64) - 1
+_TO_RADIANS: Final = 2.0**-64  # of what a 64-bit word counts
 
 
 @functools.cache
@@ -43,12 +57,10 @@ def _window(exponent: int, mask: int) -> int:
 
 
 @functools.cache
-def _windows_float32() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    # x is (m << e % 8) * 2**(8 * (e // 8) - 150) for the biased exponent e, and a turn is 2**64. Steps of 8 keep the
-    # products within 64 bits and the tables within a few vector registers.
-    high = tuple(_window(8 * j - 150 + 64, _WORD) for j in range(32))
-    low = tuple(_window(8 * j - 150 + 96, _WORD >> 32) for j in range(32))
-    return high, low
+def _words_float32() -> tuple[int, ...]:
+    # x is m * 2**(j - 31) for m in [2**31, 2**32) and j in [0, 128), and a turn is 2**64: 64 bits and 32 more of
+    # 2**(j + 33) / (2 pi) count. Word k starts at bit 32 * k.
+    return tuple(_window(32 * k + 1, (1 << 32) - 1) for k in range(7))
 
 
 @functools.cache
@@ -57,64 +69,48 @@ def _windows_float64() -> tuple[int, ...]:
     return tuple(_window(8 * j - 1075 + 64, _WORD) for j in range(256 + 16))
 
 
-def _turns_float32(x: Value) -> Value:
-    """Return the fraction of a turn in |x|, in units of 2**-64; errors below 2 units."""
-    bits = bits_of(abs(x))
-    significand = convert((bits & 0x7FFFFF | 0x800000) << (bits >> 23 & 7), "uint64")
-    index = bits >> 26
-    high, low = _windows_float32()
-    rest = significand * convert(lookup_bits(low, index, "uint32"), "uint64")
-    return significand * lookup_bits(high, index, "uint64") + (rest >> 32)
+Reduced = tuple[Value, Value, Value]  # an angle as a sum of two floats, and a word
 
 
-def _top_half(word: Value) -> Value:
-    return convert(word >> 32, "uint32")
+def _reduce_float32(x: Value) -> Reduced:
+    """Reduce |x| to at most an eighth of a turn, unless it is below 1.
+
+    Returns the angle as a sum of two floats, and a word whose top two bits count the quarter turns taken away.
+    """
+    size = abs(x)
+    small = size < 1.0
+    bits = bits_of(size)
+    significand = select(small, 0, bits << 8 | 1 << 31)
+    # The exponent less that of 1: five bits say how far to shift, two from which word on. Selecting one of four words
+    # costs vector units less than a lookup.
+    exponent = bits + (1 << 23)
+    odd, upper = (~eq(exponent & (1 << 23 + bit), 0) for bit in (5, 6))
+    words = [bits.bits(word) for word in _words_float32()]
+    even_pairs = [select(upper, words[k + 2], words[k]) for k in range(5)]
+    first, second, third, fourth = (select(odd, even_pairs[k + 1], even_pairs[k]) for k in range(4))
+    shift = exponent >> 23 & 31
+    back = shift ^ 31
+
+    def shifted(word: Value, following: Value) -> Value:
+        return word << shift | (following >> 1) >> back
+
+    middle = shifted(second, third)
+    lowest = mulhi(significand, shifted(third, fourth))
+    low = significand * middle + lowest
+    high = significand * shifted(first, second) + mulhi(significand, middle)
+    high = select(low < lowest, high + 1, high)
+
+    # The upper part has 24 bits and a sign, hence is exact in float32; the lower one is signed, so nothing cancels.
+    quarters = high + ((1 << 29) + 16)
+    main = convert(bitcast((quarters & 0x3FFFFFE0) - (1 << 29), "int32"), "float32")
+    rest = convert(bitcast(high << 27 | low >> 5, "int32"), "float32")
+    scale, scale_low = (2.0**-31 * part for part in constant("pi", "float32"))
+    missing = fma(rest, scale * 2.0**-27, fma(main, scale_low, x - x))  # NaN where x is infinite
+    r = fma(main, scale, missing)
+    return select(small, size, r), fma(main, scale, -r) + missing, quarters
 
 
-def _finite_or_nan(x: Value, result: Value) -> Value:
-    return select(abs(x) < float("inf"), result, float("nan"))
-
-
-def _sin_half_turn(r: Value) -> Value:
-    return convert(r * horner(r * r, polynomial("sin_half_turn", "float64")), "float32")
-
-
-_TO_RADIANS: Final = 2.0**-64  # of what a 64-bit word counts
-
-
-@recipe("sin", "float32")
-def _sin_float32(x: Value) -> Value:
-    turns = _turns_float32(x)
-    # Doubling drops the half turns; rounding to the nearest leaves their parity in the top bit.
-    reduced = convert(bitcast(turns << 1, "int64"), "float64") * (constant("pi", "float64")[0] * _TO_RADIANS)
-    r = select(abs(x) < 0.5, convert(abs(x), "float64"), reduced)
-    sign = _top_half(turns + (1 << 62)) ^ bits_of(x)
-    return _finite_or_nan(x, flip_sign(_sin_half_turn(r), sign))
-
-
-@recipe("cos", "float32")
-def _cos_float32(x: Value) -> Value:
-    turns = _turns_float32(x) + (1 << 62)
-    pi, half_pi = constant("pi", "float64")[0], constant("half_pi", "float64")[0]
-    reduced = convert(bitcast(turns << 1, "int64"), "float64") * (pi * _TO_RADIANS)
-    # Here the parity is odd, hence the angle less half a turn: cos(x) = -sin(x - pi/2).
-    r = select(abs(x) < 0.5, convert(abs(x), "float64") - half_pi, reduced)
-    return _finite_or_nan(x, flip_sign(_sin_half_turn(r), _top_half(turns + (1 << 62))))
-
-
-@recipe("tan", "float32")
-def _tan_float32(x: Value) -> Value:
-    turns = _turns_float32(x)
-    reduced = convert(bitcast(turns << 2, "int64"), "float64") * (constant("half_pi", "float64")[0] * _TO_RADIANS)
-    r = select(abs(x) < 0.5, convert(abs(x), "float64"), reduced)
-    z = r * r
-    t = convert(fma(r * z, horner(z, polynomial("tan_eighth_turn", "float64")), r), "float32")
-    odd = (turns + (1 << 61)) & (1 << 62)
-    size = select(eq(odd, 0), t, -1.0 / t)
-    return _finite_or_nan(x, flip_sign(size, bits_of(x)))
-
-
-def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
+def _reduce_float64(x: Value) -> Reduced:
     """Reduce |x| to at most an eighth of a turn.
 
     Returns the angle as a sum of two float64, and a word whose top two bits count the quarter turns taken away.
@@ -129,7 +125,8 @@ def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
     quarters = high + (1 << 61)
     centred = bitcast(high - (quarters & (3 << 62)), "int64")
     main = convert(centred, "float64")
-    rest = fma(convert(low, "float64"), 2.0**-64, convert(centred - convert(main, "int64"), "float64"))
+    below = convert(centred - convert(main, "int64"), "float64") + (x - x)  # NaN where x is infinite
+    rest = fma(convert(low, "float64"), 2.0**-64, below)
     scale, scale_low = (2.0 * _TO_RADIANS * part for part in constant("pi", "float64"))
     product, error = two_product(main, main.const(scale))
     r, tail = fast_two_sum(product, fma(main, scale_low, rest * scale) + error)
@@ -140,34 +137,54 @@ def _reduce_float64(x: Value) -> tuple[Value, Value, Value]:
 def _sin_and_cos(r: Value, tail: Value) -> tuple[tuple[Value, Value], tuple[Value, Value]]:
     """Return sine and cosine of ``r + tail``, each as the two ends of an unrounded sum."""
     z = r * r
-    half = z * 0.5
-    sin_rest = fma(r * z, horner(z, polynomial("sin", "float64")), fma(-half, tail, tail))
-    near = 1.0 - half
-    lost = (1.0 - near) - half
-    cos_rest = lost + fma(z * z, horner(z, polynomial("cos", "float64")), -(r * tail))
+    half = r * 0.5
+    cross = r * tail
+    sin_rest = fma(r * z, horner(z, polynomial("sin", z.type)), fma(-half, cross, tail))
+    near = fma(-half, r, 1.0)
+    lost = fma(-half, r, 1.0 - near)
+    cos_rest = lost + fma(z * z, horner(z, polynomial("cos", z.type)), -cross)
     return (r, sin_rest), (near, cos_rest)
 
 
-@recipe("sin", "float64")
-def _sin_float64(x: Value) -> Value:
-    r, tail, quarters = _reduce_float64(x)
-    sin, cos = _sin_and_cos(r, tail)
-    size = select(eq(quarters & (1 << 62), 0), sin[0] + sin[1], cos[0] + cos[1])
-    return _finite_or_nan(x, flip_sign(size, quarters ^ bits_of(x)))
+_REDUCE: Final[dict[str, Callable[[Value], Reduced]]] = {"float32": _reduce_float32, "float64": _reduce_float64}
 
 
-@recipe("cos", "float64")
-def _cos_float64(x: Value) -> Value:
-    r, tail, quarters = _reduce_float64(x)
+def _top_bit(word: Value, below: int = 0) -> int:
+    return 1 << WIDTH[word.type] - 1 - below
+
+
+@recipe("sin", *ARITHMETIC_FLOATS)
+def _sin(x: Value) -> Value:
+    r, tail, quarters = _REDUCE[x.type](x)
     sin, cos = _sin_and_cos(r, tail)
-    size = select(eq(quarters & (1 << 62), 0), cos[0] + cos[1], sin[0] + sin[1])
-    return _finite_or_nan(x, flip_sign(size, quarters + (1 << 62)))
+    size = select(eq(quarters & _top_bit(quarters, 1), 0), sin[0] + sin[1], cos[0] + cos[1])
+    return flip_sign(size, quarters ^ bits_of(x))
+
+
+@recipe("cos", *ARITHMETIC_FLOATS)
+def _cos(x: Value) -> Value:
+    r, tail, quarters = _REDUCE[x.type](x)
+    sin, cos = _sin_and_cos(r, tail)
+    size = select(eq(quarters & _top_bit(quarters, 1), 0), cos[0] + cos[1], sin[0] + sin[1])
+    return flip_sign(size, quarters + _top_bit(quarters, 1))
+
+
+@recipe("tan", "float32")
+def _tan_float32(x: Value) -> Value:
+    r, tail, quarters = _reduce_float32(x)
+    z = r * r
+    rest = fma(r * z, horner(z, polynomial("tan", x.type)), fma(tail, z, tail))
+    t, missing = fast_two_sum(r, rest)
+    inverse = -1.0 / t
+    cotangent = fma(inverse, fma(inverse, missing, fma(inverse, t, 1.0)), inverse)
+    odd = quarters & _top_bit(quarters, 1)
+    return flip_sign(select(eq(odd, 0), t, cotangent), bits_of(x))
 
 
 @recipe("tan", "float64")
 def _tan_float64(x: Value) -> Value:
     r, tail, quarters = _reduce_float64(x)
-    odd = quarters & (1 << 62)
+    odd = quarters & _top_bit(quarters, 1)
     even = eq(odd, 0)
     (sin, sin_rest), (cos, cos_rest) = (fast_two_sum(*ends) for ends in _sin_and_cos(r, tail))
     over, over_rest = select(even, sin, cos), select(even, sin_rest, cos_rest)
@@ -176,4 +193,4 @@ def _tan_float64(x: Value) -> Value:
     near = over * inverse
     residual = fma(-near, under, over) + fma(-near, under_rest, over_rest)
     size = fma(residual, inverse, near)
-    return _finite_or_nan(x, flip_sign(size, odd << 1 ^ bits_of(x)))
+    return flip_sign(size, odd << 1 ^ bits_of(x))

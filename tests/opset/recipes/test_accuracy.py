@@ -31,8 +31,8 @@ BOUNDS = {
     "sqrt": (0.5, 0.5),
     "rsqrt": (0.51, 0.51),
     "cbrt": (0.51, 0.51),
-    "hypot": (0.51, 0.51),
-    "pow": (0.6, 1.0),
+    "hypot": (0.76, 0.76),
+    "pow": (1.1, 1.0),
 }
 #: Rounded to float32 first: a little more than one rounding.
 NARROW_BOUND = 0.502
