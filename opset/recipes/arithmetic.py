@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .building import bits_of, copy_sign, from_bits, is_nan, round_sum_to_odd, to_float32
+from .building import INFINITY, bits_of, copy_sign, from_bits, is_nan, keep_bits_to_odd, round_sum_to_odd
 from .program import (
     ARITHMETIC_FLOATS,
     FLOATS,
@@ -62,8 +62,20 @@ def multiply_add_half(a: Value, b: Value, c: Value) -> Value:
 
 @recipe("fma", "bfloat16")
 def multiply_add_bfloat(a: Value, b: Value, c: Value) -> Value:
-    wide = [convert(convert(v, "float32"), "float64") for v in (a, b, c)]
-    return convert(to_float32(round_sum_to_odd(wide[0] * wide[1], wide[2])), "bfloat16")
+    # Products of two bfloat16 have 16 bits; a power of two keeps them within float32. Where a tiny one meets an addend
+    # that is not, no digit of it counts.
+    wide_a, wide_b, wide_c = (convert(v, "float32") for v in (a, b, c))
+    size = abs(wide_a * wide_b)
+    large, tiny, one = size > 2.0**100, (size < 2.0**-60) & (abs(wide_c) < 2.0**-60), size.const(1.0)
+    scale = select(large, size.const(2.0**-16), select(tiny, size.const(2.0**117), one))
+    back = select(large, size.const(2.0**16), select(tiny, size.const(2.0**-117), one))
+    swap = abs(wide_a) < abs(wide_b)
+    less, other = select(swap, wide_a, wide_b), select(swap, wide_b, wide_a)
+    total = round_sum_to_odd(less * scale * other, wide_c * scale)
+    exact = convert(keep_bits_to_odd(total, 14) * back, "bfloat16")
+    # Scaled, a product may overflow that an infinite addend outweighs.
+    plain = convert(fma(wide_a, wide_b, wide_c), "bfloat16")
+    return select(abs(wide_c) < INFINITY, exact, plain)
 
 
 @recipe("fma", *INTEGERS)

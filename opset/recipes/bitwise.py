@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .building import saturated_shift, to_float32
+from .building import FRACTION_BITS, saturated_shift, to_float32
 from .program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, UNSIGNED, WIDTH, Value, bitcast, convert, eq, select
 from .registry import recipe
 
@@ -47,15 +47,15 @@ def bitwise_right_shift_arithmetic(a: Value, amount: Value) -> Value:
     return a >> inside
 
 
-def _integer_to_float64(a: Value) -> Value:
-    """Convert an integer so that a rounding of the result to 24 bits or fewer is the only one."""
-    if WIDTH[a.type] < 64:
-        return convert(a, "float64")
+def _integer_to_float(a: Value, to: str) -> Value:
+    """Convert an integer of the float's width so that a rounding of the result to 16 bits or fewer is the only one."""
+    width, precision = WIDTH[a.type], FRACTION_BITS[to] + 1
     negative = a < 0 if a.type in SIGNED else a.const(False, "bool")
-    size = bitcast(select(negative, -a, a), "uint64")
-    low = size & 0xFFF
-    sticky = select(eq(low, 0), size, (size ^ low) | 0x1000)
-    wide = convert(select(size < 1 << 53, size, sticky), "float64")
+    size = bitcast(select(negative, -a, a), f"uint{width}")
+    unit = 1 << width - precision
+    low = size & (unit - 1)
+    sticky = select(eq(low, 0), size, (size ^ low) | unit)
+    wide = convert(select(size < 1 << precision, size, sticky), to)
     return select(negative, -wide, wide)
 
 
@@ -72,7 +72,11 @@ def cast(a: Value, to: str) -> Value:
         return convert(wide, to)
     if to == "float16" and a.type not in FLOATS:
         return convert(convert(wide, "float32"), to)  # what float32 cannot hold exactly is infinite in float16
-    return convert(to_float32(wide if wide.type == "float64" else _integer_to_float64(wide)), to)
+    if WIDTH[wide.type] < 32:
+        return convert(convert(wide, "float32"), to)
+    if WIDTH[wide.type] == 32:
+        return convert(_integer_to_float(wide, "float32"), to)
+    return convert(to_float32(wide if wide.type == "float64" else _integer_to_float(wide, "float64")), to)
 
 
 @recipe("bitcast")

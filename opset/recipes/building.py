@@ -90,20 +90,22 @@ def round_sum_to_odd(a: Value, b: Value) -> Value:
     return bitcast(select(even_and_inexact, bits + step, bits), a.type)
 
 
-_KEPT: Final = 1 << 39  # leaves 14 significant bits of float64's 53: float16's 11, two for rounding, one to spare
+def keep_bits_to_odd(a: Value, count: int) -> Value:
+    """Return a float rounded to odd at so many significant bits.
+
+    14 are two more than float16 and bfloat16 need for a rounding of their own, and exact in float32; below its normal
+    numbers, only what is under half of the smallest bfloat16 gets lost.
+    """
+    unit = 1 << FRACTION_BITS[a.type] + 1 - count
+    bits = bits_of(a)
+    low = bits & (unit - 1)
+    kept = bits ^ low
+    return from_bits(select(eq(low, 0), kept, kept | unit), a.type)
 
 
 def to_float32(a: Value) -> Value:
-    """Convert float64 to float32 in a way that a further rounding to float16 or bfloat16 is the only one.
-
-    Rounds to odd at 14 significant bits. These are exact in float32, or, below its normal numbers, lose only what
-    is under half of the smallest bfloat16.
-    """
-    bits = bits_of(a)
-    low = bits & (_KEPT - 1)
-    kept = bits ^ low
-    sticky = select(eq(low, 0), kept, kept | _KEPT)
-    return convert(bitcast(sticky, "float64"), "float32")
+    """Convert float64 to float32 in a way that a further rounding to float16 or bfloat16 is the only one."""
+    return convert(keep_bits_to_odd(a, 14), "float32")
 
 
 def magic_round(a: Value, scale: float) -> Pair:

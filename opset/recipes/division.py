@@ -3,12 +3,12 @@
 Integers: division by zero gives 0, for the quotient and for the remainder; ``MIN // -1`` wraps to MIN.
 
 Floats: ``remainder`` is exact but for the one rounding of ``a + b`` where the signs differ and ``abs(a) < abs(b)``.
-``floor_divide`` is the floor of the exact quotient, rounded once, in float32 and below; in float64 it is exact below
-2**53 and within 1 ULP above.
+``floor_divide`` is the floor of the exact quotient, rounded once.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from .building import (
@@ -32,12 +32,10 @@ from .program import (
     WIDTH,
     Value,
     bitcast,
-    convert,
     eq,
     fma,
     idiv,
     irem,
-    rint,
     select,
 )
 from .registry import recipe
@@ -80,28 +78,27 @@ def remainder_signed(a: Value, b: Value) -> Value:
     return select(~eq(rest, 0) & ((rest ^ divisor) < 0), rest + divisor, rest)
 
 
-def _floored(a: Value, b: Value) -> Value:
-    """Return floor(a / b) in the operands' dtype, special cases included."""
+@recipe("floor_divide", *ARITHMETIC_FLOATS)
+def floor_divide(a: Value, b: Value) -> Value:
     quotient = a / b
     floor = floor_of(quotient)
     # The rounded quotient may have reached the next integer; the sign of the exact rest tells.
     rest = fma(-floor, b, a)
     too_high = ((rest < 0) & (b > 0)) | ((rest > 0) & (b < 0))
-    corrected = select(too_high & (abs(floor) < 2.0 ** (FRACTION_BITS[a.type] + 1)), floor - 1, floor)
+    below = floor - 1
+    # Where floats are integers, and their midpoints too: a quotient less than 1 above a midpoint was rounded up, but
+    # its floor is a tie, to be rounded down if that is even. Its distance from the midpoint, times b, is exact then.
+    limit = 2.0 ** (FRACTION_BITS[a.type] + 1)
+    power = from_bits(bits_of(quotient) & bits_of(a.const(INFINITY)), a.type)
+    distance = fma(power * 2.0 ** -(FRACTION_BITS[a.type] + 1), b, rest)
+    odd = ~eq(bits_of(quotient) & 1, 0)
+    tie = (abs(quotient) > limit) & odd & (abs(distance) < abs(b))
+    lower = from_bits(select(quotient > 0, bits_of(quotient) - 1, bits_of(quotient) + 1), a.type)
+    corrected = select(tie, lower, select(too_high & (abs(floor) <= limit), below, floor))
     # A quotient that rounds to -0 is below 0 all the same, and so is one by an infinity.
     negative = (signed_bits_of(a) ^ signed_bits_of(b)) < 0
     vanished = eq(quotient, 0) & ~eq(a, 0) & negative
     return select(vanished, a.const(-1), select(abs(quotient) < INFINITY, corrected, quotient))
-
-
-@recipe("floor_divide", "float32")
-def floor_divide_float32(a: Value, b: Value) -> Value:
-    return convert(_floored(convert(a, "float64"), convert(b, "float64")), "float32")
-
-
-@recipe("floor_divide", "float64")
-def floor_divide_float64(a: Value, b: Value) -> Value:
-    return _floored(a, b)
 
 
 def _signed_remainder(a: Value, b: Value, magnitude: Value) -> Value:
@@ -117,50 +114,55 @@ def _signed_remainder(a: Value, b: Value, magnitude: Value) -> Value:
     return select(eq(size_b, INFINITY) & ~undefined, infinite, result)
 
 
-def _reduce(r: Value, divisor: Value, inverse: Value) -> Value:
-    # Exact: the difference is a multiple of the divisor's last bit and not much larger than the divisor.
-    return fma(-rint(r * inverse), divisor, r)
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """What differs between the dtypes.
+
+    Attributes:
+        step: bits that one step takes off the quotient: its estimate stays within 1 of the exact one.
+        largest: an exponent difference that none exceeds.
+        lift: what makes subnormals normal.
+    """
+
+    step: int
+    largest: int
+    lift: int
 
 
-#: Bits that one step takes off the quotient: its estimate stays within 1 of the exact one.
-_STEP: Final = 48
-
-
-@recipe("remainder", "float32")
-def remainder_float32(a: Value, b: Value) -> Value:
-    dividend, divisor = convert(a, "float64"), convert(b, "float64")
-    size = abs(divisor)
-    inverse = size.const(1) / size
-    rest = abs(dividend)
-    for shift in range(5 * _STEP, -1, -_STEP):  # quotients stay below 2**278
-        rest = _reduce(rest, size * 2.0**shift, inverse * 2.0**-shift)
-    rest = select(rest < 0, rest + size, rest)
-    rest = select(rest < size, rest, rest - size)
-    return convert(_signed_remainder(dividend, divisor, rest), "float32")
+_REDUCTIONS: Final = {"float32": Reduction(20, 277, 24), "float64": Reduction(48, 2098, 54)}
 
 
 def _normalised(size: Value) -> tuple[Value, Value]:
-    """Split a positive finite float64 into a significand in [1, 2) and an exponent."""
-    small = size < MIN_NORMAL["float64"]
-    bits = bits_of(select(small, size * 2.0**54, size))
-    exponent = bitcast(bits >> FRACTION_BITS["float64"], "int64")
-    fraction = (bits & ((1 << 52) - 1)) | (BIAS["float64"] << 52)
-    return from_bits(fraction, "float64"), exponent - select(small, exponent.const(54 + 1023), exponent.const(1023))
+    """Split a positive finite float into a significand in [1, 2) and an exponent."""
+    width, places, bias = WIDTH[size.type], FRACTION_BITS[size.type], BIAS[size.type]
+    lift = _REDUCTIONS[size.type].lift
+    small = size < MIN_NORMAL[size.type]
+    bits = bits_of(select(small, size * 2.0**lift, size))
+    exponent = bitcast(bits >> places, f"int{width}")
+    fraction = (bits & ((1 << places) - 1)) | (bias << places)
+    return from_bits(fraction, size.type), exponent - select(small, exponent.const(lift + bias), exponent.const(bias))
 
 
-@recipe("remainder", "float64")
-def remainder_float64(a: Value, b: Value) -> Value:
+@recipe("remainder", *ARITHMETIC_FLOATS)
+def remainder(a: Value, b: Value) -> Value:
+    numbers = _REDUCTIONS[a.type]
     rest, high = _normalised(abs(a))
     divisor, low = _normalised(abs(b))
-    inverse = divisor.const(1) / divisor
-    # The difference of exponents goes into the rest: first what whole steps leave over, then the whole steps.
+    inverse, negative = divisor.const(1) / divisor, -divisor
+    magic = 1.5 * 2.0 ** FRACTION_BITS[a.type]  # leaves no fraction bits
     difference = high - low
     difference = select(difference < 0, difference.const(0), difference)
-    steps = idiv(difference, _STEP)
-    rest = _reduce(rest * power_of_two(difference - steps * _STEP, "float64"), divisor, inverse)
-    for done in range(2100 // _STEP):
-        factor = select(steps > done, rest.const(2.0**_STEP), rest.const(1.0))
-        rest = _reduce(rest * factor, divisor, inverse)
+    steps = difference * ((1 << 20) // numbers.step + 1) >> 20  # the quotient, for differences up to the largest
+
+    def reduced(factor: Value) -> Value:
+        quotient = fma(rest, inverse * factor, magic) - magic
+        # Exact: the difference is a multiple of the divisor's last bit and not much larger than the divisor.
+        return fma(quotient, negative, rest * factor)
+
+    # The difference of exponents goes into the rest: first what whole steps leave over, then the whole steps.
+    rest = reduced(power_of_two(difference - steps * numbers.step, a.type))
+    for done in range(numbers.largest // numbers.step):
+        rest = select(steps > done, reduced(rest.const(2.0**numbers.step)), rest)
     rest = select(rest < 0, rest + divisor, rest)
     rest = select(rest < divisor, rest, rest - divisor)
     return _signed_remainder(a, b, scale_by_integer(rest, low))
