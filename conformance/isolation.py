@@ -17,6 +17,8 @@ from typing import Any, Final
 from ..core.errors import ConformanceError
 from .outcome import CaseResult, Outcome
 
+#: Starts the suite's own worker.
+WORKER: Final = (sys.executable, "-m", "opmux.conformance.worker")
 #: Seconds that a worker may take to import opmux and to load the backends.
 _START_LIMIT: Final = 120.0
 #: Characters of a dead worker's standard error that go into the report.
@@ -61,7 +63,11 @@ class Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
         self._pending = b""
-        self.receive(_START_LIMIT)
+        try:
+            self.receive(_START_LIMIT)
+        except WorkerLostError:
+            self.kill()
+            raise
 
     def send(self, job: Job) -> None:
         """Give it a job."""
@@ -125,9 +131,7 @@ class Runner:
         command: starts a worker.
     """
 
-    def __init__(
-        self, limit: float, command: tuple[str, ...] = (sys.executable, "-m", "opmux.conformance.worker")
-    ) -> None:
+    def __init__(self, limit: float, command: tuple[str, ...] = WORKER) -> None:
         self._limit, self._command = limit, command
         self._worker: Worker | None = None
 

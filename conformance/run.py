@@ -26,7 +26,7 @@ from ..opset.profiles import PROFILES
 from . import waivers
 from .cases import Case, all_pairs, cases
 from .execute import execute
-from .isolation import Job, Runner
+from .isolation import WORKER, Job, Runner
 from .outcome import CaseResult, Outcome
 from .report import Report
 from .target import Target, targets
@@ -52,6 +52,7 @@ class Selection:
         limit: seconds that one case may take before its worker is ended.
         workers: processes; None for one per core, at most four.
         exit_first: stop at the first failure.
+        command: starts a worker, where it is not to be the suite's own.
     """
 
     backends: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class Selection:
     limit: float = TIME_LIMIT
     workers: int | None = None
     exit_first: bool = False
+    command: tuple[str, ...] = WORKER
 
     @property
     def partial(self) -> bool:
@@ -231,7 +233,7 @@ class _Work:
             thread.join()
 
     def _serve(self, waiting: queue.SimpleQueue[tuple[int, Job]], advance: Callable[[], None]) -> None:
-        runner = Runner(self._selection.limit)
+        runner = Runner(self._selection.limit, self._selection.command)
         try:
             while not self._stop.is_set():
                 try:

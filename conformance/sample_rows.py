@@ -90,7 +90,17 @@ def _ties(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
     return values.small(t, shape, *seed)
 
 
-row("sum")(_reduction(_any_bits, dtype=True))
+@row("sum")
+def _sum(t: DType) -> Iterator[Sample]:
+    yield from _reduction(_any_bits, dtype=True)(t)
+    yield Sample("growing", (_growing(t, (4100,)),))
+
+
+def _growing(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
+    """Terms of one sign: a sum kept in too narrow a dtype stops growing."""
+    return values.moderate(t, shape, "growing", *seed, low=0.5, high=1.5)
+
+
 row("prod")(_reduction(_gentle, dtype=True))
 row("all")(_reduction(_ties))
 row("any")(
@@ -154,6 +164,7 @@ def _matmul(t: DType) -> Iterator[Sample]:
     yield Sample("tall", (make(33, 5), make(5, 17)))
     yield Sample("blocks", (make(65, 130), make(130, 49)))
     yield Sample("deep", (make(3, 1030), make(1030, 5)))
+    yield Sample("growing", (_growing(t, (2, 2100)), _growing(t, (2100, 3), "y")))
     yield Sample("batch", (make(4, 6, 5), make(4, 5, 3)))
     yield Sample("row", (make(1, 64), make(64, 33)), kind="shapes")
     yield Sample("column", (make(33, 64), make(64, 1)), kind="shapes")

@@ -1,0 +1,63 @@
+"""Every planted fault is caught by the case that is named for it, and the unfaulted twins pass whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from opmux.conformance.run import Selection, run
+from opmux.plugin import CallSpec, Kernel, Prepared
+from tests.conformance.zoo import FAULTS, TWINS, Fault, Zoo, kernel, registered
+
+
+def _run(backend: str, op: str, dtype: str, *cases: str) -> dict[str, tuple[str, str]]:
+    report = run(Selection((backend,), ops=(op,), dtypes=(dtype,), cases=cases, isolate=False))
+    return {c.id: (c.outcome.value, c.message) for c in report.cases}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_fault_is_caught_by_its_case(fault: Fault) -> None:
+    with registered(f"zoo-{fault.name}", Zoo([kernel(fault.op, fault.compute)])) as name:
+        outcome, message = _run(name, fault.op, fault.dtype, fault.killer)[fault.killer]
+    assert outcome == "fail"
+    assert fault.says in message
+
+
+@pytest.mark.parametrize("op", TWINS)
+def test_unfaulted_twin_passes(op: str) -> None:
+    dtype = "int32" if op == "floor_divide" else "float32"
+    with registered(f"twin-{op.replace('_', '-')}", Zoo([kernel(op, TWINS[op])])) as name:
+        found = _run(name, op, dtype)
+    wrong = {case: message for case, (outcome, message) in found.items() if outcome not in ("pass", "unsupported")}
+    assert wrong == {}
+    assert sum(outcome == "pass" for outcome, _ in found.values()) > len(found) * 0.8
+
+
+def test_refusing_with_another_exception_is_a_failure() -> None:
+    def prepare(spec: CallSpec) -> Prepared:
+        raise ValueError("not today")
+
+    with registered("zoo-refusal", Zoo([Kernel("exp", "exp", "cpu", prepare)])) as name:
+        outcome, message = _run(name, "exp", "float32", "exp-float32-values")["exp-float32-values"]
+    assert outcome == "fail"
+    assert "returning a Rejection" in message
+
+
+def test_an_op_without_kernels_is_unsupported() -> None:
+    with registered("zoo-other", Zoo([kernel("exp", TWINS["exp"])])) as name:
+        found = _run(name, "matmul", "float32", "matmul-float32-values-square")
+    assert found["matmul-float32-values-square"][0] == "unsupported"
+
+
+def test_claiming_a_profile_and_refusing_a_part_of_it_fails() -> None:
+    with registered("zoo-claims", Zoo([kernel("add", TWINS["add"])], ("core-f32",))) as name:
+        found = _run(name, "matmul", "float32", "matmul-float32-values-square")
+    outcome, message = found["matmul-float32-values-square"]
+    assert outcome == "fail"
+    assert "claims core-f32" in message
+
+
+def test_a_decomposition_into_own_kernels_is_reported_as_one() -> None:
+    with registered("zoo-square", Zoo([kernel("multiply", TWINS["multiply"])])) as name:
+        report = run(Selection((name,), ops=("square",), dtypes=("float32",), isolate=False))
+    ran = {c.kernel for c in report.cases if c.outcome.value == "pass" and c.kind == "values"}
+    assert ran == {"decomposition of zoo-square/multiply"}
