@@ -45,7 +45,7 @@ def test_a_sentence_that_cannot_be_read_is_a_fault_of_the_opset() -> None:
 )
 def test_tokens(text: str, value: object) -> None:
     found = token(text)
-    assert found == value
+    assert found == (pytest.approx(value) if isinstance(value, float) else value)
     if value == 0:
         assert np.signbit(found)
 
@@ -63,7 +63,7 @@ def test_ids_are_unique_and_name_op_dtype_and_kind() -> None:
     [
         "exp-float32-values", "exp-float32-special-exp(-inf) -> +0", "add-float32-strides-transposed",
         "sum-float16-shapes-empty", "exp-bfloat16-exhaustive", "add-float64-aliasing-overlapping-views",
-        "exp-float32-out-operand0", "add-float64-promotion-float32,float64", "sum-bool-errors-axis",
+        "exp-float32-out-operand0", "add-float64-promotion-float16,float64", "sum-bool-errors-axis",
         "exp-float16-refusal",
     ],
 )  # fmt: skip

@@ -159,14 +159,14 @@ def test_worst_errors_are_kept() -> None:
     assert 0.49 < worst["error"] <= 0.5
 
 
-def test_the_command_writes_json_and_prints_a_reproducer_free_summary(tmp_path: Path, capsys: Any) -> None:
+def test_the_command_writes_json_and_prints_a_summary(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "report.json"
     status = _command("--backend", "numpy", "--op", "negative", "--dtype", "int32", "--json", str(path))
     report = json.loads(path.read_text())
     assert status == 0
     assert set(report["counts"]) == COUNTS
     assert report["counts"]["pass"] == len(report["cases"]) > 5
-    assert {c["kernel"] for c in report["cases"] if c["kind"] == "values"} >= {"numpy/negative"}
+    assert all(c["kernel"].startswith("numpy/negative") for c in report["cases"] if c["kind"] == "values")
     assert "numpy: " in capsys.readouterr().out
 
 
