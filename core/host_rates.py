@@ -19,8 +19,11 @@ from .filecache import FileCache, cache_key, cache_root
 
 #: Working sets probed, in bytes: within a first, second and last-level cache, and beyond.
 WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 26)
+#: Matrices probed: large ones for all threads, and one so small that BLAS keeps to one thread. Where other work holds a
+#: core, threads that wait for each other are slower than one alone (80 times was seen), and that rate would be kept.
+_PRODUCTS: Final = (384, 192, 64)
 # Part of the key: step it when the probe or the format changes.
-_FORMAT: Final = "host-rates-2"
+_FORMAT: Final = "host-rates-3"
 
 
 def _best_seconds(action: Callable[[], Any], repeats: int) -> float:
@@ -48,7 +51,10 @@ def _bandwidth(nbytes: int) -> float:
 
 def _flops(dtype: str) -> float:
     """Return operations per second of a matrix product, the densest arithmetic that the host's NumPy has."""
-    n = 384
+    return max(_product_flops(dtype, n) for n in _PRODUCTS)
+
+
+def _product_flops(dtype: str, n: int) -> float:
     a = np.full((n, n), 0.5, dtype)
     out = np.empty_like(a)
     return 2.0 * n**3 / _best_seconds(lambda: np.matmul(a, a, out=out), 9)

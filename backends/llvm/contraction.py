@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...plugin import Accepts, Array, CallSpec, CostTerms, Kernel, Prepared
+from ...plugin import Accepts, Array, CallSpec, Kernel, Prepared
+from . import costs
 from .invoke import invoker
 from .launching import BoundCode, bind_address
 from .matmul_call import MatmulCall
@@ -47,7 +48,6 @@ KERNELS: Final = (
         _matmul,
         Accepts(dtypes=(frozenset(_ELEMENTS),)),
         CANONICAL,
-        # Shares of what NumPy's BLAS reaches, which is what a device's rates are measured with.
-        CostTerms(launch=1e-6, compute=1.05, memory=0.8),
+        costs.MATMUL,
     ),
 )

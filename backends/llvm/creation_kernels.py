@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Layout, Prepared
-from . import philox, ramp
+from ...plugin import Accepts, CallSpec, Kernel, Layout, Prepared
+from . import costs, philox, ramp
 from .jit import Module, compile_ir
 from .launching import bind, prepared
 from .rules import CANONICAL
@@ -39,7 +39,7 @@ def _random_bits(spec: CallSpec) -> Prepared:
 
 
 KERNELS: Final = (
-    Kernel("iota", "iota", "cpu", _iota, Accepts(), CANONICAL, CostTerms(launch=2e-6)),
+    Kernel("iota", "iota", "cpu", _iota, Accepts(), CANONICAL, costs.MOVE),
     Kernel(
         "random_bits",
         "random_bits",
@@ -47,6 +47,6 @@ KERNELS: Final = (
         _random_bits,
         Accepts(layout=Layout.CONTIGUOUS),
         CANONICAL,
-        CostTerms(launch=2e-6),
+        costs.RANDOM,
     ),
 )

@@ -85,17 +85,21 @@ def _entry(variant: Variant) -> Function:
     strides = [words[1 + rank * (o + 1) : 1 + rank * (o + 2)] for o in range(operands)]
     bases = [f.load("ptr", f.address("%buffers", o, "ptr"), 8) for o in range(operands)]
 
-    def nest(depth: int, pointers: list[str]) -> None:
+    def nest(depth: int, pointers: list[str], first: str, count: str) -> None:
         if depth == rank - 1:
-            moved = _move(f, variant, pointers, starts[depth], [s[depth] for s in strides])
-            count = f.sub(sizes[depth], starts[depth])
+            moved = _move(f, variant, pointers, first, [s[depth] for s in strides])
             inner = [("i64", s[depth]) for s, layout in zip(strides, variant.layouts, strict=True) if _strided(layout)]
             f.call("void", "run", [("i64", count), *(("ptr", p) for p in moved), *inner])
             return
         with f.loop(starts[depth], sizes[depth]) as loop:
-            nest(depth + 1, _move(f, variant, pointers, loop.index, [s[depth] for s in strides]))
+            nest(depth + 1, _move(f, variant, pointers, loop.index, [s[depth] for s in strides]), first, count)
 
-    nest(0, bases)
+    if rank > 1 and any(_strided(layout) for layout in variant.layouts):
+        # In strips: the cache lines that a transposed operand touches along one are still there for its next row.
+        with f.loop("0", sizes[-1], CHUNK) as strip:
+            nest(0, bases, strip.index, f.minimum(f.sub(sizes[-1], strip.index), CHUNK))
+    else:
+        nest(0, bases, starts[-1], f.sub(sizes[-1], starts[-1]))
     f.emit("ret i32 0")
     return f
 

@@ -9,7 +9,6 @@ from typing import Final
 from ...plugin import (
     Accepts,
     CallSpec,
-    CostTerms,
     Kernel,
     Prepared,
     Program,
@@ -19,15 +18,13 @@ from ...plugin import (
     ops_with_recipes,
     recipe,
 )
-from . import elementwise
+from . import costs, elementwise
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind, prepared
 from .layout import collapse
 from .lower import OPTIONS
 from .rules import ARITHMETIC, CANONICAL, WORDS, word
 from .target import host_target
-
-COST: Final = CostTerms(launch=2e-6, compute=0.5, memory=1.0)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -67,7 +64,7 @@ def _by_recipe(op: str) -> Kernel:
             return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}")
         return _run(program, spec)
 
-    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, COST)
+    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, costs.recipe_cost(op))
 
 
 def _copy(spec: CallSpec) -> Prepared:
@@ -84,6 +81,6 @@ def _full(spec: CallSpec) -> Prepared:
 
 KERNELS: Final = (
     *(_by_recipe(op) for op in ops_with_recipes()),
-    Kernel("copy", "copy", "cpu", _copy, Accepts(dtypes=(WORDS,)), CANONICAL, COST),
-    Kernel("full", "full", "cpu", _full, Accepts(dtypes=(WORDS,)), CANONICAL, COST),
+    Kernel("copy", "copy", "cpu", _copy, Accepts(dtypes=(WORDS,)), CANONICAL, costs.MOVE),
+    Kernel("full", "full", "cpu", _full, Accepts(dtypes=(WORDS,)), CANONICAL, costs.MOVE),
 )

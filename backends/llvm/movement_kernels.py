@@ -14,6 +14,7 @@ from ...plugin import (
     CostTerms,
     Kernel,
     Layout,
+    Prepare,
     Prepared,
     Program,
     Reason,
@@ -21,7 +22,7 @@ from ...plugin import (
     Signature,
     recipe,
 )
-from . import indexed
+from . import costs, indexed
 from .elementwise_kernels import bound_program, copy_program
 from .invoke import invoker
 from .jit import Module, compile_ir
@@ -124,18 +125,13 @@ def _scatter(spec: CallSpec) -> Prepared | Rejection:
     return Prepared(launch)
 
 
-def _kernel(op: str, prepare: Any, accepts: Accepts, cost: CostTerms) -> Kernel:
+def _kernel(op: str, prepare: Prepare, accepts: Accepts, cost: CostTerms) -> Kernel:
     return Kernel(op, op, "cpu", prepare, accepts, CANONICAL, cost)
 
 
 KERNELS: Final = (
-    _kernel("concat", _concat, Accepts(dtypes=(WORDS,)), CostTerms(launch=2e-6)),
-    _kernel("pad", _pad, Accepts(dtypes=(WORDS,)), CostTerms(launch=2e-6)),
-    _kernel("gather", _gather, Accepts(dtypes=(WORDS, _INDICES)), CostTerms(launch=2e-6)),
-    _kernel(
-        "scatter",
-        _scatter,
-        Accepts(dtypes=(WORDS, _INDICES, WORDS), layout=Layout.CONTIGUOUS),
-        CostTerms(launch=2e-6),
-    ),
+    _kernel("concat", _concat, Accepts(dtypes=(WORDS,)), costs.CONCAT),
+    _kernel("pad", _pad, Accepts(dtypes=(WORDS,)), costs.PAD),
+    _kernel("gather", _gather, Accepts(dtypes=(WORDS, _INDICES)), costs.GATHER),
+    _kernel("scatter", _scatter, Accepts(dtypes=(WORDS, _INDICES, WORDS), layout=Layout.CONTIGUOUS), costs.SCATTER),
 )

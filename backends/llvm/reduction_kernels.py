@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Prepared
-from . import reductions, scans
+from ...plugin import Accepts, CallSpec, Kernel, Prepared
+from . import costs, reductions, scans
 from .fold import KINDS, Fold
 from .jit import Module, compile_ir
 from .launching import bind, prepared
@@ -40,8 +40,7 @@ def _reduce_kernel(op: str) -> Kernel:
         module = _reduction(reductions.variant(Fold(op, x.dtype.name, out.dtype.name), plan))
         return prepared(bind(module, reductions.ENTRY, plan.parameters()), 1)
 
-    cost = CostTerms(launch=2e-6, compute=0.5, memory=1.0)
-    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, cost)
+    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, costs.REDUCTION)
 
 
 def _scan_kernel(op: str) -> Kernel:
@@ -51,8 +50,7 @@ def _scan_kernel(op: str) -> Kernel:
         module = _scan(scans.variant(_SCANS[op], x.dtype.name, out.dtype.name, plan))
         return prepared(bind(module, scans.ENTRY, plan.parameters()), 1)
 
-    cost = CostTerms(launch=2e-6, compute=0.5, memory=1.0)
-    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, cost)
+    return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, costs.SCAN)
 
 
 KERNELS: Final = (*(_reduce_kernel(op) for op in KINDS), *(_scan_kernel(op) for op in _SCANS))

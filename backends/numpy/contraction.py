@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from ...plugin import CallSpec, CostTerms, Kernel
+from . import costs
 from .rows import FLOATS, INTEGERS, NARROW, Host, kernel
 
 BLAS: Final = frozenset({"float32", "float64", "complex64", "complex128"})
@@ -27,7 +28,7 @@ def _matmul(spec: CallSpec) -> Callable[..., None]:
 
 
 KERNELS: Final[tuple[Kernel, ...]] = (
-    kernel("matmul", _matmul, (BLAS,), name="matmul.blas"),
+    kernel("matmul", _matmul, (BLAS,), name="matmul.blas", cost=costs.MATMUL),
     kernel(
         "matmul",
         _matmul,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...plugin import CallSpec, Kernel
+from . import costs
 from .rows import ALL, Host, kernel
 
 Compute = Callable[..., None]
@@ -64,7 +65,7 @@ def _philox(c: list[Words], k0: int, k1: int) -> list[Words]:
 
 
 KERNELS: Final[tuple[Kernel, ...]] = (
-    kernel("full", _full, (ALL,)),
-    kernel("iota", _iota),
-    kernel("random_bits", _random_bits),
+    kernel("full", _full, (ALL,), cost=costs.FULL),
+    kernel("iota", _iota, cost=costs.IOTA),
+    kernel("random_bits", _random_bits, cost=costs.RANDOM),
 )

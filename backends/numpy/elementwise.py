@@ -10,7 +10,6 @@ import numpy as np
 from ...plugin import (
     Accepts,
     CallSpec,
-    CostTerms,
     Kernel,
     Prepared,
     Reason,
@@ -19,6 +18,8 @@ from ...plugin import (
     ops_with_recipes,
     recipe,
 )
+from . import costs
+from .costs import ufunc_cost
 from .rows import BOOL, COMPLEXES, FLOATS, INTEGERS, NARROW, Host, kernel, launcher
 
 NUMBERS: Final = INTEGERS | FLOATS | COMPLEXES
@@ -94,7 +95,7 @@ def _ufunc(op: str, ufunc: Callable[..., Any], allowed: frozenset[str]) -> Kerne
 
         return compute
 
-    return kernel(op, bind, (allowed,))
+    return kernel(op, bind, (allowed,), cost=ufunc_cost(op))
 
 
 def _maximum(out: Host, x: Host, y: Host) -> None:
@@ -139,8 +140,7 @@ def _by_recipe(op: str) -> Kernel:
 
         return launcher(compute)
 
-    # A recipe of n instructions makes about n passes, each with temporaries: far below the roofline.
-    return Kernel(f"{op}.recipe", op, "cpu", prepare, Accepts(), cost=CostTerms(launch=20e-6, compute=0.01, memory=0.02))
+    return Kernel(f"{op}.recipe", op, "cpu", prepare, Accepts(), cost=costs.RECIPE)
 
 
 def _through_float64(ufunc: Callable[..., Any]) -> Callable[[CallSpec], Callable[..., None]]:
@@ -164,12 +164,13 @@ def _complex(out: Host, x: Host, y: Host) -> None:
     out.real, out.imag = x, y
 
 
+_SINGLE: Final = (frozenset({"float32"}),)
 _SPECIAL: Final = (
-    kernel("maximum", lambda spec: _maximum, (INTEGERS | FLOATS,)),
-    kernel("minimum", lambda spec: _minimum, (INTEGERS | FLOATS,)),
-    kernel("where", lambda spec: _where, (BOOL, ANY)),
-    kernel("log", _through_float64(np.log), (frozenset({"float32"}),), name="log.float64"),
-    kernel("log10", _through_float64(np.log10), (frozenset({"float32"}),), name="log10.float64"),
+    kernel("maximum", lambda spec: _maximum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("minimum", lambda spec: _minimum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("where", lambda spec: _where, (BOOL, ANY), cost=costs.WHERE),
+    kernel("log", _through_float64(np.log), _SINGLE, name="log.float64", cost=ufunc_cost("log")),
+    kernel("log10", _through_float64(np.log10), _SINGLE, name="log10.float64", cost=ufunc_cost("log10")),
     kernel("real", lambda spec: _real, (COMPLEXES,)),
     kernel("imag", lambda spec: _imag, (COMPLEXES,)),
     kernel("complex", lambda spec: _complex, (FLOATS - NARROW,)),

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...plugin import CallSpec, CostTerms, Kernel, evaluate, recipe, rounded
+from . import costs
 from .rows import ALL, BOOL, COMPLEXES, FLOATS, INTEGERS, NARROW, Host, kernel
 
 Compute = Callable[..., None]
@@ -189,14 +190,14 @@ def _bitcast(spec: CallSpec) -> Compute:
 _slow = functools.partial(kernel, cost=CostTerms(launch=10e-6, compute=0.05, memory=0.1))
 
 KERNELS: Final[tuple[Kernel, ...]] = (
-    kernel("concat", _concat, (ALL,)),
-    kernel("pad", _pad, (ALL,)),
-    kernel("gather", _gather, (ALL, INTEGERS), cost=CostTerms(launch=5e-6, memory=0.3)),
+    kernel("concat", _concat, (ALL,), cost=costs.CONCAT),
+    kernel("pad", _pad, (ALL,), cost=costs.PAD),
+    kernel("gather", _gather, (ALL, INTEGERS), cost=costs.GATHER),
     _slow("scatter", _scatter, (ALL, INTEGERS, ALL)),
     _slow("sort", _sort, (_NUMBERS,)),
     _slow("argsort", _argsort, (_NUMBERS,)),
     _slow("searchsorted", _searchsorted, (_NUMBERS,)),
-    kernel("copy", _copy, (ALL,), cost=CostTerms(memory=0.5)),
-    kernel("cast", _cast, (_NUMBERS | BOOL | COMPLEXES | _STORAGE,), cost=CostTerms(memory=0.5)),
-    kernel("bitcast", _bitcast, (_NUMBERS | COMPLEXES | _STORAGE,)),
+    kernel("copy", _copy, (ALL,), cost=costs.COPY),
+    kernel("cast", _cast, (_NUMBERS | BOOL | COMPLEXES | _STORAGE,), cost=costs.CAST),
+    kernel("bitcast", _bitcast, (_NUMBERS | COMPLEXES | _STORAGE,), cost=costs.COPY),
 )

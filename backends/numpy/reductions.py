@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...plugin import CallSpec, Kernel
+from . import costs
 from .rows import ALL, BOOL, FLOATS, INTEGERS, NARROW, Host, kernel
 
 Compute = Callable[..., None]
@@ -97,14 +98,14 @@ def _scan(ufunc: np.ufunc) -> Callable[[CallSpec], Compute]:
 _NUMBERS: Final = INTEGERS | FLOATS | frozenset({"complex64", "complex128"})
 
 KERNELS: Final[tuple[Kernel, ...]] = (
-    kernel("sum", _accumulated(np.add), (_NUMBERS,)),
-    kernel("prod", _accumulated(np.multiply), (_NUMBERS,)),
-    kernel("max", _extreme(np.maximum, largest=True), (INTEGERS | FLOATS,)),
-    kernel("min", _extreme(np.minimum, largest=False), (INTEGERS | FLOATS,)),
-    kernel("all", _boolean(np.all), (ALL,)),
-    kernel("any", _boolean(np.any), (ALL,)),
-    kernel("argmax", _position(np.argmax), (INTEGERS | FLOATS | BOOL,)),
-    kernel("argmin", _position(np.argmin), (INTEGERS | FLOATS | BOOL,)),
-    kernel("cumulative_sum", _scan(np.add), (_NUMBERS,)),
-    kernel("cumulative_prod", _scan(np.multiply), (_NUMBERS,)),
+    kernel("sum", _accumulated(np.add), (_NUMBERS,), cost=costs.REDUCTION),
+    kernel("prod", _accumulated(np.multiply), (_NUMBERS,), cost=costs.REDUCTION),
+    kernel("max", _extreme(np.maximum, largest=True), (INTEGERS | FLOATS,), cost=costs.EXTREME_REDUCTION),
+    kernel("min", _extreme(np.minimum, largest=False), (INTEGERS | FLOATS,), cost=costs.EXTREME_REDUCTION),
+    kernel("all", _boolean(np.all), (ALL,), cost=costs.BOOLEAN_REDUCTION),
+    kernel("any", _boolean(np.any), (ALL,), cost=costs.BOOLEAN_REDUCTION),
+    kernel("argmax", _position(np.argmax), (INTEGERS | FLOATS | BOOL,), cost=costs.POSITION),
+    kernel("argmin", _position(np.argmin), (INTEGERS | FLOATS | BOOL,), cost=costs.POSITION),
+    kernel("cumulative_sum", _scan(np.add), (_NUMBERS,), cost=costs.SCAN),
+    kernel("cumulative_prod", _scan(np.multiply), (_NUMBERS,), cost=costs.SCAN),
 )

@@ -114,3 +114,11 @@ def test_nothing_is_contracted(tools):
     program = build("a*b-c", ("float32",) * 3, lambda a, b, c: a * b - c)
     a, c = np.full(64, 1 + eps), np.full(64, 1 + 2 * eps)
     assert (tools.run_program(program, a, a, c) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 700), (40, 257), (2, 5, 513)])
+def test_transposed_operands_longer_than_a_strip(tools, target, shape):
+    x, y = (np.random.default_rng(seed).standard_normal(shape[::-1]).astype(np.float32).T for seed in (1, 2))
+    for operands in ((x, np.ascontiguousarray(y)), (x, y[..., :1])):
+        found = tools.run_program(ADD, *operands, out=np.empty(shape, np.float32), target=target)
+        np.testing.assert_array_equal(found, operands[0] + operands[1])
