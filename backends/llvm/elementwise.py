@@ -31,20 +31,31 @@ ENTRY: Final = "f"
 CHUNK: Final = 256
 # Elements copied per turn of the loop that gathers them: enough to hide its counting.
 _COPIES: Final = 4
+# Rows of strided operands up to this length are done one element at a time: staging them would cost more. Programs of
+# more than so many instructions gain from vectors even so.
+_SHORT_ROW: Final = 16
+_SHORT_PROGRAM: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Everything that the code of an elementwise kernel depends on; layouts are the inputs', then the output's."""
+    """Everything that the code of an elementwise kernel depends on; layouts are the inputs', then the output's.
+
+    `short` code is for few elements along the innermost dimension; the bits are the same.
+    """
 
     program: Program
     rank: int
     layouts: tuple[Layout, ...]
+    short: bool = False
 
 
 def variant(program: Program, nest: Nest) -> Variant:
     """The variant that computes a program over a collapsed nest."""
-    return Variant(program, len(nest.shape), nest.layouts())
+    layouts = nest.layouts()
+    strided, small = any(_strided(layout) for layout in layouts), len(program.instructions) <= _SHORT_PROGRAM
+    short = strided and small and len(nest.shape) > 1 and nest.shape[-1] <= _SHORT_ROW
+    return Variant(program, len(nest.shape), layouts, short)
 
 
 def parameters(nest: Nest, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
@@ -73,11 +84,14 @@ def unrolled(program: Program) -> int:
 def generate(variant: Variant, target: Target) -> str:
     """The IR module of a variant; its entry is `f`."""
     tables = Tables()
-    run = _Run(variant, target, tables)
-    return module_text([run.function, _entry(variant)], tables.definitions())
+    if variant.short:
+        functions = [_entry(variant, target, tables)]
+    else:
+        functions = [_Run(variant, target, tables).function, _entry(variant, target, tables)]
+    return module_text(functions, tables.definitions())
 
 
-def _entry(variant: Variant) -> Function:
+def _entry(variant: Variant, target: Target, tables: Tables) -> Function:
     f = Function(ENTRY, [("ptr", "%buffers"), ("ptr", "%params"), ("ptr", "%queue")], "i32")
     rank, operands = variant.rank, len(variant.layouts)
     words = [f.load("i64", f.address("%params", i, "i64"), 8) for i in range(1 + rank + operands * rank)]
@@ -85,7 +99,17 @@ def _entry(variant: Variant) -> Function:
     strides = [words[1 + rank * (o + 1) : 1 + rank * (o + 2)] for o in range(operands)]
     bases = [f.load("ptr", f.address("%buffers", o, "ptr"), 8) for o in range(operands)]
 
+    def one_by_one(pointers: list[str]) -> None:
+        low, kinds = Lowering(tables, f, 1, target), _dtypes(variant.program)
+        with f.loop(0, sizes[-1]) as loop:
+            *given, to = _move(f, variant, pointers, loop.index, [s[-1] for s in strides])
+            values = [low.load(t, p) for t, p in zip(kinds, given, strict=False)]
+            low.store(kinds[-1], low.run(variant.program, values), to)
+
     def nest(depth: int, pointers: list[str], first: str, count: str) -> None:
+        if depth == rank - 1 and variant.short:
+            one_by_one(pointers)
+            return
         if depth == rank - 1:
             moved = _move(f, variant, pointers, first, [s[depth] for s in strides])
             inner = [("i64", s[depth]) for s, layout in zip(strides, variant.layouts, strict=True) if _strided(layout)]
@@ -94,7 +118,7 @@ def _entry(variant: Variant) -> Function:
         with f.loop(starts[depth], sizes[depth]) as loop:
             nest(depth + 1, _move(f, variant, pointers, loop.index, [s[depth] for s in strides]), first, count)
 
-    if rank > 1 and any(_strided(layout) for layout in variant.layouts):
+    if rank > 1 and not variant.short and any(_strided(layout) for layout in variant.layouts):
         # In strips: the cache lines that a transposed operand touches along one are still there for its next row.
         with f.loop("0", sizes[-1], CHUNK) as strip:
             nest(0, bases, strip.index, f.minimum(f.sub(sizes[-1], strip.index), CHUNK))

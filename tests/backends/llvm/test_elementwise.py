@@ -122,3 +122,11 @@ def test_transposed_operands_longer_than_a_strip(tools, target, shape):
     for operands in ((x, np.ascontiguousarray(y)), (x, y[..., :1])):
         found = tools.run_program(ADD, *operands, out=np.empty(shape, np.float32), target=target)
         np.testing.assert_array_equal(found, operands[0] + operands[1])
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 40])
+@pytest.mark.parametrize("program", [ADD, LONG], ids=["short program", "long program"])
+def test_short_and_long_rows_of_strided_operands(tools, target, program, length):
+    x, y = numbers(6, 5, 3 * length)[:, ::-1, ::3], numbers(6, 5, length)
+    out = np.empty((6, 5, 2 * length), np.float32)[..., ::2]
+    tools.same_bits(tools.run_program(program, x, y, out=out, target=target), evaluate(program, x, y))
