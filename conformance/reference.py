@@ -102,6 +102,11 @@ def _pad(x: Host, pad_width: Any, constant_values: Any) -> Host:
     return np.pad(x, pad_width, constant_values=constant_values) if x.ndim else x
 
 
+def _fma(x: Host, y: Host, z: Host) -> Host:
+    """Round twice: it stands only where the exact rationals have no say. A finite product is below every infinity."""
+    return np.where(np.isfinite(x) & np.isfinite(y) & np.isinf(z), z, x * y + z)
+
+
 _FLOAT: Final[dict[str, Callable[..., Host]]] = {
     "floor_divide": _floor_divide,
     "sign": _sign,
@@ -112,7 +117,7 @@ _FLOAT: Final[dict[str, Callable[..., Host]]] = {
     "matmul": _matmul,
     "bitwise_invert": np.invert,
     "round": lambda x: np.rint(x) if np.issubdtype(x.dtype, np.floating) else x,
-    "fma": lambda x, y, z: x * y + z,  # rounds twice: only where the exact rationals have no say
+    "fma": _fma,
     "pad": _pad,
 }
 

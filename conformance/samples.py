@@ -42,8 +42,10 @@ Row = Callable[[DType], Iterable[Sample]]
 ROWS: Final[dict[str, Row]] = {}
 
 #: Points per operand tuple in the full run and in the quick one, by dtype name where a slow oracle asks for fewer.
-FULL: Final = {"float32": 1 << 15, "float64": 1 << 11}
+FULL: Final = {"float32": 1 << 18, "float64": 1 << 13}
 QUICK: Final = {"float32": 1 << 11, "float64": 1 << 7}
+#: Every pair of hard values fits in twice as many.
+_LEAST_PAIRS: Final = 1 << 11
 _FULL_DEFAULT: Final = 1 << 12
 _QUICK_DEFAULT: Final = 1 << 9
 
@@ -95,6 +97,8 @@ def _elementwise(op: Op, t: DType, quick: bool) -> list[Sample]:
     types = operand_dtypes(op, t)
     table, default = (QUICK, _QUICK_DEFAULT) if quick else (FULL, _FULL_DEFAULT)
     count = table.get(t.name, default)
+    if len(types) > 1 and not quick:  # their oracles are the slow ones, and the hard pairs come first
+        count = min(count, max(count // 8, _LEAST_PAIRS))
     lead = max((x for x in types), key=lambda x: x.bits)
     drawn = list(values.tuples(lead, len(types), count, op.name))
     for i, x in enumerate(types):
