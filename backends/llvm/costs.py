@@ -3,6 +3,7 @@
 The rates are those that opmux measures with NumPy: a matrix product's arithmetic, a copy's bandwidth. The numbers below
 were measured on two shared cores of an Intel Xeon with AVX-512 in November 2026, NumPy 2.4, best of several interleaved
 runs: launches at 8 elements, shares of arithmetic at 50,000, of bandwidth at 100,000 and 1,000,000.
+`python -m benchmarks.cost_terms` measures them again.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ The rates are those that opmux measures with NumPy itself: a matrix product's ar
 numbers below were measured on two shared cores of an Intel Xeon with AVX-512 in November 2026, NumPy 2.4, best of
 several interleaved runs: launches at 8 elements, shares of arithmetic at 50,000, of bandwidth at 100,000 and 1,000,000.
 A launch costs what it does because special values are results here, so warnings are turned off around it.
+`python -m benchmarks.cost_terms` measures them again.
 """
 
 from __future__ import annotations
@@ -25,15 +26,20 @@ _ARITHMETIC: Final = {
 _OTHER_ARITHMETIC: Final = (20, 15)
 
 
-#: The same in float16 and in bfloat16, which most loops convert element by element.
-_NARROW: Final = {"float16": 0.0005, "bfloat16": 0.0019}
+#: Functions of one operand have float16 loops of their own; most other loops convert element by element.
+_ELEMENT_BY_ELEMENT: Final = frozenset(
+    {"sqrt", "pow", "atan2", "hypot", "floor_divide", "remainder", "nextafter", "copysign"}
+)
 
 
 def ufunc_cost(op: str) -> CostTerms:
     """The cost terms of an op that is one ufunc."""
     single, double = (percent / 100 for percent in _ARITHMETIC.get(op, _OTHER_ARITHMETIC))
-    narrow = {"float16": single, "bfloat16": 0.01} if op in _ARITHMETIC else _NARROW
-    return CostTerms(_LAUNCH, single, 0.9, compute_for={"float64": double, **narrow})
+    half, brain = 0.0005, 0.0019
+    if op in _ARITHMETIC:
+        half, brain = (0.005 if op in _ELEMENT_BY_ELEMENT else single), 0.01
+    shares = {"float64": double, "float16": half, "bfloat16": brain}
+    return CostTerms(_LAUNCH, single, 0.9, compute_for=shares)
 
 
 #: A recipe interpreted: about one pass with a temporary for each of its instructions.
