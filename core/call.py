@@ -28,12 +28,13 @@ from .dtypes import (
     promote,
     weak,
 )
-from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, shown
-from .locks import held_across_fork
-from .observe import OBSERVERS, observed
+from .errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, OpmuxError, shown
+from .locks import Order, held_across_fork
+from .observe import OBSERVERS, is_planning, observed, planned
 from .op import CAST, OPS, Op, Parameter, Role
-from .policy import MEMO_LIMIT, current
+from .policy import Settings, current
 from .rounding import rounded, rounded_integer
+from .tables import Tables, exact
 from .trace import Traced
 from .transfer import upload
 
@@ -58,9 +59,9 @@ def invoke(
         attributes: as given, as pairs.
         out: an exclusively owned array that takes the result.
     """
-    try:
-        decision = current().hits[op, tuple([x._sig for x in operands]), attributes]
-    except (KeyError, AttributeError, TypeError):
+    key = op, tuple([x.__class__ is Array and x._sig for x in operands]), exact(attributes) if attributes else ()
+    decision = current().slot.tables.hits.get(key)
+    if decision is None:
         return _invoke_new(op, operands, attributes, out)
     if out is None and not OBSERVERS:
         results = decision.run(operands, None)
@@ -73,29 +74,31 @@ def _invoke_new(
 ) -> Result:
     """Do a call that has no decision yet, or whose operands are not all arrays."""
     arrays, attributes, where = _operands(op, operands, attributes)
-    if not op.creates and None not in arrays:
-        try:
-            known = current().hits.get((op, tuple([x._sig for x in arrays]), attributes))  # type: ignore[union-attr]
-        except TypeError:
-            raise _unhashable(op, attributes) from None
-        if known is not None:
-            return run_decision(known, arrays, out)
+    tables = current().slot.tables
+    try:
+        key = op, tuple([x is not None and x._sig for x in arrays]), exact(attributes)
+        known = None if op.creates else tables.hits.get(key)
+    except TypeError:
+        raise _unhashable(op, attributes) from None
+    if known is not None:
+        return run_decision(known, arrays, out)
+    device = _common_device(op, arrays, where)
     tracer = next((x.tracer for x in arrays if isinstance(x, Traced)), None)
     if tracer is not None:
         _refuse_out(op, out)
         inferred = op.infer(op.name, tuple(None if x is None else spec_of(x._sig) for x in arrays), dict(attributes))
         made = tracer.record_call(op, arrays, inferred, OPS[CAST])
         return made if len(made) > 1 else made[0]
-    decision = _decision(op, arrays, attributes, where)
-    if not op.creates and None not in arrays:
-        current().hits[op, decision.inputs, attributes] = decision
+    decision = _decision(op, arrays, attributes, device, tables)
+    if not op.creates:
+        tables.hits[key] = decision
     return run_decision(decision, arrays, out)
 
 
 def decide_call(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> Decision:
     """Return the decision for a call of the public function, without running it."""
     arrays, attributes, where = _operands(op, *bind(op, args, given))
-    return _decision(op, arrays, attributes, where)
+    return _decision(op, arrays, attributes, _common_device(op, arrays, where), current().slot.tables)
 
 
 def _operands(
@@ -109,25 +112,28 @@ def _operands(
     return _coerce(op, operands, attributes, where), attributes, where
 
 
-def _decision(op: Op, arrays: list[Array | None], attributes: tuple[tuple[str, Any], ...], where: Any) -> Decision:
-    device = _common_device(op, arrays, where)
-    policy = current()
+def _decision(
+    op: Op,
+    arrays: list[Array | None],
+    attributes: tuple[tuple[str, Any], ...],
+    device: Device,
+    tables: Tables[Settings],
+) -> Decision:
+    runtime.ensure_loaded()
     inputs = tuple([None if x is None else x._sig for x in arrays])
     try:
-        decision = policy.memo.get((op, inputs, attributes, device))
-    except TypeError:
-        raise _unhashable(op, attributes) from None
-    if decision is None:
-        runtime.ensure_loaded()
-        if len(policy.memo) >= MEMO_LIMIT:
-            policy.memo.clear()
-            policy.hits.clear()
-        decision = decide(op, inputs, attributes, device, policy)
-    return decision
+        return decide(op, inputs, attributes, device, tables)
+    except TypeError as error:
+        if isinstance(error, OpmuxError):
+            raise
+        raise _unhashable(op, attributes) from error
 
 
 def run_decision(decision: Decision, arrays: list[Array | None], out: Array | None) -> Result:
     """Run a decision on operands that have its signatures."""
+    if OBSERVERS and is_planning():
+        results = planned(decision)
+        return results if decision.many else results[0]
     into = _taken(decision, arrays, out) if out is not None else None
     if OBSERVERS:
         # With out= an operand may be overwritten; observers see operands as they were only without it.
@@ -279,7 +285,7 @@ def _not_an_array(op: Op, i: int, x: Any) -> Exception:
 
 
 _constants: dict[tuple[object, ...], Array] = {}
-_constants_lock = held_across_fork()
+_constants_lock = held_across_fork(Order.TABLE)
 _CONSTANTS_LIMIT: Final = 4096
 
 
@@ -289,8 +295,7 @@ def constant(value: Scalar, t: DType, device: Device) -> Array:
     Raises:
         ArgumentError: for an integer outside of the dtype's range.
     """
-    # -0.0 equals 0.0 and True equals 1, but they are other constants; NaN equals nothing and is made anew.
-    key = (device, t, type(value), value if value else repr(value))
+    key = (device, t, exact(value))
     found = _constants.get(key)
     if found is not None:
         return found
@@ -391,8 +396,12 @@ def _general(op: Op) -> Callable[..., Result]:
     def call(*args: Any, out: Array | None = None, **given: Any) -> Result:
         operands = [x for x in args if x.__class__ is Array]
         # The short way: every operand an array, given by position, and arguments that were seen before.
-        short = (op, tuple([x._sig if x.__class__ is Array else x for x in args]), tuple(given.items()))
-        hits = current().hits
+        short = (
+            op,
+            tuple([x._sig if x.__class__ is Array else exact(x) for x in args]),
+            tuple([(k, exact(v)) for k, v in given.items()]),
+        )
+        hits = current().slot.tables.hits
         if len(operands) == count:
             try:
                 decision = hits[short]
@@ -406,7 +415,7 @@ def _general(op: Op) -> Callable[..., Result]:
         bound, attributes = bind(op, args, given)
         result = invoke(op, bound, attributes, out)
         if out is None and len(operands) == count == len(bound) and all(map(is_, bound, operands)):
-            known = hits.get((op, tuple([x._sig for x in operands]), attributes))
+            known = hits.get((op, tuple([x._sig for x in operands]), exact(attributes) if attributes else ()))
             if known is not None:
                 with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
                     hits[short] = known

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import policy
+from . import tables
 from .decision import Claim
-from .locks import held_across_fork
+from .locks import Order, held_across_fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,19 @@ class ClaimTable:
 
     def __init__(self) -> None:
         self._verdicts: dict[ClaimKey, Verdict] = {}
-        self._lock = held_across_fork()
+        self._lock = held_across_fork(Order.TABLE)
 
     def record(self, verdicts: dict[ClaimKey, Verdict]) -> None:
         """Take in verdicts; later ones replace earlier ones, and decisions are made anew."""
         with self._lock:
             self._verdicts = {**self._verdicts, **verdicts}
-        policy.forget_decisions()
+        tables.forget_decisions()
 
     def clear(self) -> None:
         """Forget every verdict."""
         with self._lock:
             self._verdicts = {}
-        policy.forget_decisions()
+        tables.forget_decisions()
 
     def verdict(self, key: ClaimKey) -> Verdict:
         """Return what is known of a claim."""

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 import weakref
 from collections import Counter
+from pathlib import Path
+from typing import Final
 
 from .array import Array
 from .decision import Operands, Run
 from .device import Buffer, Device
 from .errors import FallbackError, FallbackWarning
-from .locks import held_across_fork
+from .locks import Order, held_across_fork
 from .policy import Policy, current
 
-_lock = held_across_fork()
+_lock = held_across_fork(Order.TABLE)
 _counts: Counter[tuple[str, str, str]] = Counter()
 _spent: weakref.WeakKeyDictionary[Policy, int] = weakref.WeakKeyDictionary()
+
+
+_warned: set[tuple[str, str, str]] = set()
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+
+
+def _callers_level() -> int:
+    """Return the stack level, for ``warnings.warn`` in the function above, of the first frame outside of opmux."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back is not None and _PACKAGE in Path(frame.f_code.co_filename).parents:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def fallback_counts() -> dict[tuple[str, str, str], int]:
@@ -28,6 +43,7 @@ def reset_fallback_counts() -> None:
     """Start counting anew."""
     with _lock:
         _counts.clear()
+        _warned.clear()
         _spent.clear()
 
 
@@ -44,7 +60,9 @@ def counted(run: Run, op: str, device: Device, host: Device) -> Run:
 def _account(op: str, device: Device, host: Device, policy: Policy) -> None:
     with _lock:
         _counts[op, device.name, host.name] += 1
-        first = _counts[op, device.name, host.name] == 1
+        warns = policy.fallback == "warn" and (op, device.name, host.name) not in _warned
+        if warns:
+            _warned.add((op, device.name, host.name))
         spent = _spent[policy] = _spent.get(policy, 0) + 1
     budget = policy.fallback_budget
     if budget is not None and spent > budget:
@@ -55,10 +73,10 @@ def _account(op: str, device: Device, host: Device, policy: Policy) -> None:
             device=device.name,
             budget=budget,
         )
-    if first and policy.fallback == "warn":
+    if warns:
         warnings.warn(
             f"{op} runs on {host} because no backend has a kernel for it on {device}; later calls are only counted "
             f"(opmux.fallback_counts()). policy(fallback='forbid') makes this an error",
             FallbackWarning,
-            stacklevel=6,
+            stacklevel=_callers_level(),
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .device import DeviceInfo, HostBytes
 from .errors import ArgumentError, OutOfMemoryError, shown
 from .host_rates import host_rates
-from .locks import held_across_fork
+from .locks import Order, held_across_fork
 from .signature import ALIGNMENT
 
 #: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
@@ -124,7 +124,7 @@ class CachingAllocator:
         self.limit = limit
         self._free: dict[int, list[Block]] = {}
         # Reentrant: the collector may free an array while this thread allocates.
-        self._lock = held_across_fork()
+        self._lock = held_across_fork(Order.MEMORY)
         self._held = self._peak = self._from_system = 0
 
     def alloc(self, nbytes: int) -> Block:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import policy
+from . import tables
 from .errors import PluginError
 from .graph import RegionCompiler
 from .kernel import Kernel
-from .locks import held_across_fork
+from .locks import Order, held_across_fork
 from .op import OPS, OpTable
 
 
@@ -42,7 +42,7 @@ class Registry:
     def __init__(self, ops: OpTable) -> None:
         self.opset_version: str | None = None
         self._ops = ops
-        self._lock = held_across_fork()
+        self._lock = held_across_fork(Order.TABLE)
         self._contributions: dict[str, Contribution] = {}
         self._by_op: dict[tuple[str, str], tuple[tuple[str, Kernel], ...]] = {}
 
@@ -62,14 +62,14 @@ class Registry:
         with self._lock:
             self._contributions = {**self._contributions, contribution.backend: contribution}
             self._index()
-        policy.forget_decisions()
+        tables.forget_decisions()
 
     def drop(self, backend: str) -> None:
         """Forget a backend; arrays on its devices stay as they are."""
         with self._lock:
             self._contributions = {n: c for n, c in self._contributions.items() if n != backend}
             self._index()
-        policy.forget_decisions()
+        tables.forget_decisions()
 
     def faults(self, contribution: Contribution) -> list[str]:
         """Return every reason why a contribution cannot be registered; none where it can."""

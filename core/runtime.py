@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 
 from .device import DEVICES, Device
-from .locks import held_across_fork
+from .errors import PluginError
 from .memory import CpuDriver
 
-_lock = held_across_fork()
+_lock = threading.RLock()
 _loaded = False
-_loading = False
+_loader: int | None = None  # the thread that is loading
+_orphaned = False
 
 
 def open_cpu() -> None:
@@ -19,29 +22,45 @@ def open_cpu() -> None:
 
 
 def ensure_loaded() -> None:
-    """Load every usable backend, once; a broken one is quarantined and hurts nobody."""
+    """Load every usable backend, once; a broken one is quarantined and hurts nobody.
+
+    Raises:
+        PluginError: in a process that was forked while another thread was loading.
+    """
     if not _loaded:
         load_once(_load_all)
 
 
 def _load_all() -> None:
-    from .plugins import manager  # imported under the lock: a fork in the middle of an import leaves it half done
+    from .plugins import manager  # under the lock, so that a fork in the middle of the import is noticed
 
     manager.load_all()
 
 
 def load_once(load: Callable[[], object]) -> None:
     """Call *load* unless the backends are loaded or being loaded; other threads wait here until they are."""
-    global _loaded, _loading  # noqa: PLW0603 - the process loads its backends once
+    global _loaded, _loader  # noqa: PLW0603 - the process loads its backends once
+    if _orphaned:
+        raise PluginError(
+            "this process was forked while another thread was loading the backends, so it has half of them; call "
+            "opmux.devices() before starting threads and processes, or start processes with the 'spawn' method"
+        )
     with _lock:
-        if _loaded or _loading:  # a plugin that calls opmux while it is being loaded sees what there is so far
-            return
-        _loading = True
+        if _loaded or _loader is not None:
+            return  # a plugin that calls opmux while it is being loaded sees what there is so far
+        _loader = threading.get_ident()
         try:
             load()
             _loaded = True
         finally:  # after an interrupt the next call tries again
-            _loading = False
+            _loader = None
 
 
+def _after_fork_in_child() -> None:
+    # The thread that holds the lock, and those of half-imported modules, is not in the child: waiting would be forever.
+    global _orphaned  # noqa: PLW0603
+    _orphaned = _loader is not None and _loader != threading.get_ident()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 open_cpu()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .dtypes import DType
 from .errors import ShapeError, SizeError
-from .locks import held_across_fork
+from .locks import Order, held_across_fork
 
 if TYPE_CHECKING:
     from .device import Device
@@ -102,7 +102,7 @@ class Signature:
 
 
 _interned: weakref.WeakValueDictionary[tuple[object, ...], Signature] = weakref.WeakValueDictionary()
-_lock = held_across_fork()
+_lock = held_across_fork(Order.TABLE)
 
 
 def signature(

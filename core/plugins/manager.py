@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
@@ -17,7 +18,6 @@ from .. import runtime
 from ..device import DEVICES
 from ..errors import PluginError
 from ..hooks import SPI_VERSION
-from ..locks import held_across_fork
 from ..registry import REGISTRY
 from . import discovery, examine, manifest, requirements, validate
 from .child import tell_of_recursion
@@ -28,7 +28,7 @@ from .status import BackendStatus, State
 from .versions import in_range, spi_fits
 
 _log: Final = logging.getLogger("opmux.plugins")
-_lock: Final = held_across_fork()
+_lock: Final = threading.RLock()
 #: What became of each backend, by name and distribution: two may claim one name.
 _statuses: Final[dict[tuple[str, str], BackendStatus]] = {}
 
