@@ -75,12 +75,6 @@ POLYNOMIALS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
         0.20000000000080242,
         0.3333333333333315,
     ),
-    ("atanh_long", "float32"): (  # weighted error 2**-43.7
-        0.09778074,
-        0.11089867,
-        0.14285986,
-        0.19999999,
-    ),
     ("atanh_long", "float64"): (  # weighted error 2**-73.5
         0.05990798599610069,
         0.05837899623720173,
@@ -286,6 +280,11 @@ POLYNOMIALS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
         0.1999999999970853,
         0.3333333333333367,
     ),
+    ("log2_quarter", "float32"): (  # weighted error 2**-40.8
+        0.41570693,
+        0.5770684,
+        0.9617967,
+    ),
     ("sin", "float32"): (  # weighted error 2**-31.5
         2.72627e-06,
         -0.00019842385,
@@ -418,6 +417,22 @@ CONSTANTS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
         0.4342944819032518,
         1.098319650216765e-17,
     ),
+    ("log2_quarter_0", "float32"): (
+        -0.45944214,
+        1.0520034e-05,
+    ),
+    ("log2_quarter_1", "float32"): (
+        -0.16992188,
+        -3.1264424e-06,
+    ),
+    ("log2_quarter_2", "float32"): (
+        0.0,
+        0.0,
+    ),
+    ("log2_quarter_3", "float32"): (
+        0.29956055,
+        -2.650161e-07,
+    ),
     ("log2e", "float32"): (
         1.442695,
         1.925963e-08,
@@ -433,10 +448,6 @@ CONSTANTS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
     ("pi", "float64"): (
         3.141592653589793,
         1.2246467991473532e-16,
-    ),
-    ("third", "float32"): (
-        0.33333334,
-        -9.934108e-09,
     ),
     ("third", "float64"): (
         0.3333333333333333,

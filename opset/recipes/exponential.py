@@ -142,5 +142,3 @@ def expm1(x: Value) -> Value:
     y = 2.0 * (total + fma(half, t, error + lost))
     y = select(x > limits.exp_overflow, x.const(INFINITY), y)
     return select(abs(x) < limits.tiny, x, y)
-
-

@@ -10,6 +10,7 @@ from mpmath import mp, mpf
 from .derive import Fit, Function, Real, Split
 from .fits_trigonometric import FITS as _TRIGONOMETRIC_FITS
 from .fits_trigonometric import SPLITS as _TRIGONOMETRIC_SPLITS
+from .power import QUARTER_SCALES
 
 _HALF_LN2: Final = 0.34658  # a little more than log(2) / 2
 
@@ -66,17 +67,23 @@ _LOGARITHM: Final = (
     Fit("log", "float32", _log_tail, _LOG_ENDS, 9, lambda t: t**2 / mp.log1p(t)),
     # log(1 + f) = 2 * atanh(s) with s = f / (2 + f) and atanh(s) = s + s**3 * p(s**2)
     _odd("log", "float64", mp.atanh, 0.17158, 6),
-    # atanh(s) = s + s**3 * (1/3 + s**2 * p(s**2)) for powers, where 1/3 is held in two parts
-    *(
-        Fit(
-            "atanh_long",
-            dtype,
-            lambda t: ((mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t - mpf(1) / 3) / t,
-            (0, mpf(0.17158) ** 2),
-            degree,
-            lambda t: t**2 * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
-        )
-        for dtype, degree in (("float32", 3), ("float64", 7))
+    # atanh(s) = s + s**3 * (1/3 + s**2 * p(s**2)) for powers of float64, where 1/3 is held in two parts
+    Fit(
+        "atanh_long",
+        "float64",
+        lambda t: ((mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t - mpf(1) / 3) / t,
+        (0, mpf(0.17158) ** 2),
+        7,
+        lambda t: t**2 * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
+    ),
+    # log2((1 + s) / (1 - s)) = s * (2 / log(2) + s**2 * p(s**2)) for powers of float32
+    Fit(
+        "log2_quarter",
+        "float32",
+        lambda t: 2 / mp.log(2) * (mp.atanh(mp.sqrt(t)) / mp.sqrt(t) - 1) / t,
+        (0, mpf(0.05301) ** 2),
+        2,
+        lambda t: mp.log(2) / 2 * t * mp.sqrt(t) / mp.atanh(mp.sqrt(t)),
     ),
 )
 
@@ -96,6 +103,10 @@ def _both(name: str, value: Callable[[], Real], short: tuple[int, ...], long: tu
     return Split(name, "float32", value, short), Split(name, "float64", value, long)
 
 
+def _less_log2(scale: float) -> Callable[[], Real]:
+    return lambda: -mp.log(scale, 2)
+
+
 SPLITS: Final[tuple[Split, ...]] = (
     # The first parts leave room for an exact product with any exponent.
     *_both("ln2", lambda: mp.log(2), (15, 24), (42, 53)),
@@ -105,6 +116,8 @@ SPLITS: Final[tuple[Split, ...]] = (
     # Full first parts, for two-part products
     Split("ln2_full", "float64", lambda: mp.log(2), (53, 53)),
     *_both("2_log2e", lambda: 2 / mp.log(2), (24, 24), (53, 53)),
-    *_both("third", lambda: mpf(1) / 3, (24, 24), (53, 53)),
+    Split("third", "float64", lambda: mpf(1) / 3, (53, 53)),
+    # The first parts leave room for the exponent.
+    *(Split(f"log2_quarter_{i}", "float32", _less_log2(scale), (14, 24)) for i, scale in enumerate(QUARTER_SCALES)),
     *_TRIGONOMETRIC_SPLITS,
 )

@@ -8,6 +8,7 @@ from typing import Final
 from .building import (
     BIAS,
     INFINITY,
+    MIN_NORMAL,
     NAN,
     Pair,
     bits_of,
@@ -16,6 +17,7 @@ from .building import (
     from_bits,
     magic_round,
     sign_of,
+    signed_bits_of,
     two_product,
 )
 from .coefficients import constant, polynomial
@@ -28,6 +30,7 @@ from .program import (
     WIDTH,
     Value,
     bitcast,
+    convert,
     eq,
     fma,
     horner,
@@ -61,8 +64,43 @@ def _clamp(a: Value, limit: float) -> Value:
     return select(low > limit, a.const(limit), low)
 
 
-def _log2_pair(size: Value) -> Pair:
-    """Return log2 of a positive finite float in two parts."""
+#: What the significands in each quarter of an octave are multiplied with, the first of them from the pattern on: with
+#: so few bits the products are exact less 1, which leaves at most 0.11 of either sign.
+QUARTER_SCALES: Final = (1.375, 1.125, 1.0, 0.8125)
+_FIRST_QUARTER: Final = 0x3F2DB6DB
+
+
+def _log2_pair_float32(size: Value) -> Pair:
+    """Return log2 of a positive finite float32 in two parts."""
+    subnormal = size < MIN_NORMAL["float32"]
+    lifted = signed_bits_of(select(subnormal, size * 2.0**24, size))
+    quarters = lifted - _FIRST_QUARTER
+    k = quarters >> 23
+    odd, upper = (~eq(quarters & (1 << bit), 0) for bit in (21, 22))
+
+    def chosen(values: tuple[float, ...]) -> Value:
+        v = [size.const(value) for value in values]
+        return select(upper, select(odd, v[3], v[2]), select(odd, v[1], v[0]))
+
+    f = fma(bitcast(lifted - (k << 23), "float32"), chosen(QUARTER_SCALES), -1.0)
+    high, low = zip(*(constant(f"log2_quarter_{i}", "float32") for i in range(4)), strict=True)
+    whole = convert(k, "float32") - select(subnormal, size.const(24.0), size.const(0.0)) + chosen(high)
+    # log2(1 + f) = s * (2 / log(2) + s**2 * p(s**2)) with s = f / (2 + f), of which only the first term needs two parts
+    divisor = 2.0 + f
+    inverse = 1.0 / divisor
+    s = f * inverse
+    s_low = (fma(-s, divisor, f) - s * (f - (divisor - 2.0))) * inverse
+    z = s * s
+    factor, factor_low = constant("2_log2e", "float32")
+    part = s * factor
+    missing = fma(s_low, factor, fma(s, factor_low, fma(s, factor, -part)))
+    missing = fma(s * z, horner(z, polynomial("log2_quarter", "float32")), missing)
+    total, error = fast_two_sum(whole, part)
+    return fast_two_sum(total, error + (missing + chosen(low)))
+
+
+def _log2_pair_float64(size: Value) -> Pair:
+    """Return log2 of a positive finite float64 in two parts."""
     k, f = split(size)
     # s = f / (2 + f) in two parts
     sum_high = 2.0 + f
@@ -87,12 +125,17 @@ def _log2_pair(size: Value) -> Pair:
     return fast_two_sum(total, error + part_low)
 
 
+_LOG2_PAIR: Final = {"float32": _log2_pair_float32, "float64": _log2_pair_float64}
+
+
 def _exp2_pair(r: Value, low: Value) -> Value:
     """Return ``2**(r + low)`` for abs(r) <= 1/2 and a far smaller *low*."""
     if r.type == "float64":
         return exp2_reduced(r, low)
     near, rest = fast_two_sum(r, low)
-    return 1.0 + fma(near, horner(near, polynomial("exp2", r.type)), rest * 0.7)
+    *higher, slope = polynomial("exp2", r.type)
+    # The slope apart, so that no sum but the last two rounds off what counts.
+    return 1.0 + fma(near, slope, fma(near * near, horner(near, tuple(higher)), rest * 0.7))
 
 
 #: An exponent of this size overflows or vanishes for every base but 1, 0 and infinity, as all larger ones do.
@@ -102,7 +145,7 @@ _LARGE_EXPONENT: Final = {"float32": 2.0**34, "float64": 2.0**66}
 @recipe("pow", *ARITHMETIC_FLOATS)
 def pow_float(x: Value, y: Value) -> Value:
     size = abs(x)
-    high, low = _log2_pair(size)
+    high, low = _LOG2_PAIR[x.type](size)
     exponent = _clamp(y, _LARGE_EXPONENT[x.type])  # finite, so that it times log2(1) is 0
     product = exponent * _logarithm_limits(size, high)
     missing = fma(exponent, low, fma(exponent, high, -product))

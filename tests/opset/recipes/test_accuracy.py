@@ -32,7 +32,7 @@ BOUNDS = {
     "rsqrt": (0.51, 0.51),
     "cbrt": (0.51, 0.51),
     "hypot": (0.76, 0.76),
-    "pow": (1.1, 1.0),
+    "pow": (1.0, 1.0),
 }
 #: Rounded to float32 first: a little more than one rounding.
 NARROW_BOUND = 0.502
