@@ -11,8 +11,9 @@ from typing import Final
 class Order(IntEnum):
     """In which order a thread may hold several: a lock is taken only while those held come before it."""
 
-    TABLE = 0  # tables of the process; while one is held nothing else is taken but memory
-    MEMORY = 1  # the collector may free an array, hence take this, while any other is held
+    MEASURING = 0  # threads that measured at once would measure each other, and a fork inside of BLAS may hang
+    TABLE = 1  # tables of the process; while one is held nothing else is taken but memory
+    MEMORY = 2  # the collector may free an array, hence take this, while any other is held
 
 
 _locks: Final[list[tuple[Order, threading.RLock]]] = []
