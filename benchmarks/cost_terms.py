@@ -7,6 +7,7 @@ counts: what the kernel can do when nothing else runs.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -58,9 +59,9 @@ def decisions(n: int, dtype: str, wanted: set[str]) -> Iterator[tuple[Decision, 
 def seconds(decision: Decision, operands: list[ox.Array]) -> dict[str, float]:
     """Return the best time of each backend's cheapest kernel, without what every call costs."""
     runs: dict[str, Run] = {}
-    for c in decision.candidates:  # the cheapest first
-        if c.kernel is not None and c.run is not None:
-            runs.setdefault(c.backend, c.run)
+    for backend in sorted({c.backend for c in decision.candidates if c.kernel is not None}):
+        with contextlib.suppress(ox.UnsupportedError), ox.policy(pins={decision.op.name: backend}):
+            runs[backend] = decide_call(decision.op, tuple(operands), dict(decision.attributes)).run
     nothing = Prepared(lambda outs, ins, workspace, queue: None)
     signatures = tuple(x._sig for x in operands)
     runs[""] = kernel_runner(decision.device, "", "", "", nothing, decision.outputs, None, signatures, ())

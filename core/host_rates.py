@@ -17,13 +17,13 @@ import numpy as np
 from .device import Rates
 from .filecache import FileCache, cache_key, cache_root
 
-#: Working sets probed, in bytes: within a first, second and last-level cache, and beyond.
-WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 26)
+#: Working sets probed, in bytes: within a first and a second-level cache, two that a last level may hold, and beyond.
+WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 24, 1 << 26)
 #: Matrices probed: large ones for all threads, and one so small that BLAS keeps to one thread. Where other work holds a
 #: core, threads that wait for each other are slower than one alone (80 times was seen), and that rate would be kept.
 _PRODUCTS: Final = (384, 192, 64)
 # Part of the key: step it when the probe or the format changes.
-_FORMAT: Final = "host-rates-3"
+_FORMAT: Final = "host-rates-4"
 
 
 def _best_seconds(action: Callable[[], Any], repeats: int) -> float:
