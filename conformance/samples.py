@@ -42,7 +42,7 @@ Row = Callable[[DType], Iterable[Sample]]
 ROWS: Final[dict[str, Row]] = {}
 
 #: Points per operand tuple in the full run and in the quick one, by dtype name where a slow oracle asks for fewer.
-FULL: Final = {"float32": 1 << 18, "float64": 1 << 13}
+FULL: Final = {"float32": 1 << 18, "float64": 1 << 12}
 QUICK: Final = {"float32": 1 << 11, "float64": 1 << 7}
 #: Every pair of hard values fits in twice as many.
 _LEAST_PAIRS: Final = 1 << 11
