@@ -15,7 +15,7 @@ from .core.compile import compile
 from .core.creation import asarray, from_dlpack
 from .core.defaults import set_device as set_default_device
 from .core.defaults import set_float_dtype as set_default_float_dtype
-from .core.device import Device, Queue
+from .core.device import Device
 from .core.device import find_device as device
 from .core.dlpack import ExportError
 from .core.dtypes import (
@@ -55,6 +55,7 @@ from .core.errors import (
     OpmuxError,
     OutOfMemoryError,
     PluginError,
+    PluginWarning,
     ShapeError,
     UnsupportedError,
 )
@@ -74,7 +75,7 @@ from .core.metadata import (
 from .core.observe import count_calls
 from .core.observe import on as _switched_on
 from .core.policy import policy
-from .core.queues import use_queue
+from .core.queues import Queue, use_queue
 from .opset.declare import VERSION as OPSET_VERSION
 from .opset.dtype_functions import astype, can_cast, finfo, iinfo, isdtype, result_type
 from .opset.inspection import API_VERSION as __array_api_version__

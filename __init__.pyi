@@ -55,6 +55,7 @@ from .core.errors import KernelError as KernelError
 from .core.errors import OpmuxError as OpmuxError
 from .core.errors import OutOfMemoryError as OutOfMemoryError
 from .core.errors import PluginError as PluginError
+from .core.errors import PluginWarning as PluginWarning
 from .core.errors import ShapeError as ShapeError
 from .core.errors import UnsupportedError as UnsupportedError
 from .core.explain import explain as explain
@@ -70,6 +71,7 @@ from .core.metadata import permute_dims as permute_dims
 from .core.metadata import reshape as reshape
 from .core.metadata import squeeze as squeeze
 from .core.observe import count_calls as count_calls
+from .core.observe import on as _switched_on
 from .core.policy import policy as policy
 from .core.queues import use_queue as use_queue
 from .opset.declare import VERSION as OPSET_VERSION
@@ -251,11 +253,13 @@ __all__ = [
     'OutError',
     'OutOfMemoryError',
     'PluginError',
+    'PluginWarning',
     'Queue',
     'ShapeError',
     'UnsupportedError',
     '__array_api_version__',
     '__array_namespace_info__',
+    '_switched_on',
     'abs',
     'acos',
     'acosh',

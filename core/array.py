@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .device import Buffer, Device, Queue
+from .device import Buffer, Device
 from .dtypes import INTEGERS, DType
 from .errors import ArgumentError, ArgumentTypeError, ConsumedError, DeviceError, DTypeError, OpmuxError, ShapeError
 from .operator_types import Operators
+from .queues import Queue
 from .signature import ALIGNMENT, Shape, Signature, signature
 
 if TYPE_CHECKING:
@@ -379,6 +380,11 @@ def empty(device: Device, dtype: DType, shape: Shape, queue: Queue | None = None
     """Return a contiguous array whose values are not set yet."""
     sig = signature(device, dtype, shape)
     return Array(device.alloc(sig.nbytes, queue), sig)
+
+
+def stand_in(sig: Signature) -> Array:
+    """Return an array of this signature without memory, to learn the signature of a view of it."""
+    return Array(None, sig)  # type: ignore[arg-type]
 
 
 def alias(x: Array) -> Array:

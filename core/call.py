@@ -60,7 +60,10 @@ def invoke(
         out: an exclusively owned array that takes the result.
     """
     key = op, tuple([x.__class__ is Array and x._sig for x in operands]), exact(attributes) if attributes else ()
-    decision = current().slot.tables.hits.get(key)
+    try:
+        decision = current().slot.tables.hits.get(key)
+    except TypeError:  # an attribute that cannot be hashed; the long way says which
+        decision = None
     if decision is None:
         return _invoke_new(op, operands, attributes, out)
     if out is None and not OBSERVERS:
@@ -124,9 +127,17 @@ def _decision(
     try:
         return decide(op, inputs, attributes, device, tables)
     except TypeError as error:
-        if isinstance(error, OpmuxError):
+        if isinstance(error, OpmuxError) or _is_hashable(attributes):
             raise
         raise _unhashable(op, attributes) from error
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def run_decision(decision: Decision, arrays: list[Array | None], out: Array | None) -> Result:
@@ -145,12 +156,10 @@ def run_decision(decision: Decision, arrays: list[Array | None], out: Array | No
 
 def _unhashable(op: Op, attributes: tuple[tuple[str, Any], ...]) -> ArgumentTypeError:
     for name, value in attributes:
-        try:
-            hash(value)
-        except TypeError:
+        if not _is_hashable(value):
             return ArgumentTypeError(
-                f"{op.name}: {name} is a {type(value).__name__}; attributes are numbers, strings, dtypes or tuples of them, "
-                f"data goes in arrays",
+                f"{op.name}: {name} is a {type(value).__name__}; attributes are numbers, strings, dtypes or tuples of "
+                f"them, data goes in arrays",
                 op=op.name,
                 attribute=name,
             )

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from . import runtime
 from .array import Array, check_usable
+from .call import run_decision
+from .decision import Candidate, Decision, Kind
 from .device import Device
-from .dispatch import Plan, plan_graph
-from .errors import ArgumentTypeError, DeviceError
+from .errors import ArgumentTypeError, DeviceError, PluginError
 from .graph import Graph
 from .kernel import ArraySpec
-from .policy import current, generation
+from .op import Inferred, Op, Work
+from .plans import Plan, plan_graph
+from .policy import Settings, current
 from .signature import Signature
-from .trace import ConcreteValueNeededError, Traced, capture
+from .tables import LIMIT, Tables, exact
+from .trace import ConcreteValueNeededError, Traced, capture_function
 
 Key = tuple[object, ...]
 
@@ -27,15 +31,19 @@ class Captured:
 
     Attributes:
         graph: what the function does, or None where it needs a concrete value and runs eagerly.
-        plan: a decision for every node.
+        decision: the plan of the graph.
         many: whether the function returned a tuple.
-        note: why there is no graph.
+        seen: arrays of the surroundings that the function used, each with the value that it had.
     """
 
     graph: Graph | None
-    plan: Plan | None
+    decision: Decision | None
     many: bool
-    note: str = ""
+    seen: tuple[tuple[Array, Array], ...]
+
+    def is_stale(self) -> bool:
+        """Return whether an array of the surroundings has got another value since."""
+        return any(handle._buffer is not kept._buffer or handle._sig is not kept._sig for handle, kept in self.seen)
 
 
 class Compiled:
@@ -47,18 +55,18 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._captured: dict[Key, Captured] = {}
         self._name = getattr(function, "__name__", type(function).__name__)
+        self._notes: list[str] = []
         functools.update_wrapper(self, function)
 
     def __call__(self, *arrays: Array, **constants: Any) -> Any:
         if any(isinstance(x, Traced) for x in arrays):
             return self._function(*arrays, **constants)
         captured = self._capture(arrays, constants)
-        if captured.plan is None:
+        if captured.decision is None:
             return self._function(*arrays, **constants)
-        results = captured.plan.run(arrays, None)
-        return results if captured.many else results[0]
+        results = run_decision(captured.decision, list(arrays), None)
+        return results if captured.many or not captured.decision.many else results[0]
 
     def graph(self, *arrays: Array, **constants: Any) -> Graph | None:
         """Return the graph for these arguments; None where the function runs eagerly."""
@@ -66,26 +74,66 @@ class Compiled:
 
     def notes(self) -> tuple[str, ...]:
         """Return why captures, if any, run eagerly."""
-        return tuple(c.note for c in self._captured.values() if c.note)
+        return tuple(self._notes)
 
     def _capture(self, arrays: tuple[Array, ...], constants: dict[str, Any]) -> Captured:
-        policy = current()
         signatures = tuple(_signature(self._name, x) for x in arrays)
-        key: Key = (policy, generation(), signatures, tuple(sorted(constants.items())))
-        found = self._captured.get(key)
-        if found is None:
-            runtime.ensure_loaded()
-            found = self._captured[key] = self._make(signatures, constants)
+        runtime.ensure_loaded()
+        tables = current().slot.tables
+        kept = tables.captured.setdefault(self, {})
+        try:
+            key: Key = (signatures, exact(tuple(sorted(constants.items()))))
+            found = kept.get(key)
+        except TypeError:
+            raise _unhashable(self._name, constants) from None
+        if found is None or found.is_stale():
+            if len(kept) >= LIMIT:
+                kept.clear()
+            found = kept[key] = self._make(signatures, constants, tables)
         return found
 
-    def _make(self, signatures: tuple[Signature, ...], constants: dict[str, Any]) -> Captured:
+    def _make(
+        self, signatures: tuple[Signature, ...], constants: dict[str, Any], tables: Tables[Settings]
+    ) -> Captured:
         device = _device(self._name, signatures)
         specs = [ArraySpec(s.dtype, s.shape) for s in signatures]
         try:
-            graph, many = capture(self._function, device, specs, constants)
+            captured = capture_function(self._function, device, specs, constants)
         except ConcreteValueNeededError as error:
-            return Captured(None, None, False, f"{self._name} runs eagerly: {error}")
-        return Captured(graph, plan_graph(graph, signatures, device, current()), many)
+            note = f"{self._name} runs eagerly: {error}"
+            if note not in self._notes:
+                self._notes.append(note)
+            return Captured(None, None, False, ())
+        graph = captured.graph
+        plan = plan_graph(graph, signatures, device, tables)
+        return Captured(graph, self._decision(plan, signatures, device), captured.many, captured.seen)
+
+    def _decision(self, plan: Plan, signatures: tuple[Signature, ...], device: Device) -> Decision:
+        """Return the plan as a decision, so that a compiled call is observed like any other."""
+        name = f"compiled:{self._name}"
+        op = Op(name, (), _no_rule, _no_work)
+        chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run)
+        return Decision(
+            op, device, signatures, (), plan.outputs, (chosen,), chosen, plan.run, many=len(plan.outputs) != 1
+        )
+
+
+def _no_rule(name: str, specs: object, attributes: object) -> Inferred:
+    raise PluginError(f"{name} is a compiled function and has no rule of its own; this is a fault of opmux itself")
+
+
+def _no_work(specs: object, outputs: object, attributes: object) -> Work:
+    return Work(0.0, 0.0)
+
+
+def _unhashable(name: str, constants: dict[str, Any]) -> ArgumentTypeError:
+    wrong = [k for k, v in constants.items() if not isinstance(v, Hashable)]
+    return ArgumentTypeError(
+        f"{name}: constants of a compiled function are numbers, strings or tuples of them; {', '.join(wrong)} cannot be hashed. "
+        f"Pass arrays by position",
+        function=name,
+        constants=wrong,
+    )
 
 
 def _signature(name: str, x: object) -> Signature:

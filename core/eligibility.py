@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .claims import CLAIMS, ClaimKey
 from .decision import Claim
 from .device import Device
-from .kernel import CallSpec, Kernel, Layout, Reason, Rejection
-from .policy import Policy
+from .kernel import CANONICAL_ORDER, CallSpec, Determinism, Kernel, Layout, Reason, Rejection
+from .op import Op
+from .policy import Settings
 from .signature import Signature
 
 
-def rejection_by_policy(op: str, backend: str, policy: Policy) -> Rejection | None:
+def rejection_by_policy(op: str, backend: str, settings: Settings) -> Rejection | None:
     """Return why the policy excludes a backend for an op, or None."""
-    pin = policy.pins.get(op)
+    pin = settings.pin(op)
     if pin is not None and pin != backend:
         return Rejection(Reason.POLICY_PIN, f"{op} is pinned to {pin}")
-    if policy.backends is not None and backend not in policy.backends:
-        return Rejection(Reason.POLICY_PIN, f"the policy allows only {', '.join(sorted(policy.backends))}")
+    if settings.backends is not None and backend not in settings.backends:
+        return Rejection(Reason.POLICY_PIN, f"the policy allows only {', '.join(sorted(settings.backends))}")
     return None
 
 
@@ -42,13 +45,19 @@ def rejection_by_facts(kernel: Kernel, spec: CallSpec, device: Device) -> Reject
     return None
 
 
+def _dtype_rejection(kernel: Kernel, i: int, sig: Signature) -> Rejection | None:
+    dtypes = kernel.accepts.dtypes
+    if not dtypes or sig.dtype.name in dtypes[min(i, len(dtypes) - 1)]:
+        return None
+    allowed = ", ".join(sorted(dtypes[min(i, len(dtypes) - 1)]))
+    return Rejection(Reason.DTYPE, f"operand {i} has dtype {sig.dtype}; it takes {allowed}")
+
+
 def _operand_rejection(kernel: Kernel, i: int, sig: Signature) -> Rejection | None:
-    accepts = kernel.accepts
-    if accepts.dtypes:
-        allowed = accepts.dtypes[min(i, len(accepts.dtypes) - 1)]
-        if sig.dtype.name not in allowed:
-            return Rejection(Reason.DTYPE, f"operand {i} has dtype {sig.dtype}; it takes {', '.join(sorted(allowed))}")
-    low, high = accepts.ranks
+    found = _dtype_rejection(kernel, i, sig)
+    if found is not None:
+        return found
+    low, high = kernel.accepts.ranks
     if not low <= len(sig.shape) <= high:
         return Rejection(Reason.RANK, f"operand {i} has rank {len(sig.shape)}; it takes {low} to {high}")
     return None
@@ -69,34 +78,79 @@ def claim_of(backend: str, version: str, kernel: Kernel, spec: CallSpec, device:
 
 
 def rejection_by_contract(
-    kernel: Kernel, spec: CallSpec, claim: Claim, worst: float | None, policy: Policy
+    op: Op, kernel: Kernel, spec: CallSpec, device: Device, claim: Claim, worst: float | None, settings: Settings
 ) -> Rejection | None:
     """Return why a kernel's promises do not reach what the caller demands, or None.
 
-    Declared claims serve the op's default contract; a tighter demand needs shown ones; refuted ones serve none.
+    Declared claims serve the op's default contract; a tighter demand needs shown ones; refuted ones serve none. Where
+    the contract gives every bit of a result, a determinism class and a bound ask for nothing more.
     """
     if claim is Claim.REFUTED:
         return Rejection(Reason.CLAIM_REFUTED, "conformance refuted it on this device")
-    contract = policy.contract
-    promised = kernel.promises.determinism
-    if promised.value < contract.determinism.value:
-        return Rejection(
-            Reason.DETERMINISM,
-            f"it promises {promised.name.lower()}; {contract.determinism.name.lower()} is demanded",
+    dtype = spec.outputs[0].dtype.name
+    settled = op.gives_every_bit(spec)
+    if not settled:
+        found = _determinism_rejection(kernel, device, settings.determinism) or _accuracy_rejection(
+            kernel, dtype, worst, settings.max_ulp
         )
-    if contract.max_ulp is not None:
-        dtype = spec.outputs[0].dtype.name
-        bound = worst if worst is not None else kernel.promises.max_ulp.get(dtype)
-        if bound is None or bound > contract.max_ulp:
-            shown = "no bound" if bound is None else f"{bound:g} ULP"
-            return Rejection(Reason.ACCURACY, f"it promises {shown} for {dtype}; {contract.max_ulp:g} is demanded")
-    if claim is not Claim.SHOWN and (policy.claims == "shown" or not contract.is_default):
+        if found is not None:
+            return found
+    tighter = not settled and not settings.contract.is_default
+    if claim is not Claim.SHOWN and (settings.claims == "shown" or tighter):
         return Rejection(Reason.CLAIM_NOT_SHOWN, "its claims are declared only; run `opmux conformance` to show them")
     return None
 
 
-def may_use_decomposition(policy: Policy) -> bool:
-    """Return whether op-by-op decomposition can meet the policy's contract; its parts are checked one by one."""
-    return policy.max_ulp is None
+def _determinism_rejection(kernel: Kernel, device: Device, demanded: Determinism) -> Rejection | None:
+    promised = kernel.promises.determinism
+    if promised.value < demanded.value:
+        return Rejection(
+            Reason.DETERMINISM, f"it promises {promised.name.lower()}; {demanded.name.lower()} is demanded"
+        )
+    if demanded is Determinism.CANONICAL:
+        if kernel.promises.order != CANONICAL_ORDER:
+            return Rejection(Reason.DETERMINISM, f"its order is {kernel.promises.order}, not the canonical one")
+        if device.info.flushes_subnormals:
+            return Rejection(Reason.DETERMINISM, f"{device} flushes subnormals, so no result of it is canonical")
+    return None
 
 
+def _accuracy_rejection(kernel: Kernel, dtype: str, worst: float | None, demanded: float | None) -> Rejection | None:
+    if demanded is None:
+        return None
+    promised = kernel.promises.max_ulp.get(dtype)
+    # The worst error seen is no bound: it can only raise what is promised.
+    bound = max((b for b in (promised, worst) if b is not None), default=None)
+    if bound is None or bound > demanded:
+        shown = "no bound" if bound is None else f"{bound:g} ULP"
+        return Rejection(Reason.ACCURACY, f"it promises {shown} for {dtype}; {demanded:g} is demanded")
+    return None
+
+
+def binding_order(
+    op: Op, kernels: Sequence[tuple[str, Kernel]], spec: CallSpec, device: Device, settings: Settings
+) -> str | None:
+    """Return the order that binds every call of an op on a dtype and device under ``threads`` or ``batch``.
+
+    It is that of the kernel with the highest priority, then the first name, among those that promise the class and
+    take the dtype. Cost is no part of it: neither shapes, nor thread counts, nor records may change it.
+    """
+    fit = [
+        (-kernel.priority, backend, kernel.name, kernel.promises.order)
+        for backend, kernel in kernels
+        if kernel.promises.determinism.value >= settings.determinism.value
+        and kernel.promises.order is not None
+        and rejection_by_policy(op.name, backend, settings) is None
+        and all(_dtype_rejection(kernel, i, s) is None for i, s in enumerate(spec.inputs) if s is not None)
+        and not kernel.accepts.features - device.info.features
+    ]
+    return min(fit)[3] if fit else None
+
+
+def rejection_by_order(kernel: Kernel, bound: str | None) -> Rejection | None:
+    """Return why a kernel's order is not the one that binds calls of its op."""
+    if bound is None or kernel.promises.order == bound:
+        return None
+    return Rejection(
+        Reason.DETERMINISM, f"its order is {kernel.promises.order}; calls of this op, dtype and device are bound to {bound}"
+    )

@@ -121,3 +121,7 @@ class ConsumedError(OpmuxError, RuntimeError):
 
 class FallbackWarning(UserWarning):
     """A call ran on another device than its operands' because that device has no kernel for it."""
+
+
+class PluginWarning(UserWarning):
+    """A backend broke a promise in a way that costs only itself; the call was done without it."""

@@ -68,6 +68,10 @@ class Determinism(Enum):
     CANONICAL = 4
 
 
+#: The id of an op's canonical order, in :attr:`Promises.order`.
+CANONICAL_ORDER: Final = "canonical"
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What the caller demands of a result beyond the op's default contract.

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from . import views
-from .array import Array, check_usable
-from .dispatch import stand_in
+from .array import Array, check_usable, stand_in
 from .errors import ArgumentError, ArgumentTypeError, AxisError, ShapeError
 from .graph import Metadata
 from .kernel import ArraySpec
@@ -56,7 +55,13 @@ def apply(op: Metadata, x: Array, *arguments: Any) -> Array:
     return made
 
 
-def _array(x: Array, where: str) -> Array:
+def given_array(x: Array, where: str) -> Array:
+    """Return an operand of a plain function, checked.
+
+    Raises:
+        ArgumentTypeError: for anything but an array.
+        ConsumedError: for a handle that ``out=`` has consumed.
+    """
     if not isinstance(x, Array):
         raise ArgumentTypeError(
             f"{where}: {type(x).__module__}.{type(x).__qualname__} is not an opmux array; wrap it with opmux.asarray",
@@ -83,7 +88,7 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     >>> ox.reshape(ox.asarray([1, 2, 3, 4, 5, 6]), (2, -1)).tolist()
     [[1, 2, 3], [4, 5, 6]]
     """
-    x = _array(x, "reshape")
+    x = given_array(x, "reshape")
     target = views.reshape_shape(shape, x.size, x.shape)
     if copy:
         return apply(RESHAPE, dense_copy(x), target)
@@ -111,7 +116,7 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     >>> ox.permute_dims(ox.asarray([[1, 2, 3]]), (1, 0)).shape
     (3, 1)
     """
-    x = _array(x, "permute_dims")
+    x = given_array(x, "permute_dims")
     return apply(PERMUTE_DIMS, x, views.permutation(axes, x.ndim))
 
 
@@ -125,7 +130,7 @@ def matrix_transpose(x: Array, /) -> Array:
     >>> ox.matrix_transpose(ox.asarray([[1, 2], [3, 4]])).tolist()
     [[1, 3], [2, 4]]
     """
-    x = _array(x, "matrix_transpose")
+    x = given_array(x, "matrix_transpose")
     if x.ndim < 2:
         raise ShapeError(
             f"matrix_transpose: an array of shape {x.shape} is not a matrix; it takes at least two axes",
@@ -150,7 +155,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     >>> ox.moveaxis(ox.asarray([[[1, 2, 3]]]), 2, 0).shape
     (3, 1, 1)
     """
-    x = _array(x, "moveaxis")
+    x = given_array(x, "moveaxis")
     taken, placed = _axes(source, x.ndim, "moveaxis"), _axes(destination, x.ndim, "moveaxis")
     if len(taken) != len(placed):
         raise AxisError(
@@ -183,7 +188,7 @@ def broadcast_to(x: Array, /, shape: Sequence[int]) -> Array:
     >>> ox.broadcast_to(ox.asarray([1, 2]), (2, 2)).tolist()
     [[1, 2], [1, 2]]
     """
-    x = _array(x, "broadcast_to")
+    x = given_array(x, "broadcast_to")
     return apply(BROADCAST_TO, x, views.normalize_shape(shape, where="broadcast_to"))
 
 
@@ -197,7 +202,7 @@ def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:
     >>> [x.shape for x in ox.broadcast_arrays(ox.asarray([1, 2]), ox.asarray([[3]]))]
     [(1, 2), (1, 2)]
     """
-    given = [_array(x, "broadcast_arrays") for x in arrays]
+    given = [given_array(x, "broadcast_arrays") for x in arrays]
     shape = views.broadcast_shapes(*(x.shape for x in given), where="broadcast_arrays")
     return tuple(apply(BROADCAST_TO, x, shape) for x in given)
 
@@ -212,7 +217,7 @@ def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
     >>> ox.flip(ox.asarray([1, 2, 3])).tolist()
     [3, 2, 1]
     """
-    x = _array(x, "flip")
+    x = given_array(x, "flip")
     return apply(FLIP, x, views.normalize_axes(axis, x.ndim, where="flip"))
 
 
@@ -230,7 +235,7 @@ def expand_dims(x: Array, /, *, axis: int | Sequence[int] = 0) -> Array:
     >>> ox.expand_dims(ox.asarray([1, 2]), axis=-1).shape
     (2, 1)
     """
-    x = _array(x, "expand_dims")
+    x = given_array(x, "expand_dims")
     count = len(axis) if isinstance(axis, tuple | list) else 1
     placed = _axes(axis, x.ndim + count, "expand_dims")
     lengths = iter(x.shape)
@@ -248,7 +253,7 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     >>> ox.squeeze(ox.asarray([[1, 2]]), 0).shape
     (2,)
     """
-    x = _array(x, "squeeze")
+    x = given_array(x, "squeeze")
     dropped = _axes(axis, x.ndim, "squeeze")
     for a in dropped:
         if x.shape[a] != 1:

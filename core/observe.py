@@ -29,17 +29,26 @@ _PLANNED: Final[ContextVar[list[Decision] | None]] = ContextVar("opmux_planned",
 
 
 def observed(decision: Decision, operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
-    """Run a decision and tell every observer; inside of :func:`planning`, note it instead."""
-    planned = _PLANNED.get()
-    if planned is not None:
-        planned.append(decision)
-        return tuple(Array(None, s) for s in decision.outputs)  # type: ignore[arg-type]
+    """Run a decision and tell every observer."""
     start = time.perf_counter()
     results = decision.run(operands, into)
     seconds = time.perf_counter() - start
     for observer in tuple(OBSERVERS):
         observer(decision, operands, results, seconds)
     return results
+
+
+def is_planning() -> bool:
+    """Return whether calls of this thread or task are planned instead of run."""
+    return _PLANNED.get() is not None
+
+
+def planned(decision: Decision) -> tuple[Array, ...]:
+    """Note a decision instead of running it; its results are arrays without memory."""
+    noted = _PLANNED.get()
+    if noted is not None:
+        noted.append(decision)
+    return tuple(Array(None, s) for s in decision.outputs)  # type: ignore[arg-type]
 
 
 def observed_step(decision: Decision, operands: Sequence[Array | None]) -> tuple[Array, ...]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from .dtypes import DType
-from .kernel import ArraySpec
+from .kernel import ArraySpec, CallSpec
 from .signature import Shape
 
 Attributes = Mapping[str, Any]
@@ -65,6 +65,10 @@ Infer = Callable[[str, Specs, Attributes], Inferred]
 CountWork = Callable[[Specs, Sequence[ArraySpec], Attributes], Work]
 
 
+def _never(dtype: DType) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Op:
     """An op as the core sees it.
@@ -82,6 +86,7 @@ class Op:
             None for all of them.
         facts: algebraic facts, e.g. ``"commutative"``; ``"decomposition-reorders"`` where the decomposition is not the
             op's canonical order.
+        settled: whether the contract gives every bit of a result of this dtype.
         declaration: everything else that the opset says of it.
     """
 
@@ -94,6 +99,7 @@ class Op:
     creates: bool = False
     promotes: tuple[int, ...] | None = None
     facts: frozenset[str] = frozenset()
+    settled: Callable[[DType], bool] = _never
     declaration: object = None
     attribute_names: tuple[str, ...] = field(init=False)
     names: tuple[str, ...] = field(init=False)
@@ -104,6 +110,10 @@ class Op:
         object.__setattr__(self, "names", tuple(p.name for p in self.parameters))
         object.__setattr__(self, "attribute_names", tuple(p.name for p in attributes))
         object.__setattr__(self, "operand_count", len(self.parameters) - len(attributes))
+
+    def gives_every_bit(self, spec: CallSpec) -> bool:
+        """Return whether the contract of a call leaves no bit of its results open."""
+        return all(self.settled(s.dtype) for s in (*spec.arrays, *spec.outputs))
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

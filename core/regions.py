@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from .device import Device
-from .errors import PluginError
+from .errors import PluginWarning
 from .graph import Graph, Node, Refusal, RegionCompiler
 from .kernel import Kernel
 from .op import Op
@@ -30,8 +32,14 @@ class Segment:
     kernels: tuple[tuple[str, Kernel], ...]
 
 
-def inlined(graph: Graph, device: Device) -> Graph:
-    """Return the graph with every composite replaced by its decomposition, so that regions can cross them."""
+def inlined(graph: Graph, device: Device, keep: frozenset[str] = frozenset()) -> Graph:
+    """Return the graph with every composite replaced by its decomposition, so that regions can cross them.
+
+    Args:
+        graph: to open.
+        device: where it runs.
+        keep: names of ops that stay whole.
+    """
     nodes: list[Node] = []
     constants = list(graph.constants)
     count = len(graph.inputs)
@@ -49,7 +57,7 @@ def inlined(graph: Graph, device: Device) -> Graph:
     def expand(part: Graph, values: list[int]) -> list[int]:
         for _, node in part.numbered():
             inputs = tuple(None if i is None else values[i] for i in node.inputs)
-            inner = _decomposed(node, part, device)
+            inner = None if node.op.name in keep else _decomposed(node, part, device)
             if inner is None:
                 values.extend(emit(node, inputs))
                 continue
@@ -105,39 +113,45 @@ def part_of(graph: Graph, start: int, stop: int) -> Segment:
     return Segment(made, tuple(inputs), tuple(outputs), ())
 
 
-def cut(graph: Graph, compilers: Sequence[tuple[str, RegionCompiler]], device: Device) -> list[Segment]:
+def cut(
+    graph: Graph,
+    compilers: Sequence[tuple[str, RegionCompiler]],
+    device: Device,
+    pins: Mapping[str, str] = MappingProxyType({}),
+) -> list[Segment]:
     """Cut a graph into segments, each as large as a compiler takes it; what none takes stands alone.
 
     A compiler is offered everything from a node on. On refusal of a later node it is offered what is before that node;
-    on refusal of the first node, that node runs on its own and the offer begins after it.
+    on refusal of the first node, that node runs on its own and the offer begins after it. An op that is pinned to
+    another backend counts as refused.
     """
     segments: list[Segment] = []
     start, total = 0, len(graph.nodes)
     while start < total:
-        offer = _largest(graph, start, compilers, device)
+        offer = _largest(graph, start, compilers, device, pins)
         segments.append(offer)
         start += len(offer.graph.nodes)
     return segments
 
 
 def _largest(
-    graph: Graph, start: int, compilers: Sequence[tuple[str, RegionCompiler]], device: Device
+    graph: Graph,
+    start: int,
+    compilers: Sequence[tuple[str, RegionCompiler]],
+    device: Device,
+    pins: Mapping[str, str],
 ) -> Segment:
     found: list[tuple[Segment, str, Kernel]] = []
     for backend, compiler in compilers:
-        stop = len(graph.nodes)
+        stop = start
+        while stop < len(graph.nodes) and pins.get(graph.nodes[stop].op.name, backend) == backend:
+            stop += 1
         while stop - start > 1:  # one node alone is a kernel's business
             segment = part_of(graph, start, stop)
-            answer = compiler.compile(segment.graph, device)
+            answer = _ask(backend, compiler, segment.graph, device)
             if isinstance(answer, Kernel):
                 found.append((segment, backend, answer))
                 break
-            if not isinstance(answer, Refusal) or not 0 <= answer.node < stop - start:
-                raise PluginError(
-                    f"region compiler of {backend} answered {answer!r}; it must return a Kernel, or a Refusal that names one of "
-                    f"the {stop - start} nodes offered",
-                    backend=backend,
-                )
             stop = start + answer.node
     if not found:
         return part_of(graph, start, start + 1)
@@ -146,3 +160,24 @@ def _largest(
     kernels = tuple((b, k) for s, b, k in found if len(s.graph.nodes) == longest)
     return Segment(chosen.graph, chosen.inputs, chosen.outputs, kernels)
 
+
+def _ask(backend: str, compiler: RegionCompiler, graph: Graph, device: Device) -> Kernel | Refusal:
+    """Return a compiler's answer; one that fails or answers nonsense is taken at its word never: it refuses it all.
+
+    The fault is a warning, once per place, since the ops one by one still do the work.
+    """
+    try:
+        answer: object = compiler.compile(graph, device)
+    except Exception as error:  # a vendor's code: its fault costs its region, not the call
+        answer = error
+    if isinstance(answer, Kernel):
+        return answer
+    if isinstance(answer, Refusal) and 0 <= answer.node < len(graph.nodes):
+        return answer
+    warnings.warn(
+        f"region compiler of {backend} answered {answer!r}; it must return a Kernel, or a Refusal that names one of the "
+        f"{len(graph.nodes)} nodes offered. Its regions run op by op",
+        PluginWarning,
+        stacklevel=2,
+    )
+    return Refusal(0, "the compiler failed")

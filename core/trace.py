@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
 
 from .array import Array, alias
 from .device import Device
-from .errors import OpmuxError
+from .errors import ArgumentTypeError, OpmuxError
 from .graph import Graph, Metadata, Node
 from .kernel import ArraySpec
 from .observe import running
@@ -32,10 +34,9 @@ class Traced(Array):
         self._check_concrete()
 
     def _check_concrete(self) -> None:
-        raise ConcreteValueNeededError(
+        raise self.tracer.refused(
             f"a captured function needs the value of an array of shape {self.shape}; "
-            f"outside of capture this runs as it is",
-            shape=self.shape,
+            f"outside of capture this runs as it is"
         )
 
     def _alias(self) -> Array:
@@ -43,7 +44,9 @@ class Traced(Array):
 
     def _become(self, value: Array) -> None:
         if not isinstance(value, Traced):
-            raise ConcreteValueNeededError("an array being captured cannot take a value from outside of the capture")
+            raise self.tracer.refused("an array being captured cannot take a value from outside of the capture")
+        if self.tracer.is_argument(self):
+            raise self.tracer.refused("a captured function gives an array of its caller another value")
         self.number, self.tracer, self._sig = value.number, value.tracer, value._sig
 
     def __repr__(self) -> str:
@@ -67,6 +70,11 @@ class Tracer:
         self.device = device
         self._inputs = tuple(inputs)
         self._constants: list[Array] = []
+        self._arguments: list[Traced] = []
+        #: Arrays of the surroundings that were used, each with a handle on the value that it had.
+        self.seen: list[tuple[Array, Array]] = []
+        #: The first refusal: the function may have caught the error, and must not have captured half of what it does.
+        self.refusal: ConcreteValueNeededError | None = None
         # While capturing, constants are numbered -1, -2, ...: how many there will be is not known yet.
         self._nodes: list[tuple[int, Node]] = []
         self._next = itertools.count(len(inputs))
@@ -81,18 +89,32 @@ class Tracer:
 
     def inputs(self) -> list[Traced]:
         """Return the stand-ins for the inputs."""
-        return [self.stand_in(i, s) for i, s in enumerate(self._inputs)]
+        self._arguments = [self.stand_in(i, s) for i, s in enumerate(self._inputs)]
+        return list(self._arguments)
+
+    def is_argument(self, x: Traced) -> bool:
+        """Return whether this very handle was passed to the function."""
+        return any(x is y for y in self._arguments)
+
+    def refused(self, message: str) -> ConcreteValueNeededError:
+        """Note that the function cannot be captured, and return the error to raise."""
+        error = ConcreteValueNeededError(message)
+        if self.refusal is None:
+            self.refusal = error
+        return error
 
     def number_of(self, x: Array) -> int:
         """Return the value number of an operand, taking in a concrete array as a constant."""
         if isinstance(x, Traced):
             if x.tracer is not self:
-                raise ConcreteValueNeededError("an array of one capture was used inside another")
+                raise self.refused("an array of one capture was used inside another")
             return x.number
         for i, known in enumerate(self._constants):
             if known._buffer is x._buffer and known._sig is x._sig and known._offset == x._offset:
                 return -1 - i
-        self._constants.append(alias(x))  # the graph keeps the value, whatever the caller's handle becomes
+        kept = alias(x)  # the graph keeps the value, whatever the caller's handle becomes
+        self._constants.append(kept)
+        self.seen.append((x, kept))
         return -len(self._constants)
 
     def record(
@@ -146,10 +168,39 @@ class Tracer:
         )
 
 
-def capture(
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What running a function on stand-ins found.
+
+    Attributes:
+        graph: what it does.
+        many: whether it returned a tuple.
+        seen: arrays of the surroundings that it used, each with a handle on the value that it had.
+    """
+
+    graph: Graph
+    many: bool
+    seen: tuple[tuple[Array, Array], ...]
+
+
+_capturing: Final[ContextVar[Tracer | None]] = ContextVar("opmux_capturing", default=None)
+
+
+def refuse_in_capture(why: str) -> None:
+    """Raise, inside of the capture of a user's function, for what would be frozen there: state of the host program.
+
+    Raises:
+        ConcreteValueNeededError: inside of a capture, which makes the function run eagerly.
+    """
+    tracer = _capturing.get()
+    if tracer is not None:
+        raise tracer.refused(why)
+
+
+def capture_function(
     function: Callable[..., Any], device: Device, inputs: Sequence[ArraySpec | None], attributes: Attributes
-) -> tuple[Graph, bool]:
-    """Run a function on stand-ins and return its graph, and whether it returned a tuple.
+) -> Capture:
+    """Run a user's function on stand-ins.
 
     Args:
         function: takes the inputs by position (None stays None) and the attributes by name.
@@ -158,12 +209,52 @@ def capture(
         attributes: passed by name.
 
     Raises:
-        ConcreteValueNeededError: when the function asks for a value.
+        ConcreteValueNeededError: when the function asks for a value, even if it catches the error.
+        ArgumentTypeError: when it returns something else than an array or a tuple of them.
     """
     tracer = Tracer(device, [s for s in inputs if s is not None])
+    token = _capturing.set(tracer)
+    try:
+        return _run(function, tracer, inputs, attributes)
+    except ConcreteValueNeededError:
+        raise
+    except Exception:
+        if tracer.refusal is not None:
+            raise tracer.refusal from None
+        raise
+    finally:
+        _capturing.reset(token)
+
+
+def capture(
+    function: Callable[..., Any], device: Device, inputs: Sequence[ArraySpec | None], attributes: Attributes
+) -> tuple[Graph, bool]:
+    """Run a decomposition on stand-ins and return its graph, and whether it returned a tuple; see :func:`capture_function`."""
+    token = _capturing.set(None)
+    try:
+        made = _run(function, Tracer(device, [s for s in inputs if s is not None]), inputs, attributes)
+    finally:
+        _capturing.reset(token)
+    return made.graph, made.many
+
+
+def _run(
+    function: Callable[..., Any], tracer: Tracer, inputs: Sequence[ArraySpec | None], attributes: Attributes
+) -> Capture:
     stand_ins = iter(tracer.inputs())
     operands = [None if s is None else next(stand_ins) for s in inputs]
     with running():
         result = function(*operands, **attributes)
+    if tracer.refusal is not None:
+        raise tracer.refusal
     many = isinstance(result, tuple | list)
-    return tracer.freeze(result if many else (result,)), many
+    results = tuple(result) if many else (result,)
+    wrong = [type(x).__name__ for x in results if not isinstance(x, Array)]
+    if wrong:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ArgumentTypeError(
+            f"{name}: a captured function returns an array or a tuple of arrays; this one returns {', '.join(wrong)}. "
+            f"Compute the rest outside of it",
+            function=name,
+        )
+    return Capture(tracer.freeze(results), many, tuple(tracer.seen))

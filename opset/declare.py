@@ -15,11 +15,11 @@ from typing import Any, Final, TypeVar
 
 from ..core.array import Array
 from ..core.call import public_function
-from ..core.dtypes import DType
+from ..core.dtypes import BOOL, SIGNED, UNSIGNED, DType
 from ..core.op import OPS, CountWork, Infer, Op, Parameter, Role
 from ..core.registry import REGISTRY
 from . import rules
-from .accuracy import ROUNDED, Accuracy
+from .accuracy import ROUNDED, Accuracy, Exact
 
 Public = Callable[..., Any]
 Body = TypeVar("Body", bound=Callable[..., Any])
@@ -99,6 +99,7 @@ def _declare(
         creates=any(p.name == "device" for p in parameters),
         promotes=promotes,
         facts=frozenset(facts),
+        settled=_settled(accuracy),
         declaration=declaration,
     )  # fmt: skip
     OPS.add(op)
@@ -109,6 +110,13 @@ def _declare(
     function.op = op  # type: ignore[attr-defined]
     OPS.public[name] = function
     return function
+
+
+def _settled(accuracy: Accuracy) -> Callable[[DType], bool]:
+    """Return whether a contract gives every bit: it says so, or the dtype has no rounding."""
+    if isinstance(accuracy, Exact):
+        return lambda t: True
+    return lambda t: t.kind in (BOOL, SIGNED, UNSIGNED)
 
 
 def _public_signature(body: Callable[..., Any], parameters: tuple[Parameter, ...]) -> inspect.Signature:

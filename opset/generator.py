@@ -24,8 +24,9 @@ from ..core.dtypes import (
     uint64,
 )
 from ..core.dtypes import dtype as find_dtype
-from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError
+from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, shown
 from ..core.metadata import reshape
+from ..core.trace import refuse_in_capture
 from ..core.transfer import upload
 from ..core.views import normalize_shape
 from .arithmetic import add, multiply, subtract
@@ -77,9 +78,9 @@ class Generator:
     def __init__(self, seed: int, device: Device | str | None = None, *, position: int = 0) -> None:
         for name, value in (("seed", seed), ("position", position)):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise ArgumentTypeError(f"Generator: {name}={value!r} is not an integer", op="Generator")
+                raise ArgumentTypeError(f"Generator: {name}={shown(value)} is not an integer", op="Generator")
             if not 0 <= value < _POSITIONS:
-                raise ArgumentError(f"Generator: {name}={value} is outside of [0, 2**64)", op="Generator")
+                raise ArgumentError(f"Generator: {name}={shown(value)} is outside of [0, 2**64)", op="Generator")
         self._seed, self._position = seed, position
         self._device = defaults.device() if device is None else find_device(device)
         self._key: Array | None = None
@@ -106,6 +107,7 @@ class Generator:
         return _restored, (self._seed, self._device.name, self._position)
 
     def _take(self, blocks: int) -> int:
+        refuse_in_capture("a captured function draws random numbers, which are others on every call")
         start = self._position
         self._position = (start + blocks) % _POSITIONS
         return start

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.call import decide_call
+from opmux.core.call import constant, decide_call
 from opmux.core.claims import CLAIMS, ClaimKey, Verdict
 from opmux.core.decision import Claim, Kind
 from opmux.core.op import OPS
 from opmux.core.plugins import manager
 from opmux.core.policy import current
-from opmux.plugin import Accepts, CallSpec, Kernel, Layout, Prepared, Reason, Rejection, hookimpl
+from opmux.plugin import (
+    Accepts,
+    CallSpec,
+    CostTerms,
+    Determinism,
+    Kernel,
+    Layout,
+    Prepared,
+    Promises,
+    Reason,
+    Rejection,
+    hookimpl,
+)
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 
@@ -106,9 +120,9 @@ def test_values_are_no_part_of_a_signature() -> None:
     with ox.policy():
         x = ox.asarray(X)
         ox.add(x, 1.0)
-        known = len(current().memo)
+        known = len(current().slot.tables.memo)
         ox.add(x, 2.0)
-        assert len(current().memo) == known
+        assert len(current().slot.tables.memo) == known
 
 
 def test_ties_are_broken_by_priority_then_name() -> None:
@@ -246,3 +260,171 @@ def test_a_composite_that_returns_its_operand_returns_a_handle_of_its_own() -> N
     twice = ox.compile(lambda a: (a, a))(x)
     twice[0][0, 0] = 8.0
     assert (twice[1].tolist(), x.tolist()) == (X.tolist(), X.tolist())
+
+
+def slow_prepare(started: threading.Event, go: threading.Event) -> Kernel:
+    def prepare(spec: CallSpec) -> Prepared:
+        started.set()
+        go.wait(10)
+        return filler(7.0)
+
+    return Kernel("slow", "add", "cpu", prepare)
+
+
+def test_a_decision_made_while_its_backend_is_dropped_is_not_kept() -> None:
+    started, go = threading.Event(), threading.Event()
+    manager.register("planted", Planted(slow_prepare(started, go)))
+    x = ox.asarray(X[0], copy=True)
+    context = contextvars.copy_context()
+
+    def decide() -> None:
+        with ox.policy(pins={"add": "planted"}):
+            decide_call(OPS["add"], (x, x), {})
+
+    thread = threading.Thread(target=context.run, args=(decide,))
+    thread.start()
+    started.wait(10)
+    manager.unregister("planted")
+    go.set()
+    thread.join(10)
+    with ox.policy(pins={"add": "planted"}), pytest.raises(ox.UnsupportedError, match="pinned to planted"):
+        ox.add(x, x)
+
+
+def test_policies_with_equal_settings_share_their_decisions() -> None:
+    x = ox.asarray(X, copy=True)
+    with ox.policy(backends="numpy"):
+        first = decide_call(OPS["add"], (x, x), {})
+    with ox.policy(backends="numpy", fallback_budget=3):
+        assert decide_call(OPS["add"], (x, x), {}) is first
+
+
+def test_policies_come_and_go_while_the_registry_changes() -> None:
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def churn() -> None:
+        k = 0
+        while not stop.is_set():
+            k += 1
+            try:
+                with ox.policy(pins={"add": f"nobody{k % 97}"}):
+                    pass
+            except BaseException as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    for _ in range(200):
+        CLAIMS.clear()
+    stop.set()
+    thread.join(10)
+    assert failures == []
+
+
+def ordered(name: str, order: str, *, launch: float, memory: float, priority: int = 0) -> Kernel:
+    return Kernel(
+        name, "sum", "cpu", lambda spec: filler(1.0),
+        promises=Promises(order=order, determinism=Determinism.BATCH),
+        cost=CostTerms(launch=launch, memory=memory), priority=priority,
+    )  # fmt: skip
+
+
+def test_batch_determinism_binds_the_order_whatever_the_batch() -> None:
+    kernels = (ordered("a", "A", launch=0.0, memory=1e-4), ordered("b", "B", launch=1e-3, memory=1.0))
+    manager.register("planted", Planted(*kernels))
+    device = ox.device("cpu")
+    keys = {ClaimKey("planted", "0", n, "float32", device.info.name): Verdict(Claim.SHOWN) for n in "ab"}
+    CLAIMS.record(keys)
+    try:
+        chosen: dict[bool, set[str]] = {True: set(), False: set()}
+        for batch in (1, 4096):
+            x = ox.zeros((batch, 512))
+            for bound in (True, False):
+                with ox.policy(pins={"sum": "planted"}, determinism="batch" if bound else "none"):
+                    chosen[bound].add(ox.explain("sum", x, axis=1).chosen)
+    finally:
+        CLAIMS.clear()
+        manager.unregister("planted")
+    assert chosen[False] == {"planted/a", "planted/b"}
+    assert chosen[True] == {"planted/a"}
+
+
+def test_canonical_needs_the_canonical_order() -> None:
+    kernel = Kernel(
+        "own", "sum", "cpu", lambda spec: filler(1.0), promises=Promises(determinism=Determinism.CANONICAL)
+    )
+    manager.register("planted", Planted(kernel))
+    try:
+        with ox.policy(determinism="canonical"), pytest.raises(ox.UnsupportedError) as e:
+            ox.sum(ox.ones(3))
+    finally:
+        manager.unregister("planted")
+    assert "not the canonical one" in str(e.value)
+
+
+def test_ops_whose_contract_gives_every_bit_are_of_every_class() -> None:
+    with ox.policy(determinism="canonical"):
+        assert ox.ones(3).tolist() == [1.0, 1.0, 1.0]
+        assert ox.sum(ox.asarray([1, 2, 3])).item() == 6
+
+
+def test_attributes_that_compare_equal_are_told_apart() -> None:
+    x = ox.asarray(X, copy=True)
+    assert ox.sum(x, axis=1).tolist() == [3.0, 7.0]
+    for axis in (1.0, True, (1.0,)):
+        with pytest.raises(ox.ArgumentTypeError):
+            ox.sum(x, axis=axis)
+
+
+def test_the_dearer_kernels_are_not_prepared() -> None:
+    prepared: list[str] = []
+
+    def noting(name: str, launch: float) -> Kernel:
+        def prepare(spec: CallSpec) -> Prepared:
+            prepared.append(name)
+            return filler(1.0)
+
+        return Kernel(name, "add", "cpu", prepare, cost=CostTerms(launch=launch))
+
+    manager.register("planted", Planted(noting("cheap", 0.0), noting("dear", 1.0)))
+    try:
+        with ox.policy(pins={"add": "planted"}):
+            explained = ox.explain("add", ox.zeros(7), ox.zeros(7))
+    finally:
+        manager.unregister("planted")
+    assert prepared == ["cheap"]
+    assert [r.candidate for r in explained.rows if r.eligible] == ["planted/cheap", "planted/dear"]
+
+
+def test_casts_are_paid_by_every_candidate() -> None:
+    x, y = ox.zeros(4, dtype=ox.int8), ox.zeros(4, dtype=ox.int32)
+    explained = ox.explain("add", x, y)
+    eligible = [r for r in explained.rows if r.eligible]
+    assert len(eligible) > 1
+    assert all(r.terms["copies"] > 0 for r in eligible)
+    assert explained.margin is not None
+    assert explained.margin >= 1.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_ulp": "1"}, {"max_ulp": -1}, {"backends": 3}, {"pins": "add"}, {"fallback_budget": "x"}, {"pins": {"add": 1}}],
+)
+def test_settings_of_a_wrong_type_are_typed_errors(change: dict[str, object]) -> None:
+    with pytest.raises((ox.ArgumentError, ox.ArgumentTypeError), match=next(iter(change))), ox.policy(**change):
+        pass
+
+
+def test_complex_constants_keep_the_signs_of_their_zeros() -> None:
+    z = ox.asarray([1 + 1j], dtype=ox.complex128)
+    ox.add(z, complex(-1.0, 0.0))
+    kept = constant(complex(-1.0, -0.0), ox.complex128, z.device).numpy()
+    assert np.signbit(kept.imag)
+
+
+def test_explain_leaves_out_alone() -> None:
+    x = ox.asarray(X, copy=True)
+    out = ox.add(x, x)
+    assert ox.explain("add", x, x, out=out).op == "add"
+    assert out.tolist() == (X + X).tolist()

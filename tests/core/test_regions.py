@@ -111,8 +111,52 @@ def test_a_pin_keeps_regions_of_other_backends_out(chains: Chains) -> None:
 
 def test_a_nonsense_answer_names_the_backend(chains: Chains) -> None:
     chains.compile = lambda graph, device: Refusal(99, "?")  # type: ignore[method-assign]
-    with pytest.raises(ox.PluginError, match="region compiler of chains"):
-        ox.compile(lambda x: ox.exp(-x) + x)(ox.asarray(X))
+    f = ox.compile(lambda x: ox.exp(-x) + x)
+    with pytest.warns(ox.PluginWarning, match="region compiler of chains"):
+        assert np.allclose(f(ox.asarray(X)).numpy(), np.exp(-X) + X)
+
+
+def test_a_compiler_that_fails_costs_only_its_region(chains: Chains) -> None:
+    def fail(graph: Graph, device: ox.Device) -> Kernel:
+        raise RuntimeError("no licence")
+
+    chains.compile = fail  # type: ignore[method-assign]
+    with pytest.warns(ox.PluginWarning, match="no licence"):
+        assert ox.compile(lambda x: ox.exp(x) + x)(ox.asarray(X)).shape == (2, 2)
+
+
+def test_an_op_pinned_elsewhere_stays_out_of_regions(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.negative(ox.exp(x * x + x)) + x)
+    with ox.policy(pins={"exp": "numpy"}), ox.count_calls() as seen:
+        assert np.allclose(f(ox.asarray(X)).numpy(), -np.exp(X * X + X) + X)
+    assert "numpy/exp" in {c.decision.chosen.name for c in seen.steps()}
+    assert chains.runs == 2
+
+
+def test_a_pinned_composite_is_not_opened(chains: Chains) -> None:
+    override = Kernel(
+        "own", "square", "cpu", lambda spec: Prepared(lambda outs, ins, workspace, queue: outs[0].host.fill(42.0))
+    )
+
+    class Own:
+        @hookimpl
+        def opmux_kernels(self) -> list[Kernel]:
+            return [override]
+
+    manager.register("own", Own())
+    try:
+        with ox.policy(pins={"square": "own"}):
+            assert ox.compile(lambda x: ox.square(x) + x)(ox.asarray(X)).tolist() == (X + 42).tolist()
+    finally:
+        manager.unregister("own")
+
+
+def test_compiled_calls_and_their_regions_are_observed(chains: Chains) -> None:
+    f = ox.compile(lambda x: ox.exp(-x) + x)
+    with ox.count_calls() as seen:
+        f(ox.asarray(X))
+    assert [c.decision.op.name.partition(":")[0] for c in seen.most_expensive()] == ["compiled"]
+    assert [c.decision.chosen.name for c in seen.steps()] == ["chains/chain"]
 
 
 def test_equal_captures_have_equal_digests() -> None:

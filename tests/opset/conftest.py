@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.dispatch import plan_graph
+from opmux.core.plans import plan_graph
 from opmux.core.graph import Graph, Metadata
 from opmux.core.kernel import ArraySpec
 from opmux.core.op import OPS, Op, Role
@@ -51,7 +51,7 @@ def decomposed() -> Callable[..., Values]:
             arrays[i] = arrays[i] if t is None else ox.astype(arrays[i], t)
         graph = _captured(op, arrays, dict(inferred.attributes))
         _assert_core(op, graph)
-        (found,) = plan_graph(graph, tuple(x._sig for x in arrays), arrays[0].device, current()).run(arrays, None)
+        (found,) = plan_graph(graph, tuple(x._sig for x in arrays), arrays[0].device, current().slot.tables).run(arrays, None)
         (wanted,) = inferred.outputs
         assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
         return found.numpy()
