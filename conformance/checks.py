@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.array import OutError
 from ..core.call import decide_call, run_decision
+from ..core.decision import Candidate
 from ..core.dtypes import DType
 from ..core.errors import (
     ArgumentTypeError,
@@ -70,18 +71,25 @@ def special(given: Special) -> Check:
 
 
 def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> Check:
-    """Vectors of lengths around block edges; the oracle runs once, over the longest."""
+    """Vectors of lengths around block edges; the oracle runs once, over the longest.
+
+    They grow and then shrink, so that code kept from another length shows either way.
+    """
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         arrays, expected = target.upload(operands), expect(op, operands, {})
-        decision = target.decide(op, arrays, {})
-        whole = run_decision(decision, list(arrays), None)
-        target.compare(decision.chosen, whole, expected, findings)
-        for n in edges:
+        found: list[tuple[int, Candidate, Host]] = []
+        for n in (*edges, *reversed(edges[:-1])):
             parts = [None if x is None else apply(SLICE, x, (0,), (n,), (1,)) for x in arrays]
-            shorter = _as_prefix_of(expected, np.asarray(whole.numpy()), n)
+            decision = target.decide(op, parts, {})
+            with target.watched(op):
+                result = run_decision(decision, parts, None)
+            found.append((n, decision.chosen, np.asarray(result.numpy())))
+        longest, chosen, whole = found[len(edges) - 1]
+        target.compare(chosen, whole, expected, findings)
+        for n, chosen, got in found:
             try:
-                target.run(op, parts, {}, shorter, findings, every=False)
+                target.compare(chosen, got, expected if n == longest else _as_prefix_of(expected, whole, n), findings)
             except ConformanceError as error:
                 raise ConformanceError(f"length {n}: {error}", **error.culprits) from error
 

@@ -18,6 +18,7 @@ from ..core.kernel import Reason
 from ..core.op import Op, Role
 from ..core.policy import policy
 from ..core.registry import REGISTRY
+from .formats import Host
 from .layouts import dense
 from .oracle import Expected, Operands
 
@@ -72,7 +73,6 @@ class Target:
 
     def __init__(self, backend: str, device: Device) -> None:
         self.backend, self.device = backend, device
-        self._strangers: list[str] = []
 
     def upload(self, operands: Operands) -> list[Array | None]:
         """Return operands in dense memory of the device."""
@@ -152,10 +152,10 @@ class Target:
                     (result,) = candidate.run(list(arrays), None)
                 self.compare(candidate, result, expected, findings)
 
-    def compare(self, chosen: Candidate, result: Array, expected: Expected, findings: Findings) -> None:
+    def compare(self, chosen: Candidate, result: Array | Host, expected: Expected, findings: Findings) -> None:
         """Hold one result to what is expected."""
         try:
-            worst = expected.check(np.asarray(result.numpy()))
+            worst = expected.check(np.asarray(result.numpy() if isinstance(result, Array) else result))
         except ConformanceError as error:
             raise ConformanceError(f"{chosen.name}: {error}", **error.culprits) from error
         findings.note(chosen, worst, expected.unit)
@@ -169,7 +169,8 @@ class Watch:
     """Observes every call made inside, also by kernels themselves."""
 
     def __init__(self, backend: str, op: str) -> None:
-        self._backend, self._op, self._strangers = backend, op, [""][:0]
+        self._backend, self._op = backend, op
+        self._strangers: list[str] = []
 
     def __enter__(self) -> None:
         observe.OBSERVERS.append(self._note)
