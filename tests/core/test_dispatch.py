@@ -331,7 +331,7 @@ def ordered(name: str, order: str, *, launch: float, memory: float, priority: in
 
 
 def test_batch_determinism_binds_the_order_whatever_the_batch() -> None:
-    kernels = (ordered("a", "A", launch=0.0, memory=1e-4), ordered("b", "B", launch=1e-3, memory=1.0))
+    kernels = (ordered("a", "A", launch=0.0, memory=1e-2), ordered("b", "B", launch=1e-3, memory=1.0))
     manager.register("planted", Planted(*kernels))
     device = ox.device("cpu")
     keys = {ClaimKey("planted", "0", n, "float32", device.info.name): Verdict(Claim.SHOWN) for n in "ab"}
