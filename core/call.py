@@ -173,7 +173,9 @@ def _frozen(value: Any) -> Any:
 def _taken(decision: Decision, arrays: list[Array | None], out: Array) -> Buffer | None:
     """Take the buffer of ``out``; None where the result needs a fresh one to stay right."""
     if not isinstance(out, Array):
-        raise ArgumentTypeError(f"{decision.op.name}: out={type(out).__name__} is not an opmux array", op=decision.op.name)
+        raise ArgumentTypeError(
+            f"{decision.op.name}: out={type(out).__name__} is not an opmux array", op=decision.op.name
+        )
     check_usable(out)
     (wanted,) = decision.outputs if not decision.many else (None,)
     if wanted is None:

@@ -49,7 +49,8 @@ class Captured:
 class Compiled:
     """A function that is captured into a graph, once per signature of its array arguments.
 
-    Positional arguments are arrays; keyword arguments are constants of the capture and must be hashable. A function that
+    Positional arguments are arrays; keyword arguments are constants of the capture and must be hashable. A function
+    that
     needs a concrete value (``if x.sum() > 0``) runs eagerly instead; :meth:`notes` says so.
     """
 
@@ -129,7 +130,8 @@ def _no_work(specs: object, outputs: object, attributes: object) -> Work:
 def _unhashable(name: str, constants: dict[str, Any]) -> ArgumentTypeError:
     wrong = [k for k, v in constants.items() if not isinstance(v, Hashable)]
     return ArgumentTypeError(
-        f"{name}: constants of a compiled function are numbers, strings or tuples of them; {', '.join(wrong)} cannot be hashed. "
+        f"{name}: constants of a compiled function are numbers, strings or tuples of them; {', '.join(wrong)} "
+        "cannot be hashed. "
         f"Pass arrays by position",
         function=name,
         constants=wrong,
@@ -151,11 +153,13 @@ def _device(name: str, signatures: tuple[Signature, ...]) -> Device:
     devices = {s.device for s in signatures}
     if len(devices) != 1:
         shown = ", ".join(sorted(d.name for d in devices)) or "none"
-        raise DeviceError(f"{name}: a compiled function's arrays are on one device; these are on {shown}", function=name)
+        raise DeviceError(
+            f"{name}: a compiled function's arrays are on one device; these are on {shown}", function=name
+        )
     return devices.pop()
 
 
-def compile(function: Callable[..., Any], /) -> Compiled:
+def compile(function: Callable[..., Any], /) -> Compiled:  # noqa: A001 - the public name
     """Return a function that records what it does once per signature and replays it without Python's overhead.
 
     Raises:

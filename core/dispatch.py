@@ -222,7 +222,8 @@ class Planner:
         except OpmuxError as error:
             return replace(candidate, cost=None, rejection=Rejection(Reason.PREPARE_FAILED, str(error)))
         except Exception as error:  # a vendor's code: its fault costs its kernel, not the call
-            return replace(candidate, cost=None, rejection=Rejection(Reason.PREPARE_FAILED, f"prepare raised {error!r}"))
+            why = f"prepare raised {error!r}"
+            return replace(candidate, cost=None, rejection=Rejection(Reason.PREPARE_FAILED, why))
         if isinstance(prepared, Rejection):
             return replace(candidate, cost=None, rejection=prepared)
         if not isinstance(prepared, Prepared) or prepared.workspace < 0:

@@ -152,5 +152,6 @@ def rejection_by_order(kernel: Kernel, bound: str | None) -> Rejection | None:
     if bound is None or kernel.promises.order == bound:
         return None
     return Rejection(
-        Reason.DETERMINISM, f"its order is {kernel.promises.order}; calls of this op, dtype and device are bound to {bound}"
+        Reason.DETERMINISM,
+        f"its order is {kernel.promises.order}; calls of this op, dtype and device are bound to {bound}",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -173,8 +172,10 @@ class CallSpec:
         return tuple(s for s in self.inputs if s is not None)
 
 
-#: ``launch(outs, ins, workspace, queue)``: arrays to write, arrays to read (None for an optional one left out), the workspace as an array
-#: of uint8 or None, and the queue that the device's driver opened. Returns None when it is complete or cannot fail any more.
+#: ``launch(outs, ins, workspace, queue)``: arrays to write, arrays to read (None for an optional one left out), the
+#: workspace as an array
+#: of uint8 or None, and the queue that the device's driver opened. Returns None when it is complete or cannot fail
+#: any more.
 Launch = Callable[[Sequence["Array"], Sequence["Array"], "Array | None", Any], "Completion | None"]
 
 
@@ -192,7 +193,6 @@ class NativeEntry:
     params: bytes | None
     owner: object
 
-    PROTOTYPE: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ def plan_graph(graph: Graph, inputs: tuple[Signature, ...], device: Device, tabl
     for constant in graph.constants:
         if constant.device is not device:
             raise DeviceError(
-                f"an array on {constant.device} is used in a function whose arrays are on {device}; opmux moves nothing by "
+                f"an array on {constant.device} is used in a function whose arrays are on {device}; opmux moves "
+                "nothing by "
                 f"itself, use .to_device({device.name!r})",
                 devices=(device.name, constant.device.name),
             )

@@ -175,7 +175,8 @@ def _ask(backend: str, compiler: RegionCompiler, graph: Graph, device: Device) -
     if isinstance(answer, Refusal) and 0 <= answer.node < len(graph.nodes):
         return answer
     warnings.warn(
-        f"region compiler of {backend} answered {answer!r}; it must return a Kernel, or a Refusal that names one of the "
+        f"region compiler of {backend} answered {answer!r}; it must return a Kernel, or a Refusal that names one of "
+        "the "
         f"{len(graph.nodes)} nodes offered. Its regions run op by op",
         PluginWarning,
         stacklevel=2,

@@ -229,7 +229,7 @@ def capture_function(
 def capture(
     function: Callable[..., Any], device: Device, inputs: Sequence[ArraySpec | None], attributes: Attributes
 ) -> tuple[Graph, bool]:
-    """Run a decomposition on stand-ins and return its graph, and whether it returned a tuple; see :func:`capture_function`."""
+    """Run a decomposition on stand-ins and return its graph, and whether it returned a tuple."""
     token = _capturing.set(None)
     try:
         made = _run(function, Tracer(device, [s for s in inputs if s is not None]), inputs, attributes)

@@ -89,7 +89,8 @@ def test_a_pin_decides_and_the_others_say_so() -> None:
 @pytest.mark.usefixtures("planted")
 def test_nothing_eligible_is_unsupported_with_all_reasons() -> None:
     x = ox.zeros(3)
-    with ox.policy(pins={"add": "planted"}), pytest.raises(ox.UnsupportedError, match="prepare raised ZeroDivision") as e:
+    refused = pytest.raises(ox.UnsupportedError, match="prepare raised ZeroDivision")
+    with ox.policy(pins={"add": "planted"}), refused as e:
         ox.add(x, x)
     assert e.value.reasons["planted/small"].reason is Reason.SIZE
     assert isinstance(e.value, NotImplementedError)
@@ -409,7 +410,14 @@ def test_casts_are_paid_by_every_candidate() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"max_ulp": "1"}, {"max_ulp": -1}, {"backends": 3}, {"pins": "add"}, {"fallback_budget": "x"}, {"pins": {"add": 1}}],
+    [
+        {"max_ulp": "1"},
+        {"max_ulp": -1},
+        {"backends": 3},
+        {"pins": "add"},
+        {"fallback_budget": "x"},
+        {"pins": {"add": 1}},
+    ],
 )
 def test_settings_of_a_wrong_type_are_typed_errors(change: dict[str, object]) -> None:
     with pytest.raises((ox.ArgumentError, ox.ArgumentTypeError), match=next(iter(change))), ox.policy(**change):

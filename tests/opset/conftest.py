@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.plans import plan_graph
 from opmux.core.graph import Graph, Metadata
 from opmux.core.kernel import ArraySpec
 from opmux.core.op import OPS, Op, Role
+from opmux.core.plans import plan_graph
 from opmux.core.policy import current
 from opmux.core.runtime import ensure_loaded
 from opmux.core.trace import capture
@@ -51,7 +51,8 @@ def decomposed() -> Callable[..., Values]:
             arrays[i] = arrays[i] if t is None else ox.astype(arrays[i], t)
         graph = _captured(op, arrays, dict(inferred.attributes))
         _assert_core(op, graph)
-        (found,) = plan_graph(graph, tuple(x._sig for x in arrays), arrays[0].device, current().slot.tables).run(arrays, None)
+        tables = current().slot.tables
+        (found,) = plan_graph(graph, tuple(x._sig for x in arrays), arrays[0].device, tables).run(arrays, None)
         (wanted,) = inferred.outputs
         assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
         return found.numpy()

@@ -1,7 +1,8 @@
 """A device in the tests with an address space of its own, a queue thread, and errors that come late.
 
 Nothing here is host memory to opmux: handles are opaque objects, pointers are (block, offset) pairs that no
-NumPy call accepts, and work happens on a thread after the call has returned. It reaches opmux through ``opmux.plugin`` alone.
+NumPy call accepts, and work happens on a thread after the call has returned. It reaches opmux through
+``opmux.plugin`` alone.
 """
 
 from __future__ import annotations

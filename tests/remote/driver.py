@@ -47,7 +47,7 @@ class Task:
     def run(self) -> None:
         try:
             self._action()
-        except BaseException as error:  # noqa: BLE001 - kept for whoever reads the result
+        except BaseException as error:
             self._error = error
         self._ended.set()
 
