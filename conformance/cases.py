@@ -17,7 +17,7 @@ from ..opset.declare import declaration_of
 from . import checks, layouts, values
 from .checks import Check
 from .oracle import Expected, expect, infer
-from .sample_rows import promotions
+from .row_values import promotions
 from .samples import Sample, is_exhaustive, operand_dtypes, samples
 from .specials import specials
 

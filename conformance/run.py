@@ -223,7 +223,7 @@ class _Work:
         waiting: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
         for item in enumerate(self._jobs):
             waiting.put(item)
-        count = self._selection.workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+        count = self._selection.workers or min(_cores(), _MOST_WORKERS)
         threads = [
             threading.Thread(target=self._serve, args=(waiting, advance)) for _ in range(min(count, len(self._jobs)))
         ]
@@ -250,6 +250,12 @@ class _Work:
                 advance()
         finally:
             runner.close()
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def _hold_to_profiles(results: list[CaseResult]) -> list[CaseResult]:

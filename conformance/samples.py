@@ -1,5 +1,5 @@
 """Samples: the calls that an op is tried with. Elementwise ops have theirs from the declaration, every other op a row
-in :mod:`.sample_rows`.
+in the modules ``rows_*``.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ def samples(op: Op, t: DType, *, quick: bool = False) -> list[Sample]:
     Raises:
         LookupError: the op is not elementwise and has no row.
     """
-    from . import sample_rows  # noqa: F401 - its import fills ROWS
+    from . import rows_composites, rows_movement, rows_reductions  # noqa: F401 - their import fills ROWS
 
     if op.name in ROWS:
         return list(ROWS[op.name](t))
     if "elementwise" not in op.facts:
-        raise LookupError(f"{op.name} has no samples: add a row to opmux.conformance.sample_rows")
+        raise LookupError(f"{op.name} has no samples: add a row to opmux.conformance.rows_*")
     return _elementwise(op, t, quick)
 
 
 def has_samples(op: Op) -> bool:
     """Return whether an op can be tried at all."""
-    from . import sample_rows  # noqa: F401 - its import fills ROWS
+    from . import rows_composites, rows_movement, rows_reductions  # noqa: F401 - their import fills ROWS
 
     return op.name in ROWS or "elementwise" in op.facts
 

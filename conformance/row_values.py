@@ -1,0 +1,59 @@
+"""What the rows of samples share: shapes, and values with a purpose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.dtypes import (
+    COMPLEX,
+    FLOATS,
+    PROMOTION,
+    DType,
+    int8,
+    int32,
+    uint8,
+    uint32,
+)
+from . import values
+from .formats import Host
+
+CUBE = (3, 5, 7)
+LONG = (2050,)
+
+
+def empty(t: DType, *shape: int) -> Host:
+    return np.empty(shape, t.numpy)
+
+
+def gentle(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
+    """Factors whose product stays in range: near 1 for floats, any bits for integers, which wrap."""
+    x = values.moderate(t, shape, "gentle", *seed, low=0.8, high=1.25)
+    if t.kind == COMPLEX:
+        x = (x / np.abs(x)).astype(t.numpy)
+    return x
+
+
+def hard_row(t: DType) -> Host:
+    table = values.hard(t)
+    return np.resize(table, (8, table.size))
+
+
+def any_bits(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
+    return values.moderate(t, shape, *seed)
+
+
+def ties(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
+    return values.small(t, shape, *seed)
+
+
+def growing(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
+    """Terms of one sign: a sum kept in too narrow a dtype stops growing."""
+    return values.moderate(t, shape, "growing", *seed, low=0.5, high=1.5)
+
+
+def promotions(t: DType) -> list[tuple[DType, DType]]:
+    """Return pairs of different dtypes that promote to a dtype, at most three."""
+    pairs = [(a, b) for (a, b), result in PROMOTION.items() if result is t and a is not b]
+    keep = {uint8, int8, int32, uint32, *FLOATS}
+    chosen = [p for p in pairs if p[0] in keep or p[1] in keep]
+    return chosen[:1] + chosen[len(chosen) // 2 : len(chosen) // 2 + 1] + chosen[-1:] if len(chosen) > 3 else chosen

@@ -1,0 +1,203 @@
+"""Samples of movement, casts and creation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..core.dtypes import (
+    ALL,
+    COMPLEX,
+    REAL,
+    STORAGE,
+    DType,
+    bool_,
+    dtype,
+    float32,
+    int32,
+)
+from . import values
+from .formats import Host
+from .row_values import CUBE, LONG, empty, gentle, ties
+from .samples import Sample, row
+
+
+@row("cast")
+def _cast(t: DType) -> Iterator[Sample]:
+    data = (
+        values.exhaustive(t)
+        if t.bits <= 16 and t is not bool_
+        else np.concatenate([values.hard(t), values.stratified(t, 4096)])
+    )
+    grid = values.moderate(t, (5, 9))
+    for to in ALL:
+        if t.kind == COMPLEX and to.kind != COMPLEX and to is not bool_:
+            continue
+        yield Sample(f"to-{to}", (data,), {"dtype": to})
+        yield Sample(
+            f"grid-to-{to}",
+            (grid,),
+            {"dtype": to},
+            base=to is (int32 if t is not int32 else float32) or t.kind == COMPLEX,
+        )
+    if t.kind in (REAL, STORAGE):
+        yield Sample("midpoints-to-float16", (_midpoints(t),), {"dtype": dtype("float16")})
+        yield Sample("midpoints-to-bfloat16", (_midpoints(t),), {"dtype": dtype("bfloat16")})
+    yield Sample("empty", (empty(t, 0, 3),), {"dtype": float32 if t.kind != COMPLEX else t}, "shapes")
+    yield Sample("0d", (grid[0, 0].copy(),), {"dtype": bool_}, "shapes")
+
+
+def _midpoints(t: DType) -> Host:
+    """Values halfway between narrow floats, and just beside: where a second rounding shows."""
+    ends = (
+        [1 + 2.0**-k for k in range(3, 13)] + [2.0**-24 * f for f in (0.5, 1, 1.5, 2.5)] + [65519.0, 65520.0, 65535.0]
+    )
+    beside = [v * (1 + s * 2.0**-k) for v in ends for k in (20, 23, 40, 52) for s in (-1, 0, 1)]
+    made = np.array(beside + [-v for v in beside])
+    return values.rounded(made, t) if t.kind == REAL else made.astype(np.float32).astype(t.numpy)
+
+
+@row("bitcast")
+def _bitcast(t: DType) -> Iterator[Sample]:
+    data = np.resize(values.hard(t), (3, 17)) if t.kind != STORAGE else values.exhaustive(t).reshape(16, 16)
+    for to in ALL:
+        if to.bits == t.bits and to is not bool_:
+            yield Sample(f"to-{to}", (data,), {"dtype": to}, base=to.kind.endswith("integer"))
+    yield Sample("0d", (data[0, 0].copy(),), {"dtype": t}, "shapes")
+    yield Sample("empty", (empty(t, 0, 2),), {"dtype": t}, "shapes")
+
+
+@row("copy")
+def _copy(t: DType) -> Iterator[Sample]:
+    yield Sample(
+        "hard", (np.resize(values.hard(t) if t.kind != STORAGE else values.exhaustive(t), (9, 31)),), base=True
+    )
+    yield Sample("0d", (values.moderate(t, ()),), kind="shapes")
+    yield Sample("empty", (empty(t, 2, 0),), kind="shapes")
+    yield Sample("cube", (values.moderate(t, CUBE),), kind="shapes")
+
+
+@row("concat")
+def _concat(t: DType) -> Iterator[Sample]:
+    x, y, z = (values.moderate(t, (3, n), n) for n in (5, 1, 17))
+    yield Sample("axis1", (x, y, z), {"axis": 1}, base=True)
+    yield Sample("axis0", (x, x[:1]), {"axis": 0})
+    yield Sample("last", (values.moderate(t, CUBE), values.moderate(t, CUBE, 1)), {"axis": -1})
+    yield Sample("one", (x,), {"axis": 0}, "shapes")
+    yield Sample("empty-part", (x, empty(t, 3, 0), y), {"axis": 1}, "shapes")
+    yield Sample("empty", (empty(t, 0, 2), empty(t, 0, 2)), {"axis": 0}, "shapes")
+
+
+@row("pad")
+def _pad(t: DType) -> Iterator[Sample]:
+    value = values.moderate(t, (), "pad")
+    x = values.moderate(t, (3, 5))
+    yield Sample("pairs", (x, value), {"pad_width": ((1, 2), (0, 3))}, base=True)
+    yield Sample("all", (values.moderate(t, CUBE), value), {"pad_width": 1})
+    yield Sample("none", (x, value), {"pad_width": 0}, "shapes")
+    yield Sample("empty", (empty(t, 0, 2), value), {"pad_width": ((1, 0), (0, 1))}, "shapes")
+    yield Sample("0d", (values.moderate(t, ()), value), {"pad_width": ()}, "shapes")
+
+
+@row("gather")
+def _gather(t: DType) -> Iterator[Sample]:
+    x = values.moderate(t, (4, 6, 3))
+    inside = np.array([[0, 5, -1], [2, -6, 2]], np.int32)
+    outside = np.array([0, 6, -7, 100, -100, 5, 2**31 - 1], np.int32)
+    yield Sample("axis1", (x, inside), {"axis": 1}, base=True)
+    yield Sample("axis0", (x, np.array([3, 0, 1], np.int32)), {"axis": 0})
+    yield Sample("far-int64", (x, np.array([0, 2**40, -(2**40)], np.int64)), {"axis": 0})
+    yield Sample("last-uint8", (x, np.array([2, 0], np.uint8)), {"axis": -1})
+    for mode in ("clip", "wrap", "fill"):
+        yield Sample(f"outside-{mode}", (x, outside), {"axis": 1, "mode": mode})
+    yield Sample("0d-index", (x, np.array(2, np.int32)), {"axis": 2}, "shapes")
+    yield Sample("no-indices", (x, np.empty((0,), np.int32)), {"axis": 1}, "shapes")
+    yield Sample("empty-fill", (empty(t, 0, 2), np.array([0, 1], np.int32)), {"axis": 0, "mode": "fill"}, "shapes")
+
+
+@row("scatter")
+def _scatter(t: DType) -> Iterator[Sample]:
+    x = values.moderate(t, (4, 6))
+    repeated = np.array([1, 1, 5, 0, 1, -1, 5], np.int32)
+    outside = np.array([0, 6, -7, 9, 3], np.int32)
+    yield Sample("set", (x, repeated, values.moderate(t, (4, 7), "u")), {"axis": 1}, base=True)
+    yield Sample("rows", (x, np.array([2, 0, 2], np.int32), values.moderate(t, (3, 6), "u")), {"axis": 0})
+    for mode in ("drop", "clip", "wrap"):
+        yield Sample(f"outside-{mode}", (x, outside, values.moderate(t, (4, 5), mode)), {"axis": 1, "mode": mode})
+    yield Sample("int64", (x, repeated.astype(np.int64), values.moderate(t, (4, 7), "u")), {"axis": 1})
+    yield Sample("no-indices", (x, np.empty((0,), np.int32), empty(t, 4, 0)), {"axis": 1}, "shapes")
+    if t is bool_ or t.kind == STORAGE:
+        return
+    for reduction in ("add", "multiply", "min", "max"):
+        if t.kind == COMPLEX and reduction in ("min", "max"):
+            continue
+        make = gentle if reduction == "multiply" else ties if reduction in ("min", "max") else values.moderate
+        given = (make(t, (4, 6)), repeated, make(t, (4, 7), "u"))
+        yield Sample(reduction, given, {"axis": 1, "reduction": reduction})
+
+
+def _sorting(t: DType) -> Iterator[Sample]:
+    yield Sample("axis0", (values.moderate(t, (9, 5)),), {"axis": 0}, base=True)
+    yield Sample("hard", (np.stack([values.generator(i).permutation(values.hard(t)) for i in range(4)]),), {})
+    yield Sample("hard-descending", (values.generator(9).permutation(values.hard(t)),), {"descending": True})
+    yield Sample("ties", (ties(t, (7, 40)),), {"axis": -1})
+    yield Sample("ties-descending", (ties(t, (7, 40)),), {"axis": 1, "descending": True})
+    yield Sample("long", (values.moderate(t, LONG),), {})
+    yield Sample("one", (values.moderate(t, (3, 1)),), {}, "shapes")
+    yield Sample("empty", (empty(t, 3, 0),), {}, "shapes")
+
+
+row("sort")(_sorting)
+row("argsort")(_sorting)
+
+
+@row("searchsorted")
+def _searchsorted(t: DType) -> Iterator[Sample]:
+    table = values.hard(t)
+    ordered = np.sort(table.astype(np.float32) if table.dtype.kind == "V" else table, kind="stable").astype(t.numpy)
+    keys = np.resize(values.generator("keys").permutation(table), (4, 21))
+    for side in ("left", "right"):
+        yield Sample(side, (ordered, keys), {"side": side}, base=side == "left")
+    yield Sample("0d", (ordered, keys[0, 0].copy()), {}, "shapes")
+    yield Sample("empty-table", (empty(t, 0), keys), {}, "shapes")
+    yield Sample("no-keys", (ordered, empty(t, 0)), {}, "shapes")
+
+
+@row("take_along_axis")
+def _take_along_axis(t: DType) -> Iterator[Sample]:
+    x = values.moderate(t, (4, 6))
+    yield Sample("axis1", (x, values.generator(1).integers(-6, 6, (4, 3))), {"axis": 1}, base=True)
+    yield Sample("outside", (x, np.array([[9, -9]])), {"axis": 1})
+    yield Sample("axis0", (x, np.array([[3, 0, 1, 2, -1, 0]], np.int32)), {"axis": 0})
+    yield Sample("no-indices", (x, np.empty((4, 0), np.int64)), {"axis": 1}, "shapes")
+
+
+@row("full")
+def _full(t: DType) -> Iterator[Sample]:
+    value = values.moderate(t, ())
+    yield Sample("grid", (value,), {"shape": (3, 17)})
+    yield Sample("hard", (values.hard(t)[-1].reshape(()) if t.kind != STORAGE else value,), {"shape": (70,)})
+    if t.kind != COMPLEX:
+        yield Sample("to-float32", (value,), {"shape": (4,), "dtype": float32})
+    yield Sample("0d", (value,), {"shape": ()}, "shapes")
+    yield Sample("empty", (value,), {"shape": (0, 2)}, "shapes")
+
+
+@row("iota")
+def _iota(t: DType) -> Iterator[Sample]:
+    yield Sample("axis1", (), {"shape": (3, 17), "axis": 1, "dtype": t})
+    yield Sample("axis0", (), {"shape": (9, 2), "axis": 0, "dtype": t})
+    yield Sample("wraps", (), {"shape": (3000,), "axis": -1, "dtype": t})
+    yield Sample("empty", (), {"shape": (0, 2), "axis": 0, "dtype": t}, "shapes")
+
+
+@row("random_bits")
+def _random_bits(t: DType) -> Iterator[Sample]:
+    key = np.array([0xDEADBEEF, 7], np.uint32)
+    carry = np.array([0xFFFFFFFE, 0xFFFFFFFF, 3, 0xFFFFFFFF], np.uint32)
+    yield Sample("zero", (np.zeros(2, np.uint32), np.zeros(4, np.uint32)), {"shape": (8,)})
+    yield Sample("carry", (key, carry), {"shape": (5, 7)}, base=True)
+    yield Sample("long", (key, np.arange(4, dtype=np.uint32)), {"shape": (1027,)})
+    yield Sample("empty", (key, carry), {"shape": (0,)}, "shapes")
+    yield Sample("0d", (key, carry), {"shape": ()}, "shapes")
