@@ -18,7 +18,6 @@ from .core.creation import from_dlpack as from_dlpack
 from .core.defaults import set_device as set_default_device
 from .core.defaults import set_float_dtype as set_default_float_dtype
 from .core.device import Device as Device
-from .core.device import Queue as Queue
 from .core.device import find_device as device
 from .core.dlpack import ExportError as ExportError
 from .core.dtypes import DType as DType
@@ -73,6 +72,7 @@ from .core.metadata import squeeze as squeeze
 from .core.observe import count_calls as count_calls
 from .core.observe import on as _switched_on
 from .core.policy import policy as policy
+from .core.queues import Queue as Queue
 from .core.queues import use_queue as use_queue
 from .opset.declare import VERSION as OPSET_VERSION
 from .opset.dtype_functions import astype as astype

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from .core import dtypes
 from .core.array import Array
-from .core.device import DeviceDriver, DeviceInfo, HostBytes, Rates
+from .core.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
 from .core.errors import ArgumentError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
 from .core.graph import Graph, Metadata, Node, Refusal, RegionCompiler

@@ -1,153 +1,19 @@
-"""Devices, queues and buffers: memory spaces and the order in which work happens on them."""
+"""Devices and buffers: memory spaces, and the order in which work reads and writes them."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, runtime_checkable
+import os
+import threading
+from typing import Any, Final, NoReturn
+from weakref import WeakSet
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .driver import DeviceDriver, Handle, Rates
 from .errors import DeviceError, DeviceLostError, OpmuxError, OutOfMemoryError, shown
-from .status import Status
+from .locks import Order, held_across_fork
+from .queues import Point, Queue
+from .status import Status, again
 
-HostBytes = NDArray[np.uint8]
-Handle = Any  # whatever the owner's alloc returned; opmux never looks inside
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What a device can do at best, for the cost model.
-
-    Attributes:
-        flops: floating or integer operations per second, by dtype name; ``"default"`` serves the others.
-        bandwidth: pairs (working set in bytes, bytes per second), ascending; the last serves all that is larger.
-        launch: seconds that the cheapest launch costs.
-        source: where the numbers come from: ``"model"``, ``"measured"``, ``"declared"``.
-    """
-
-    flops: tuple[tuple[str, float], ...] = (("default", 1e10),)
-    bandwidth: tuple[tuple[int, float], ...] = ((1 << 62, 1e10),)
-    launch: float = 1e-6
-    source: str = "declared"
-
-    def flops_for(self, dtype: str) -> float:
-        """Return operations per second for a dtype."""
-        table = dict(self.flops)
-        return table.get(dtype, table["default"])
-
-    def bandwidth_at(self, nbytes: float) -> float:
-        """Return bytes per second at the level where a working set of this size lives."""
-        for limit, rate in self.bandwidth:
-            if nbytes <= limit:
-                return rate
-        return self.bandwidth[-1][1]
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    """What a device says of itself.
-
-    Attributes:
-        kind: the device kind, e.g. ``"cuda"``.
-        name: the product's name, for people.
-        memory: bytes of memory.
-        features: what kernels may require, as free words.
-        flushes_subnormals: whether results below the smallest normal number become zero.
-        rates: its best rates, for the cost model, or a function that finds them on first need.
-    """
-
-    kind: str
-    name: str
-    memory: int
-    features: frozenset[str] = frozenset()
-    flushes_subnormals: bool = False
-    rates: Rates | Callable[[], Rates] = field(default_factory=Rates)
-
-
-@runtime_checkable
-class DeviceDriver(Protocol):
-    """What the owner of a device implements: memory, copies and queues. One object per device.
-
-    All sizes and offsets are bytes. ``queue`` arguments are what :meth:`open_queue` returned. Work on one queue runs in order.
-    A driver raises :class:`MemoryError` when an allocation does not fit, and ``DeviceLostError`` when the device is gone.
-    """
-
-    @property
-    def info(self) -> DeviceInfo:
-        """What the device says of itself."""
-
-    def open_queue(self) -> Any:
-        """Open an in-order queue; the first one opened is the default queue."""
-
-    def alloc(self, nbytes: int, queue: Any) -> Handle:
-        """Return fresh memory, at least 64-byte aligned, usable by work put on *queue* from now on."""
-
-    def free(self, handle: Handle, last_uses: Sequence[Any]) -> None:
-        """Take memory back after the work now on the default queue and every event in *last_uses*; must not wait."""
-
-    def pointer(self, handle: Handle, offset: int) -> Any:
-        """Return what kernels get as ``array.ptr`` for the element at this offset."""
-
-    def upload(self, handle: Handle, offset: int, source: HostBytes, queue: Any) -> None:
-        """Put a copy from host memory on the queue; *source* may be reused when this returns."""
-
-    def download(self, target: HostBytes, handle: Handle, offset: int, queue: Any) -> None:
-        """Copy to host memory after all earlier work of the queue, and wait for it."""
-
-    def record(self, queue: Any) -> Any:
-        """Return an event that happens when all work now on the queue is done."""
-
-    def wait(self, queue: Any, event: Any) -> None:
-        """Let later work of the queue start only after the event."""
-
-    def synchronize(self, queue: Any) -> None:
-        """Return when all work of the queue is done."""
-
-
-class Queue:
-    """An in-order stream of work on a device."""
-
-    __slots__ = ("__weakref__", "device", "handle", "outstanding")
-
-    def __init__(self, device: Device, handle: Any) -> None:
-        self.device = device
-        self.handle = handle
-        self.outstanding: deque[Status] = deque()
-
-    def track(self, status: Status) -> None:
-        """Remember a launch that may fail late; launches known to be good are forgotten."""
-        while self.outstanding and self.outstanding[0].settled_well():
-            self.outstanding.popleft()
-        self.outstanding.append(status)
-
-    def synchronize(self) -> None:
-        """Wait until the queue is empty.
-
-        Raises:
-            OpmuxError: the first late failure that nobody has seen yet.
-        """
-        self.device.check_alive()
-        try:
-            self.device.driver.synchronize(self.handle)
-        except DeviceLostError as lost:
-            self.device.lose(lost)
-            raise
-        first: OpmuxError | None = None
-        while self.outstanding:
-            status = self.outstanding.popleft()
-            error = status.error()
-            if error is not None and not status.seen() and first is None:
-                first = error
-            if error is not None:
-                status.mark_seen()
-        if first is not None:
-            raise first
-
-    def __repr__(self) -> str:
-        return f"<queue of {self.device}>"
+_measuring: Final = held_across_fork(Order.MEASURING)
 
 
 class Device:
@@ -161,7 +27,21 @@ class Device:
         is_host: whether the host can address its memory.
     """
 
-    __slots__ = ("__weakref__", "_queue", "_rates", "driver", "index", "info", "is_host", "kind", "lost", "name", "owner")
+    __slots__ = (
+        "__weakref__",
+        "_opening",
+        "_others",
+        "_queue",
+        "_rates",
+        "driver",
+        "index",
+        "info",
+        "is_host",
+        "kind",
+        "lost",
+        "name",
+        "owner",
+    )
 
     def __init__(self, driver: DeviceDriver, index: int, owner: str, *, is_host: bool = False) -> None:
         self.driver = driver
@@ -173,27 +53,59 @@ class Device:
         self.is_host = is_host
         self.lost: DeviceLostError | None = None
         self._queue: Queue | None = None
+        self._others: WeakSet[Queue] = WeakSet()
         self._rates: Rates | None = None
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Forget who is opening a queue: in the child of a fork it may be a thread that the child does not have."""
+        self._opening = threading.RLock()
 
     @property
     def rates(self) -> Rates:
         """Its best rates, for the cost model."""
-        if self._rates is None:
-            given = self.info.rates
-            self._rates = given if isinstance(given, Rates) else given()
-        return self._rates
+        known = self._rates
+        if known is None:
+            with _measuring:
+                known = self._rates
+                if known is None:
+                    given = self.info.rates
+                    known = self._rates = given if isinstance(given, Rates) else given()
+        return known
 
     @property
     def default_queue(self) -> Queue:
         """The queue that calls use."""
         if self._queue is None:
-            self._queue = Queue(self, self.driver.open_queue())
+            with self._opening:
+                if self._queue is None:
+                    self._queue = self._open()
         return self._queue
 
     def queue(self) -> Queue:
-        """Open another in-order queue."""
+        """Open another in-order queue.
+
+        Raises:
+            DeviceError: when the driver fails.
+            DeviceLostError: when the device is lost.
+        """
         self.default_queue  # noqa: B018 - the first queue a driver opens is its default one
-        return Queue(self, self.driver.open_queue())
+        with self._opening:
+            opened = self._open()
+        self._others.add(opened)
+        return opened
+
+    def _open(self) -> Queue:
+        self.check_alive()
+        try:
+            return Queue(self, self.driver.open_queue())
+        except Exception as error:
+            self.fail("open_queue", error)
+
+    @property
+    def several_queues(self) -> bool:
+        """Whether there are queues beside the default one."""
+        return len(self._others) > 0
 
     def synchronize(self) -> None:
         """Wait for the default queue and raise the first late failure that nobody has seen."""
@@ -202,11 +114,33 @@ class Device:
     def check_alive(self) -> None:
         """Raise the loss of this device, if it is lost."""
         if self.lost is not None:
-            raise self.lost
+            raise again(self.lost)
 
     def lose(self, error: DeviceLostError) -> None:
         """Mark the device lost; every later use of it raises the same error."""
-        self.lost = error
+        if self.lost is None:
+            self.lost = again(error)
+
+    def fail(self, call: str, error: Exception) -> NoReturn:
+        """Raise what a method of the driver failed with, as opmux reports it.
+
+        Raises:
+            DeviceLostError: the device's loss, which is noted.
+            OpmuxError: as it is.
+            DeviceError: for anything else, with ``device`` and ``call``.
+        """
+        if isinstance(error, DeviceLostError):
+            self.lose(error)
+        if isinstance(error, OpmuxError):
+            raise error
+        raise DeviceError(
+            f"{self.name}: {call} failed in the driver of backend {self.owner}: {error!r}; this is a fault of the "
+            "backend "
+            f"or of the device, report it there",
+            device=self.name,
+            call=call,
+            backend=self.owner,
+        ) from error
 
     def alloc(self, nbytes: int, queue: Queue | None = None) -> Buffer:
         """Return a fresh buffer of at least *nbytes*.
@@ -214,16 +148,17 @@ class Device:
         Raises:
             OutOfMemoryError: when the device cannot hold it.
             DeviceLostError: when the device is lost.
+            DeviceError: when the driver fails.
         """
-        self.check_alive()
-        queue = queue or self.default_queue
+        if self.lost is not None:
+            raise again(self.lost)
+        if queue is None:
+            queue = self._queue or self.default_queue
         try:
-            handle = self.driver.alloc(nbytes, queue.handle)
-        except OutOfMemoryError:
-            raise
-        except DeviceLostError as lost:
-            self.lose(lost)
-            raise
+            # Also an empty array has memory: kernels may ask for its pointer, and no driver is asked for 0 bytes.
+            handle = self.driver.alloc(nbytes or 1, queue.handle)
+        except OpmuxError as error:
+            self.fail("alloc", error)
         except MemoryError as error:
             raise OutOfMemoryError(
                 f"{self.name} could not allocate {nbytes:,} bytes (it has {self.info.memory:,} in all): {error}; "
@@ -231,6 +166,8 @@ class Device:
                 device=self.name,
                 nbytes=nbytes,
             ) from error
+        except Exception as error:
+            self.fail("alloc", error)
         return Buffer(self, handle, nbytes, queue)
 
     def __repr__(self) -> str:
@@ -243,45 +180,87 @@ class Device:
 class Buffer:
     """Memory of one device, returned to its owner when the last array over it is gone.
 
+    Launches and copies tell the buffer what they are about to do and what they have done; it keeps them in order across
+    queues. On the host everything is done at once, so nothing is kept.
+
     Attributes:
         device: where it lives.
         handle: the owner's handle.
         nbytes: its size.
-        queue: the queue of the last launch that wrote it.
-        status: how that launch went, where it may fail late.
+        status: how the launch that wrote it went, where it may fail late.
         writable: False for memory that somebody else owns.
     """
 
-    __slots__ = ("__weakref__", "device", "handle", "nbytes", "other_uses", "queue", "status", "writable")
+    __slots__ = ("__weakref__", "_uses", "_written", "device", "handle", "nbytes", "status", "writable")
 
     def __init__(self, device: Device, handle: Handle, nbytes: int, queue: Queue, *, writable: bool = True) -> None:
         self.device = device
         self.handle = handle
         self.nbytes = nbytes
-        self.queue = queue
         self.status: Status | None = None
-        self.other_uses: set[Queue] | None = None
         self.writable = writable
+        #: Points of the last write, and of the last use on each queue.
+        self._written: Point | None = None
+        self._uses: dict[Queue, Point] | None = None
+        if not device.is_host:
+            self._written = queue.point()
+            self._uses = {queue: self._written}
 
-    def used_on(self, queue: Queue) -> None:
-        """Order the work of another queue after this buffer's last write, and note the use."""
-        driver = self.device.driver
-        driver.wait(queue.handle, driver.record(self.queue.handle))
-        if self.other_uses is None:
-            self.other_uses = set()
-        self.other_uses.add(queue)
+    def before_read(self, queue: Queue) -> None:
+        """Let work that is about to be put on a queue start only after the last write."""
+        if self._written is not None:
+            queue.wait_for(self._written)
+
+    def before_write(self, queue: Queue) -> None:
+        """Let work that is about to be put on a queue start only after every read and write so far."""
+        for point in self._last_uses():
+            queue.wait_for(point)
+
+    def was_read(self, point: Point) -> None:
+        """Note a read that has been put on a queue."""
+        if self._uses is not None:
+            self._uses[point.queue] = point
+
+    def was_written(self, point: Point, status: Status | None) -> None:
+        """Note a write that has been put on a queue after :meth:`before_write`.
+
+        Args:
+            point: where on the queue it is.
+            status: its fate, where that is not known to be good; it replaces the one of the value before.
+        """
+        self._written = point
+        self._uses = {point.queue: point}  # which is after all earlier uses
+        self.status = status
+
+    def pending(self) -> Status | None:
+        """Return the status of the last write unless it is known to be good; asks, and never waits."""
+        status = self.status
+        if status is None or not status.settled_well():
+            return status
+        self.status = None
+        return None
+
+    def settle(self) -> None:
+        """Wait for the launch that made the value and raise its late failure, if it may have one."""
+        status = self.status
+        if status is not None:
+            status.raise_if_failed()
+            self.status = None
+
+    def _last_uses(self) -> tuple[Point, ...]:
+        return () if self._uses is None else tuple(self._uses.values())
 
     def __del__(self) -> None:
         if not self.writable:
             return
         try:
-            driver, default = self.device.driver, self.device._queue
-            if self.other_uses is None and self.queue is default:
+            driver = self.device.driver
+            if self._uses is None:
                 driver.free(self.handle, ())
-            else:
-                # Work of the default queue is in order with the release; events are for the other queues.
-                others = {*(self.other_uses or ()), self.queue} - {default}
-                driver.free(self.handle, [driver.record(q.handle) for q in others])
+                return
+            # Work of the default queue is in order with the release; events are for the other queues.
+            default = self.device.default_queue
+            driver.free(self.handle, [p.event()[1] for p in self._last_uses() if not default.is_after(p)])
         except Exception as error:  # a destructor cannot raise, and the interpreter may be going down
             if self.device.lost is None:
                 _report_leak(self.device, error)
@@ -293,30 +272,41 @@ def _report_leak(device: Device, error: Exception) -> None:
     warnings.warn(f"{device} did not take back a buffer: {error!r}", ResourceWarning, stacklevel=2)
 
 
+_table_lock: Final = held_across_fork(Order.TABLE)
+
+
 class DeviceTable:
     """All devices present, by name. The core puts ``cpu`` in; plugins add the rest through the manager."""
 
     def __init__(self) -> None:
-        self._devices: dict[str, Device] = {}
+        self._devices: dict[str, Device] = {}  # replaced, never changed: readers take no lock
 
     def add(self, device: Device) -> None:
         """Add a device.
 
         Raises:
-            DeviceError: when the kind has another owner already.
+            DeviceError: when the kind has another owner already, or the name is taken.
         """
-        for other in self._devices.values():
-            if other.kind == device.kind and other.owner != device.owner:
+        with _table_lock:
+            for other in self._devices.values():
+                if other.kind == device.kind and other.owner != device.owner:
+                    raise DeviceError(
+                        f"device kind {device.kind!r} of {device.owner} is owned by {other.owner} already",
+                        device=device.name,
+                        owner=other.owner,
+                    )
+            if device.name in self._devices:
                 raise DeviceError(
-                    f"device kind {device.kind!r} of {device.owner} is owned by {other.owner} already",
+                    f"{device.owner} has a device {device.name} already; give each device of a kind its own number",
                     device=device.name,
-                    owner=other.owner,
+                    owner=device.owner,
                 )
-        self._devices[device.name] = device
+            self._devices = {**self._devices, device.name: device}
 
     def drop(self, owner: str) -> None:
         """Forget every device of an owner."""
-        self._devices = {n: d for n, d in self._devices.items() if d.owner != owner}
+        with _table_lock:
+            self._devices = {n: d for n, d in self._devices.items() if d.owner != owner}
 
     def __iter__(self) -> Any:
         return iter(tuple(self._devices.values()))
@@ -341,6 +331,14 @@ class DeviceTable:
 
 
 DEVICES: Final = DeviceTable()
+
+
+def _after_fork_in_child() -> None:
+    for device in DEVICES:
+        device.renew_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def find_device(given: Device | str) -> Device:

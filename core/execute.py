@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .array import Array, alias, view
-from .decision import Candidate, Decision, Operands, Run
-from .device import Buffer, Device, Queue
+from .decision import Decision, Operands, Run
+from .device import Buffer, Device
 from .dtypes import uint8
 from .errors import DeviceLostError, KernelError, OpmuxError, OutOfMemoryError, PluginError
 from .graph import Graph, Metadata
 from .kernel import Launch, Prepared
 from .observe import STEP_OBSERVERS, observed_step
-from .queues import queue_of
+from .queues import Queue, queue_of
 from .signature import Shape, Signature, signature
-from .status import Completion, Status
+from .status import Completion, Status, outcome
 from .views import broadcast_strides
 
 
@@ -34,35 +34,57 @@ def kernel_runner(
     ready = _ready(broadcast, inputs, copies)
     launch = prepared.launch
     fail = _failure(device, backend, kernel, op)
-    if device.is_host and len(outputs) == 1 and not prepared.workspace:
-        return _host_runner(device, launch, outputs[0], ready, fail)
+    if not any(s.size for s in outputs):
+        return _empty_runner(device, outputs)
+    if device.is_host:
+        return _host_runner(device, launch, outputs, prepared.workspace, ready, fail)
 
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
+        device.check_alive()
         queue = queue_of(device)
         ins = ready(operands)
         buffers = [into] if into is not None else [device.alloc(s.nbytes, queue) for s in outputs]
         outs = tuple(Array(b, s) for b, s in zip(buffers, outputs, strict=True))
-        workspace = scratch(device, prepared.workspace, queue)
-        parents, poisoned = _inherited(ins, queue)
-        for b in buffers:
-            if b.queue is not queue:  # only a reused buffer: what is still read from it elsewhere goes first
-                b.used_on(queue)
-            b.queue = queue
+        parents, poisoned = _inherited(ins)
         if poisoned is not None:
             status = Status(None, (poisoned,), op, kernel, backend)
-            status.error()
-        else:
-            try:
-                completion: Completion | None = launch(outs, ins, workspace, queue.handle)  # type: ignore[arg-type]
-            except Exception as error:
-                raise fail(error) from error
-            if completion is None and not parents:
-                return outs
-            status = Status(completion, parents, op, kernel, backend)
-            queue.track(status)
+            status.ended()
+            for b in buffers:
+                b.status = status
+            return outs
+        workspace = scratch(device, prepared.workspace, queue)
+        for x in ins:
+            if x is not None:
+                x._buffer.before_read(queue)
         for b in buffers:
-            b.status = status
+            b.before_write(queue)
+        completion: Completion | None = None
+        since = queue.tick
+        try:
+            completion = launch(outs, ins, workspace, queue.handle)  # type: ignore[arg-type]
+        except Exception as error:
+            _raise(fail(error), error)
+        finally:  # also a launch that raised may have put work on the queue
+            point = queue.launched(since)
+            for x in (*ins, workspace):
+                if x is not None:
+                    x._buffer.was_read(point)
+            made = completion is not None or parents
+            own = Status(completion, tuple(parents), op, kernel, backend, point) if made else None
+            for b in buffers:
+                b.was_written(point, own)
+        if own is not None:
+            queue.track(own)
         return outs
+
+    return run
+
+
+def _empty_runner(device: Device, outputs: tuple[Signature, ...]) -> Run:
+    """Return the function for results without elements: there is nothing to compute, so no kernel is launched."""
+
+    def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
+        return tuple([Array(device.alloc(0), s) for s in outputs])
 
     return run
 
@@ -70,22 +92,51 @@ def kernel_runner(
 def _host_runner(
     device: Device,
     launch: Launch,
-    output: Signature,
+    outputs: tuple[Signature, ...],
+    workspace: int,
     ready: Callable[[Operands], Operands],
-    fail: Callable[[Exception], Exception],
+    fail: Callable[[BaseException], Exception],
 ) -> Run:
-    """The short way for host memory: complete when launch returns, one output, no workspace."""
-    alloc, nbytes = device.alloc, output.nbytes
+    """Return the function for host memory, where everything is complete when a call returns."""
+    alloc, output, nbytes = device.alloc, outputs[0], outputs[0].nbytes
 
+    # The short way: it is what a call on small arrays consists of.
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
         out = (Array(into if into is not None else alloc(nbytes), output),)
         try:
-            launch(out, ready(operands), None, None)  # type: ignore[arg-type]
+            completion = launch(out, ready(operands), None, None)  # type: ignore[arg-type]
         except Exception as error:
-            raise fail(error) from error
+            _raise(fail(error), error)
+        if completion is not None:
+            _wait(completion, fail)
         return out
 
-    return run
+    def run_any(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
+        buffers = [into] if into is not None else [alloc(s.nbytes) for s in outputs]
+        outs = tuple([Array(b, s) for b, s in zip(buffers, outputs, strict=True)])
+        try:
+            completion = launch(outs, ready(operands), scratch(device, workspace), None)  # type: ignore[arg-type]
+        except Exception as error:
+            _raise(fail(error), error)
+        if completion is not None:
+            _wait(completion, fail)
+        return outs
+
+    return run if len(outputs) == 1 and not workspace else run_any
+
+
+def _wait(completion: Completion, fail: Callable[[BaseException], Exception]) -> None:
+    """Wait for work of a host kernel: whatever comes next on the host reads the memory at once."""
+    error = outcome(completion)
+    if error is not None:
+        _raise(fail(error), error)
+
+
+def _raise(typed: Exception, cause: BaseException) -> NoReturn:
+    """Raise a failure as opmux reports it, with its cause where that is another exception."""
+    if typed is cause:
+        raise typed
+    raise typed from cause
 
 
 def _as_given(operands: Operands) -> Operands:
@@ -117,36 +168,30 @@ def _ready(
     return ready
 
 
-def scratch(device: Device, nbytes: int, queue: Queue) -> Array | None:
+def scratch(device: Device, nbytes: int, queue: Queue | None = None) -> Array | None:
     """Return a workspace of so many bytes, or None for none."""
     if not nbytes:
         return None
     return Array(device.alloc(nbytes, queue), signature(device, uint8, (nbytes,)))
 
 
-def _inherited(ins: Operands, queue: Queue) -> tuple[tuple[Status, ...], Status | None]:
-    """Order the queue after the inputs' writers; return the statuses still open, and one known to have failed."""
+def _inherited(ins: Operands) -> tuple[list[Status], Status | None]:
+    """Return the statuses of the inputs that are still open, and one that is known to have failed."""
     parents: list[Status] = []
     for x in ins:
         if x is None:
             continue
-        buffer = x._buffer
-        if buffer.queue is not queue:
-            buffer.used_on(queue)
-        status = buffer.status
+        status = x._buffer.pending()
         if status is None:
             continue
-        if status.known_error() is not None:
-            return (), status
-        if status.settled_well():
-            buffer.status = None
-        else:
-            parents.append(status)
-    return tuple(parents), None
+        if status.failed():
+            return [], status
+        parents.append(status)
+    return parents, None
 
 
-def _failure(device: Device, backend: str, kernel: str, op: str) -> Callable[[Exception], Exception]:
-    def fail(error: Exception) -> Exception:
+def _failure(device: Device, backend: str, kernel: str, op: str) -> Callable[[BaseException], Exception]:
+    def fail(error: BaseException) -> Exception:
         if isinstance(error, DeviceLostError):
             device.lose(error)
         if isinstance(error, OpmuxError):
@@ -162,7 +207,8 @@ def _failure(device: Device, backend: str, kernel: str, op: str) -> Callable[[Ex
                 device=device.name,
             )
         return KernelError(
-            f"{op} failed in kernel {kernel} of backend {backend} on {device}: {error!r}; this is a fault of the backend, "
+            f"{op} failed in kernel {kernel} of backend {backend} on {device}: {error!r}; this is a fault of the "
+            "backend, "
             f"report it there, or exclude it with policy(backends=...)",
             op=op,
             kernel=kernel,
@@ -224,7 +270,6 @@ def _present(x: Array | None) -> Array:
 
 def metadata_step(op: Metadata, arguments: tuple[Any, ...], copy: Decision | None) -> Callable[[Operands], Operands]:
     """Return the function that makes a view, after a dense copy where one is planned."""
-
     copied = None if copy is None else decided_step(copy)
 
     def step(operands: Operands) -> Operands:
@@ -246,13 +291,11 @@ def decided_step(decision: Decision) -> Callable[[Operands], Operands]:
     return step
 
 
-def fallback_runner(device: Device, host: Device, inner: Candidate) -> Run:
+def fallback_runner(device: Device, host: Device, inner: Decision) -> Run:
     """Return the function that moves operands to another device, runs there, and moves the results back."""
     from .transfer import to_device
 
     inner_run = inner.run
-    if inner_run is None:
-        raise PluginError("a fallback was planned on a candidate that cannot run; this is a fault of opmux itself")
 
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
         moved = [None if x is None else to_device(x, host) for x in operands]

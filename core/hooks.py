@@ -7,7 +7,7 @@ from typing import Final
 
 import pluggy
 
-from .device import DeviceDriver
+from .driver import DeviceDriver
 from .graph import RegionCompiler
 from .kernel import Kernel
 

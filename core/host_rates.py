@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .device import Rates
+from .driver import Rates
 from .filecache import FileCache, cache_key, cache_root
 
 #: Working sets probed, in bytes: within a first and a second-level cache, two that a last level may hold, and beyond.

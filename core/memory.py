@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .device import DeviceInfo, HostBytes
+from .driver import DeviceInfo, HostBytes
 from .errors import ArgumentError, OutOfMemoryError, shown
 from .host_rates import host_rates
 from .locks import Order, held_across_fork
@@ -111,6 +111,17 @@ def _limit_from_environment() -> int:
     return limit
 
 
+def _from_system(capacity: int) -> HostBytes:
+    try:
+        return np.empty(capacity + ALIGNMENT, np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise OutOfMemoryError(
+            f"cpu: the system refused {capacity:,} bytes; free arrays or use smaller ones",
+            device="cpu:0",
+            nbytes=capacity,
+        ) from error
+
+
 class CachingAllocator:
     """Keeps freed blocks by size, so that a loop of equal calls asks the system for nothing.
 
@@ -160,14 +171,10 @@ class CachingAllocator:
 
     def _take(self, capacity: int) -> Block:
         try:
-            raw = np.empty(capacity + ALIGNMENT, np.uint8)
-        except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
-            self.trim()
-            raise OutOfMemoryError(
-                f"cpu: the system refused {capacity:,} bytes; free arrays or use smaller ones",
-                device="cpu:0",
-                nbytes=capacity,
-            ) from error
+            raw = _from_system(capacity)
+        except OutOfMemoryError:
+            self.trim()  # what is kept for reuse may be what the system lacks
+            raw = _from_system(capacity)
         address: int = raw.__array_interface__["data"][0]
         start = -address % ALIGNMENT
         return Block(raw[start : start + capacity], address + start, capacity)

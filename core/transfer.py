@@ -78,10 +78,7 @@ def for_numpy(x: Array, wanted: Any, copy: bool | None) -> NDArray[Any]:
 def settle(x: Array) -> None:
     """Wait for the launch that made an array and raise its late failure, if it may have one."""
     x._check_concrete()
-    status = x._buffer.status
-    if status is not None:
-        status.raise_if_failed()
-        x._buffer.status = None
+    x._buffer.settle()
 
 
 def download(x: Array, target: NDArray[Any]) -> None:
@@ -115,14 +112,17 @@ def _download_bytes(x: Array, offset: int, target: NDArray[np.uint8]) -> None:
     """Copy bytes from an offset of an array's buffer, after everything that writes it."""
     device = x.device
     device.check_alive()
-    queue = queue_of(device)
-    if x._buffer.queue is not queue:
-        x._buffer.used_on(queue)
+    queue, buffer = queue_of(device), x._buffer
+    buffer.before_read(queue)
+    since = queue.tick
     try:
-        device.driver.download(target, x._buffer.handle, offset, queue.handle)
-    except DeviceLostError as lost:
-        device.lose(lost)
-        raise
+        device.driver.download(target, buffer.handle, offset, queue.handle)
+    except Exception as error:
+        buffer.was_read(queue.launched(since))  # the copy may have been put on the queue
+        if not isinstance(error, DeviceLostError):
+            settle(x)  # why there is no value says more than why it could not be copied
+        device.fail("download", error)
+    queue.reached(since)
     settle(x)
 
 
@@ -152,14 +152,18 @@ def dense_copy(x: Array) -> Array:
 
 def upload(host: NDArray[Any], device: Device, t: DType) -> Array:
     """Copy a NumPy array of native byte order to a device."""
-    made = empty(device, t, host.shape, queue_of(device))
+    queue = queue_of(device)
+    made = empty(device, t, host.shape, queue)
     if made.nbytes:
         dense = np.ascontiguousarray(host)
+        since = queue.tick
         try:
-            device.driver.upload(made._buffer.handle, 0, dense.reshape(-1).view(np.uint8), made._buffer.queue.handle)
-        except DeviceLostError as lost:
-            device.lose(lost)
-            raise
+            device.driver.upload(made._buffer.handle, 0, dense.reshape(-1).view(np.uint8), queue.handle)
+        except Exception as error:
+            device.fail("upload", error)
+        finally:
+            if not device.is_host:
+                made._buffer.was_written(queue.launched(since), None)
     return made
 
 

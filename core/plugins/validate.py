@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ..device import DEVICES, Device, DeviceDriver, DeviceInfo, DeviceTable
+from ..device import DEVICES, Device, DeviceTable
+from ..driver import DeviceDriver, DeviceInfo
 from ..kernel import Accepts, CostTerms, Kernel, Promises
 from ..registry import REGISTRY, Contribution, Registry
 from .examine import Offer

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opmux.core.device import DEVICES, Device, DeviceInfo, HostBytes
+from opmux.core.device import DEVICES, Device
+from opmux.core.driver import DeviceInfo, HostBytes
 from opmux.core.policy import policy
 
 
