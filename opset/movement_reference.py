@@ -45,7 +45,7 @@ def _combine(reduction: str, old: Host, new: Host) -> Host:
         case "multiply":
             return np.asarray(old * new)
     first_wins = old < new if reduction == "min" else old > new
-    if not np.issubdtype(old.dtype, np.floating):
+    if old.dtype.kind in "iub":  # bfloat16 is no np.floating
         return np.where(first_wins, old, new)
     negative = np.signbit(old) if reduction == "min" else ~np.signbit(old)
     first_wins |= (old == new) & negative  # -0 is below +0
