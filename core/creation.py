@@ -60,6 +60,7 @@ def asarray(
     (opmux.int64, opmux.float32)
     """
     wanted = None if dtype is None else dtypes.dtype(dtype)
+    _check_copy(copy)
     if isinstance(obj, Array):
         return _from_array(obj, wanted, device, copy)
     target = defaults.device() if device is None else find_device(device)
@@ -95,6 +96,7 @@ def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | N
     >>> ox.from_dlpack(np.array([1, 2])).tolist()
     [1, 2]
     """
+    _check_copy(copy)
     if isinstance(x, Array):
         return _from_array(x, None, device, copy)
     imported = dlpack.take(x)
@@ -104,6 +106,11 @@ def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | N
         return _from_numpy(imported.as_numpy(), None, host if device is None else find_device(device), copy)
     shared = _shared(imported, t, imported.shape, imported.strides, imported.address, host)
     return _from_array(shared, None, device, copy)
+
+
+def _check_copy(copy: object) -> None:
+    if copy is not None and not isinstance(copy, bool):
+        raise ArgumentTypeError(f"copy={shown(copy)} is neither True, False nor None", copy=copy)
 
 
 def _copy_forbidden(what: str) -> ArgumentError:

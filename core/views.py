@@ -146,6 +146,13 @@ def permute_dims(x: Array, axes: Sequence[int]) -> Array:
     return view(x, tuple(x.shape[a] for a in order), tuple(x.strides[a] for a in order))
 
 
+def _is_minus_one(n: Any) -> bool:
+    try:
+        return operator.index(n) == -1
+    except TypeError:
+        return False
+
+
 def reshape_shape(shape: Any, size: int, old: Shape) -> Shape:
     """Return the new shape, with one -1 resolved.
 
@@ -153,7 +160,7 @@ def reshape_shape(shape: Any, size: int, old: Shape) -> Shape:
         ShapeError: when the sizes differ or -1 cannot be resolved.
     """
     given = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    unknown = [i for i, n in enumerate(given) if hasattr(n, "__index__") and n == -1]
+    unknown = [i for i, n in enumerate(given) if _is_minus_one(n)]
     if len(unknown) > 1:
         raise ShapeError(f"reshape: {given} has more than one -1", op="reshape", shape=given)
     known = normalize_shape(tuple(n for i, n in enumerate(given) if i not in unknown), where="reshape")

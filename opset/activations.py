@@ -74,8 +74,13 @@ def silu(ox: Any, x: Array, /) -> Array:
     return narrow(ox, wide / (1.0 + ox.exp(-wide)), x)
 
 
+def _gelu(name: str, specs: Specs, attributes: Attributes) -> Inferred:
+    rules.flag(name, "approximate", attributes["approximate"])
+    return rules.elementwise(FLOATS)(name, specs, attributes)
+
+
 @composite(
-    infer=rules.elementwise(FLOATS),
+    infer=_gelu,
     dtypes=FLOATS,
     accuracy=Composed(16, scale="operands"),
     facts=("elementwise",),
@@ -178,12 +183,14 @@ def _normalised(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     for spec in affine:
         if spec is not None and (spec.shape != wanted or spec.dtype is not x.dtype):
             raise ShapeError(
-                f"{name}: weight and bias have the dtype of x and the lengths of the normalised axes, {x.dtype}{list(wanted)}; "
+                f"{name}: weight and bias have the dtype of x and the lengths of the normalised axes, "
+                f"{x.dtype}{list(wanted)}; "
                 f"given {spec}",
                 op=name,
                 shape=spec.shape,
             )
-    return Inferred((ArraySpec(x.dtype, x.shape),), {"axis": axes, "epsilon": float(attributes["epsilon"])})
+    normal = {"axis": axes, "epsilon": rules.number(name, "epsilon", attributes["epsilon"])}
+    return Inferred((ArraySpec(x.dtype, x.shape),), normal)
 
 
 def _stretched(ox: Any, affine: Array, shape: tuple[int, ...], axes: Any) -> Array:

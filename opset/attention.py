@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.array import Array
 from ..core.dtypes import FLOATS, INTEGERS, DType, bool_, dtype, float32, int64
-from ..core.errors import ArgumentError, ShapeError
+from ..core.errors import ArgumentError, ShapeError, shown
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, Inferred, Specs, Work
 from ..core.views import broadcast_shapes
@@ -37,7 +37,8 @@ def _attention(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     )
     if not fits:
         raise ShapeError(
-            f"{name}: query is (batch, heads, queries, depth), key (batch, key heads, keys, depth), value (batch, key heads, "
+            f"{name}: query is (batch, heads, queries, depth), key (batch, key heads, keys, depth), value (batch, "
+            "key heads, "
             f"keys, value depth), with heads a multiple of key heads; given {q}, {k}, {v}",
             op=name,
             shapes=shapes,
@@ -46,9 +47,11 @@ def _attention(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     if mask is not None:
         rules.check_dtype(name, mask.dtype, (bool_, q.dtype), "masks")
         if broadcast_shapes(mask.shape, scores, where=name) != scores:
-            raise ShapeError(f"{name}: mask {mask} does not broadcast to the scores {scores}", op=name, shape=mask.shape)
-    scale = attributes["scale"]
-    normal = {"causal": bool(attributes["causal"]), "scale": None if scale is None else float(scale)}
+            raise ShapeError(
+                f"{name}: mask {mask} does not broadcast to the scores {scores}", op=name, shape=mask.shape
+            )
+    scale = None if attributes["scale"] is None else rules.number(name, "scale", attributes["scale"])
+    normal = {"causal": rules.flag(name, "causal", attributes["causal"]), "scale": scale}
     return Inferred((ArraySpec(q.dtype, (*q.shape[:3], v.shape[3])),), normal)
 
 
@@ -167,7 +170,7 @@ def _one_hot(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     rules.check_dtype(name, x.dtype, INTEGERS)
     classes = attributes["classes"]
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0:
-        raise ArgumentError(f"{name}: classes={classes!r} is not a number of classes", op=name)
+        raise ArgumentError(f"{name}: classes={shown(classes)} is not a number of classes", op=name)
     chosen = float32 if attributes["dtype"] is None else dtype(attributes["dtype"])
     return Inferred((ArraySpec(chosen, (*x.shape, classes)),), {"classes": classes, "dtype": chosen})
 

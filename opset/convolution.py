@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.array import Array
 from ..core.dtypes import FLOATS
-from ..core.errors import ArgumentError, ShapeError
+from ..core.errors import ArgumentError, ShapeError, shown
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, Inferred, Specs, Work
 from . import rules
@@ -47,17 +47,19 @@ def _infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
             shapes=(x.shape, weight.shape),
         )
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-        raise ArgumentError(f"{name}: groups={groups!r} is not a positive integer", op=name)
+        raise ArgumentError(f"{name}: groups={shown(groups)} is not a positive integer", op=name)
     if weight.shape[1] * groups != x.shape[1] or weight.shape[0] % groups:
         raise ShapeError(
-            f"{name}: with groups={groups}, weight must have x's channels / groups = {x.shape[1]}/{groups} in axis 1 and a "
+            f"{name}: with groups={groups}, weight must have x's channels / groups = {x.shape[1]}/{groups} in axis "
+            "1 and a "
             f"multiple of groups in axis 0; given {x} and {weight}",
             op=name,
             shapes=(x.shape, weight.shape),
         )
     if bias is not None and bias.shape != (weight.shape[0],):
         raise ShapeError(
-            f"{name}: bias has one value per output channel, ({weight.shape[0]},); given {bias}", op=name, shape=bias.shape
+            f"{name}: bias has one value per output channel, ({weight.shape[0]},); given {bias}", op=name,
+            shape=bias.shape
         )
     windows = _windows(name, weight.shape[2:], attributes)
     out = (x.shape[0], weight.shape[0], *windows.results(x.shape[2:], name))
@@ -120,7 +122,8 @@ def conv(
     unfolded = unfold(ox, fitted(ox, wide, windows, 0), windows, results)
     # (batch, groups, windows, channels / groups, taps) for one product per batch and group
     split = ox.reshape(
-        unfolded, (batch, groups, channels // groups, *(n for k in range(rank) for n in (results[k], windows.kernel[k])))
+        unfolded, (batch, groups, channels // groups, *(n for k in range(rank) for n in (results[k],
+        windows.kernel[k])))
     )
     order = (0, 1, 2, *range(4, 4 + 2 * rank, 2), *range(3, 3 + 2 * rank, 2))
     columns = ox.reshape(ox.permute_dims(split, order), (batch, groups, taps, math.prod(results)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,14 +24,16 @@ from ..core.dtypes import (
     int64,
 )
 from ..core.dtypes import dtype as find_dtype
-from ..core.errors import ArgumentError, ShapeError
-from ..core.metadata import broadcast_to, reshape
+from ..core.errors import ArgumentError, OutOfMemoryError, ShapeError, shown
+from ..core.metadata import broadcast_to, given_array, reshape
 from ..core.queues import queue_of
 from ..core.views import normalize_shape
 from .arithmetic import add, multiply
 from .casting import cast
 from .comparison import equal, less_equal, where
 from .creation import full, iota
+from .rules import flag, number
+from .rules_movement import index_argument, one_of
 from .scalars import beside
 
 Shape = int | tuple[int, ...]
@@ -103,6 +105,7 @@ def full_like(
     >>> ox.full_like(ox.asarray([1, 2]), 7).tolist()
     [7, 7]
     """
+    given_array(x, "full_like")
     chosen = x.dtype if dtype is None else find_dtype(dtype)
     return full(x.shape, fill_value, dtype=chosen, device=x.device if device is None else device)
 
@@ -114,6 +117,7 @@ def empty_like(x: Array, /, *, dtype: DType | str | None = None, device: Where =
     >>> ox.empty_like(ox.asarray([1, 2])).dtype
     opmux.int64
     """
+    given_array(x, "empty_like")
     return empty(
         x.shape, dtype=x.dtype if dtype is None else find_dtype(dtype), device=x.device if device is None else device
     )
@@ -142,15 +146,34 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
+    first, end, pace = number("arange", "start", start), number("arange", "stop", stop), number("arange", "step", step)
     if not step:
-        raise ArgumentError("arange: the step is zero", op="arange", step=step)
+        raise ArgumentError("arange: the step is zero, so it never gets from start to stop", op="arange", step=step)
     whole = isinstance(start, int) and isinstance(stop, int) and isinstance(step, int)
     chosen = (int64 if whole else defaults.float_dtype()) if dtype is None else find_dtype(dtype)
     if whole and chosen in INTEGERS:
         return _integers(range(int(start), int(stop), int(step)), chosen, device)
-    length = math.ceil((stop - start) / step)
-    values = start + np.arange(length if length > 0 else 0, dtype=np.float64) * step
+    length = (end - first) / pace
+    count = _on_host("arange", math.ceil(length) if math.isfinite(length) else 2**63)
+    values = first + np.arange(count, dtype=np.float64) * pace
     return asarray(values, dtype=chosen, device=device)
+
+
+def _on_host(where: str, count: int) -> int:
+    """Return how many values are made on the host, none for a negative number.
+
+    Raises:
+        OutOfMemoryError: for more than the host's memory holds in float64.
+    """
+    limit = find_device("cpu").info.memory
+    if count * 8 > limit:
+        raise OutOfMemoryError(
+            f"{where}: {shown(count)} values do not fit the {limit:,} bytes of cpu:0, where they are made; use fewer, "
+            f"or raise OPMUX_CPU_MEMORY",
+            op=where,
+            limit=limit,
+        )
+    return count if count > 0 else 0
 
 
 def _integers(values: range, dtype: DType, device: Where) -> Array:
@@ -197,9 +220,15 @@ def linspace(
     >>> ox.linspace(0, 1, 3).tolist()
     [0.0, 0.5, 1.0]
     """
-    if num < 0:
-        raise ArgumentError(f"linspace: num={num} is negative", op="linspace", num=num)
-    values = np.linspace(start, stop, num, endpoint=endpoint)
+    ends: tuple[tuple[str, Any], ...] = (("start", start), ("stop", stop))
+    for name, end in ends:
+        parts = (end.real, end.imag) if isinstance(end, complex) else (end,)
+        for part in parts:
+            number("linspace", name, part)
+    if index_argument("linspace", "num", num) < 0:
+        raise ArgumentError(f"linspace: num={shown(num)} is negative", op="linspace", num=num)
+    count = _on_host("linspace", num)
+    values = np.linspace(start, stop, count, endpoint=flag("linspace", "endpoint", endpoint))
     if dtype is None:
         real = defaults.float_dtype()
         dtype = real if values.dtype.kind != "c" else complex128 if real is float64 else complex64
@@ -209,9 +238,9 @@ def linspace(
     return asarray(values, dtype=chosen, device=device)
 
 
-def _below_diagonal(rows: int, columns: int, k: int, device: Where) -> tuple[Array, Array]:
+def _below_diagonal(where: str, rows: int, columns: int, k: int, device: Where) -> tuple[Array, Array]:
     """Return the column of each element and the column of the k-th diagonal in its row, to broadcast."""
-    return iota((1, columns), 1, device=device), add(iota((rows, 1), 0, device=device), k)
+    return iota((1, columns), 1, device=device), add(iota((rows, 1), 0, device=device), index_argument(where, "k", k))
 
 
 def eye(
@@ -229,7 +258,7 @@ def eye(
     >>> ox.eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    column, diagonal = _below_diagonal(n_rows, n_rows if n_cols is None else n_cols, k, device)
+    column, diagonal = _below_diagonal("eye", n_rows, n_rows if n_cols is None else n_cols, k, device)
     return cast(equal(column, diagonal), _float(dtype))
 
 
@@ -244,7 +273,7 @@ def tril(x: Array, /, *, k: int = 0) -> Array:
     [[1, 0], [3, 4]]
     """
     _check_matrices(x, "tril")
-    column, diagonal = _below_diagonal(x.shape[-2], x.shape[-1], k, x.device)
+    column, diagonal = _below_diagonal("tril", x.shape[-2], x.shape[-1], k, x.device)
     return where(less_equal(column, diagonal), x, beside(x, 0, where="tril"))
 
 
@@ -259,11 +288,12 @@ def triu(x: Array, /, *, k: int = 0) -> Array:
     [[1, 2], [0, 4]]
     """
     _check_matrices(x, "triu")
-    column, diagonal = _below_diagonal(x.shape[-2], x.shape[-1], k, x.device)
+    column, diagonal = _below_diagonal("triu", x.shape[-2], x.shape[-1], k, x.device)
     return where(less_equal(diagonal, column), x, beside(x, 0, where="triu"))
 
 
 def _check_matrices(x: Array, where: str) -> None:
+    given_array(x, where)
     if x.ndim < 2:
         raise ShapeError(
             f"{where}: shape {x.shape} has no matrices; it needs two axes or more", op=where, shape=x.shape
@@ -283,10 +313,9 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
     >>> [y.tolist() for y in ox.meshgrid(ox.asarray([1, 2]), ox.asarray([3, 4, 5]), indexing="ij")]
     [[[1, 1, 1], [2, 2, 2]], [[3, 4, 5], [3, 4, 5]]]
     """
-    if indexing not in ("xy", "ij"):
-        raise ArgumentError(f"meshgrid: indexing={indexing!r}; use 'xy' or 'ij'", op="meshgrid")
+    one_of("meshgrid", "indexing", indexing, ("xy", "ij"))
     for i, x in enumerate(arrays):
-        if x.ndim != 1:
+        if given_array(x, "meshgrid").ndim != 1:
             raise ShapeError(
                 f"meshgrid: array {i} has shape {x.shape}; it must have one axis", op="meshgrid", shape=x.shape
             )

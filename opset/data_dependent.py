@@ -7,7 +7,7 @@ import numpy as np
 from ..core.array import Array
 from ..core.dtypes import bool_, int64, uint8
 from ..core.errors import ShapeError
-from ..core.metadata import reshape
+from ..core.metadata import given_array, reshape
 from ..core.transfer import upload
 from .casting import cast
 from .comparison import not_equal
@@ -26,7 +26,7 @@ def nonzero(x: Array, /) -> tuple[Array, ...]:
     >>> ox.nonzero(ox.asarray([0, 3, 0, 4]))[0].tolist()
     [1, 3]
     """
-    if not x.ndim:
+    if not given_array(x, "nonzero").ndim:
         raise ShapeError("nonzero: an array without axes has no indices", op="nonzero", shape=x.shape)
     mask = cast(x, bool_).numpy()
     return tuple(upload(indices, x.device, int64) for indices in np.nonzero(mask))
@@ -45,7 +45,7 @@ def unique_values(x: Array, /) -> Array:
     >>> ox.unique_values(ox.asarray([3, 1, 3, 2])).tolist()
     [1, 2, 3]
     """
-    flat = reshape(x, (x.size,))
+    flat = reshape(given_array(x, "unique_values"), (x.size,))
     if x.size < 2:
         return flat
     ordered = sort(cast(flat, uint8) if x.dtype is bool_ else flat)

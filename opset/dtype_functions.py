@@ -12,7 +12,7 @@ from ..core.array import Array
 from ..core.device import Device, find_device
 from ..core.dtypes import COMPLEX, COMPLEXES, FLOATS, INTEGERS, KINDS, PROMOTION, DType, Scalar, promote, weak
 from ..core.dtypes import dtype as as_dtype
-from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError
+from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, shown
 from .casting import cast
 from .movement import copy as dense_copy
 
@@ -153,10 +153,11 @@ def isdtype(dtype: DType | str, kind: DType | str | tuple[DType | str, ...], /) 
         return any(isdtype(found, k) for k in kind)
     if isinstance(kind, DType):
         return found is kind
-    members = KINDS.get(kind)
+    asked: Any = kind
+    members = KINDS.get(asked) if isinstance(asked, str) else None
     if members is None:
         known = ", ".join(map(repr, KINDS))
-        raise ArgumentError(f"isdtype: unknown kind {kind!r}; known: {known}", op="isdtype", kind=kind)
+        raise ArgumentError(f"isdtype: unknown kind {shown(kind)}; known: {known}", op="isdtype", kind=kind)
     return found in members
 
 

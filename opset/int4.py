@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.array import Array
 from ..core.dtypes import int8, uint8
 from ..core.errors import DTypeError, ShapeError
-from ..core.metadata import expand_dims, reshape
+from ..core.metadata import expand_dims, given_array, reshape
 from .arithmetic import subtract
 from .bitwise import bitwise_and, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
 from .casting import cast
@@ -27,7 +27,7 @@ def pack_int4(x: Array, /) -> Array:
     >>> ox.pack_int4(ox.asarray([1, -1], dtype=ox.int8)).tolist()
     [241]
     """
-    if x.dtype not in (int8, uint8):
+    if given_array(x, "pack_int4").dtype not in (int8, uint8):
         raise DTypeError(f"pack_int4: {x.dtype} is not taken; use int8 or uint8", op="pack_int4", dtype=x.dtype)
     if not x.ndim or x.shape[-1] % 2:
         raise ShapeError(f"pack_int4: shape {x.shape} has no last axis of even length", op="pack_int4", shape=x.shape)
@@ -48,7 +48,7 @@ def unpack_int4(x: Array, /, *, signed: bool = True) -> Array:
     >>> ox.unpack_int4(ox.asarray([241], dtype=ox.uint8)).tolist()
     [1, -1]
     """
-    if x.dtype is not uint8:
+    if given_array(x, "unpack_int4").dtype is not uint8:
         raise DTypeError(f"unpack_int4: {x.dtype} is not taken; use uint8", op="unpack_int4", dtype=x.dtype)
     if not x.ndim:
         raise ShapeError("unpack_int4: an array without axes has no last axis", op="unpack_int4", shape=x.shape)

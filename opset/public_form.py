@@ -6,11 +6,13 @@ views and other ops. The public function carries its primitive's documentation a
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..core.array import Array
+from ..core.errors import ArgumentTypeError
 from ..core.op import OPS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -24,13 +26,25 @@ def public_form(of: Callable[..., Any]) -> Callable[[Function], Function]:
     """
 
     def dress(function: Function) -> Function:
-        signature = inspect.signature(function)
-        function.__doc__ = of.__doc__
-        function.__module__ = "opmux"
-        function.op = of.op  # type: ignore[attr-defined]
-        OPS.public[of.op.name] = function  # type: ignore[attr-defined]
-        function.__signature__ = signature.replace(return_annotation="Array")  # type: ignore[attr-defined]
-        return function
+        signature = inspect.signature(function).replace(return_annotation="Array")
+        name: str = of.op.name  # type: ignore[attr-defined]
+
+        @functools.wraps(function)
+        def public(*args: Any, **given: Any) -> Any:
+            try:
+                return function(*args, **given)
+            except TypeError as error:
+                # Without a frame below this one it is Python that refused the arguments, not the function.
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise
+                raise ArgumentTypeError(f"{name}{signature} does not take this call: {error}", op=name) from None
+
+        public.__doc__ = of.__doc__
+        public.__module__ = "opmux"
+        public.op = of.op  # type: ignore[attr-defined]
+        public.__signature__ = signature  # type: ignore[attr-defined]
+        OPS.public[name] = public
+        return cast("Function", public)
 
     return dress
 

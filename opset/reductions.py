@@ -68,7 +68,7 @@ def prod(np: Any, x: Array, /, *, axis: Axis = None, dtype: DType | None = None,
 
 def _with_ordered_zero(np: Any, found: Any, x: Any, wanted: Any, axis: Axis, keepdims: bool, sign: float) -> Any:
     """Give a zero result the sign that ``-0 < +0`` asks for, which NumPy leaves open."""
-    if not np.issubdtype(x.dtype, np.floating):
+    if x.dtype.kind in "iub":  # bfloat16 is no np.floating
         return found
     present = np.any((x == 0) & wanted, axis=axis, keepdims=keepdims)
     zero = np.where(present, sign, -sign).astype(x.dtype)
@@ -228,7 +228,7 @@ def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False, out:
 
 
 def _position(find: Any, x: Array, axis: int | None, keepdims: bool, out: Array | None) -> Array:
-    if axis is not None or not are_arrays(x):
+    if axis is not None or not are_arrays(x) or not isinstance(keepdims, bool):
         return find(x, axis=axis, keepdims=keepdims, out=out)
     flat: Array = find(reshape(x, (x.size,)), axis=0)
     return into(out, reshape(flat, (1,) * x.ndim) if keepdims else flat)

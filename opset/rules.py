@@ -7,11 +7,12 @@ It raises ``DTypeError`` and ``ShapeError`` for calls that are not allowed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.dtypes import DType, bool_, dtype, promote
-from ..core.errors import DTypeError, ShapeError
+from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, shown
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, CountWork, Infer, Inferred, Specs, Work
 from ..core.signature import Shape
@@ -23,6 +24,31 @@ Result = DType | str | Callable[[DType], DType]
 def present(specs: Specs) -> tuple[ArraySpec, ...]:
     """Return the operands that are there."""
     return tuple(s for s in specs if s is not None)
+
+
+def flag(name: str, what: str, given: Any) -> bool:
+    """Return an attribute that is True or False; anything else that Python takes for true is a mistake.
+
+    Raises:
+        ArgumentTypeError: for anything else.
+    """
+    if not isinstance(given, bool):
+        raise ArgumentTypeError(f"{name}: {what}={shown(given)} is neither True nor False", op=name)
+    return given
+
+
+def number(name: str, what: str, given: Any) -> float:
+    """Return an attribute that is a finite real number, as a float.
+
+    Raises:
+        ArgumentTypeError: for anything but an int or a float.
+        ArgumentError: for NaN, an infinity, or an integer beyond the range of float64.
+    """
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ArgumentTypeError(f"{name}: {what}={shown(given)} is not a real number", op=name)
+    if not -sys.float_info.max <= given <= sys.float_info.max:
+        raise ArgumentError(f"{name}: {what}={shown(given)} is not a finite number of float64", op=name)
+    return float(given)
 
 
 def check_dtype(name: str, found: DType, allowed: Sequence[DType], what: str = "operands") -> DType:
@@ -67,15 +93,14 @@ def elementwise(
     """
 
     def infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
-        given = present(specs)
-        group = range(len(given)) if promotes is None else promotes
-        common = promote([given[i].dtype for i in group], where=name)
+        group = range(len(specs)) if promotes is None else promotes
+        common = promote([s.dtype for i, s in enumerate(specs) if s is not None and i in group], where=name)
         check_dtype(name, common, allowed)
-        for i, s in enumerate(given):
-            if i not in group and leads is not None:
+        for i, s in enumerate(specs):
+            if s is not None and i not in group and leads is not None:
                 check_dtype(name, s.dtype, (leads,), f"operand {i}")
-        shape = broadcast_shapes(*(s.shape for s in given), where=name)
-        casts = tuple(common if i in group else None for i in range(len(given)))
+        shape = broadcast_shapes(*(s.shape for s in present(specs)), where=name)
+        casts = tuple(common if i in group else None for i in range(len(specs)))
         return Inferred((ArraySpec(result_dtype(result, common), shape),), attributes, casts, shape)
 
     return infer
@@ -121,7 +146,7 @@ def reduction(
         (x,) = present(specs)
         check_dtype(name, x.dtype, allowed)
         axes = normalize_axes(attributes["axis"], len(x.shape), where=name)
-        keepdims = bool(attributes["keepdims"])
+        keepdims = flag(name, "keepdims", attributes["keepdims"])
         if not empty and any(x.shape[a] == 0 for a in axes):
             raise ShapeError(
                 f"{name}: axes {axes} of shape {x.shape} hold no elements, and {name} of nothing has no value",
@@ -130,6 +155,8 @@ def reduction(
             )
         chosen = result_dtype(result, x.dtype)
         normal: dict[str, Any] = {**attributes, "axis": axes, "keepdims": keepdims}
+        if "correction" in attributes:
+            normal["correction"] = number(name, "correction", attributes["correction"])
         if "dtype" in attributes:
             if attributes["dtype"] is not None:
                 chosen = check_dtype(name, dtype(attributes["dtype"]), results or allowed, "results")

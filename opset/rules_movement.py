@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,12 +23,12 @@ from ..core.dtypes import (
     uint32,
     uint64,
 )
-from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, shown
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, Infer, Inferred, Specs, Work
 from ..core.signature import Shape
 from ..core.views import normalize_axis, normalize_shape
-from .rules import check_dtype, moved_bytes, present
+from .rules import check_dtype, flag, moved_bytes, present
 
 #: Products that a matmul kernel takes with a result wider than its operands; every other widening casts first.
 WIDENING: Final = frozenset({(int8, int32), (uint8, int32), (float16, float32), (bfloat16, float32)})
@@ -44,9 +45,9 @@ def one_of(name: str, what: str, given: Any, allowed: Sequence[str]) -> str:
     Raises:
         ArgumentError: naming what is allowed.
     """
-    if given not in allowed:
+    if not isinstance(given, str) or given not in allowed:
         raise ArgumentError(
-            f"{name}: {what}={given!r} is not known; use one of {', '.join(map(repr, allowed))}", op=name
+            f"{name}: {what}={shown(given)} is not known; use one of {', '.join(map(repr, allowed))}", op=name
         )
     return str(given)
 
@@ -146,7 +147,7 @@ def normalize_pairs(pad_width: Any, rank: int, *, where: str) -> tuple[tuple[int
         pairs = tuple(normalize_shape((low, high), where=where) for low, high in given)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
-            f"{where}: pad_width={pad_width!r} is not a width >= 0, a pair of them, or a pair per axis", op=where
+            f"{where}: pad_width={shown(pad_width)} is not a width >= 0, a pair of them, or a pair per axis", op=where
         ) from error
     if len(pairs) != rank:
         raise ArgumentError(f"{where}: pad_width has {len(pairs)} pairs; the array has {rank} axes", op=where)
@@ -252,7 +253,7 @@ def along_axis(allowed: Sequence[DType], result: DType | None = None) -> Infer:
         check_dtype(name, x.dtype, allowed)
         normal = {**attributes, "axis": normalize_axis(attributes["axis"], len(x.shape), where=name)}
         if "descending" in normal:
-            normal["descending"] = bool(normal["descending"])
+            normal["descending"] = flag(name, "descending", normal["descending"])
         return Inferred((ArraySpec(result or x.dtype, x.shape),), normal)
 
     return infer
@@ -281,7 +282,7 @@ def positions(allowed: Sequence[DType]) -> Infer:
         axis = normalize_axis(attributes["axis"], len(x.shape), where=name)
         if x.shape[axis] == 0:
             raise ShapeError(f"{name}: axis {axis} of {x.shape} has no elements", op=name, shape=x.shape, axis=axis)
-        keepdims = bool(attributes["keepdims"])
+        keepdims = flag(name, "keepdims", attributes["keepdims"])
         shape = (*x.shape[:axis], *((1,) if keepdims else ()), *x.shape[axis + 1 :])
         return Inferred((ArraySpec(int64, shape),), {"axis": axis, "keepdims": keepdims})
 
@@ -372,5 +373,8 @@ def index_argument(where: str, what: str, given: Any) -> int:
         ArgumentTypeError: for anything else.
     """
     if isinstance(given, bool) or not hasattr(given, "__index__"):
-        raise ArgumentTypeError(f"{where}: {what}={given!r} is not an integer", op=where)
-    return int(given.__index__())
+        raise ArgumentTypeError(f"{where}: {what}={shown(given)} is not an integer", op=where)
+    try:
+        return operator.index(given)
+    except TypeError:  # a NumPy array has __index__, and refuses unless it has one element
+        raise ArgumentTypeError(f"{where}: {what}={shown(given)} is not an integer", op=where) from None

@@ -8,12 +8,12 @@ from typing import Any
 
 from ..core.array import Array
 from ..core.dtypes import ALL, int64
-from ..core.errors import ArgumentTypeError, ShapeError
+from ..core.errors import ArgumentTypeError, ShapeError, shown
 from ..core.kernel import ArraySpec
-from ..core.metadata import broadcast_to, expand_dims, reshape
+from ..core.metadata import broadcast_to, expand_dims, given_array, reshape
 from ..core.op import Attributes, Inferred, Specs
 from ..core.signature import Shape
-from ..core.views import broadcast_shapes, normalize_axis
+from ..core.views import broadcast_shapes, normalize_axis, normalize_shape
 from .accuracy import EXACT
 from .declare import composite
 from .decompositions import part
@@ -134,10 +134,12 @@ def roll(x: Array, /, shift: int | Sequence[int], *, axis: int | Sequence[int] |
     >>> ox.roll(ox.asarray([1, 2, 3]), 1).tolist()
     [3, 1, 2]
     """
+    given_array(x, "roll")
     if axis is None:
         return reshape(roll(reshape(x, (x.size,)), shift, axis=0), x.shape)
-    axes: tuple[int, ...] = tuple(axis) if isinstance(axis, Sequence) else (axis,)
-    shifts: tuple[int, ...] = tuple(shift) if isinstance(shift, Sequence) else (shift,) * len(axes)
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    listed = shift if isinstance(shift, tuple | list) else (shift,) * len(axes)
+    shifts = tuple(index_argument("roll", "shift", s) for s in listed)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes", op="roll", shift=shift, axis=axis)
     made = x
@@ -160,6 +162,7 @@ def repeat(x: Array, repeats: int, /, *, axis: int | None = None) -> Array:
     >>> ox.repeat(ox.asarray([1, 2]), 2).tolist()
     [1, 1, 2, 2]
     """
+    given_array(x, "repeat")
     count = index_argument("repeat", "repeats", repeats)
     if axis is None:
         x, axis = reshape(x, (x.size,)), 0
@@ -175,7 +178,12 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     >>> ox.tile(ox.asarray([1, 2]), (2, 2)).tolist()
     [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
-    times = tuple(repetitions)
+    given_array(x, "tile")
+    if not isinstance(repetitions, tuple | list):
+        raise ArgumentTypeError(
+            f"tile: repetitions={shown(repetitions)} is not a tuple of integers, one per axis", op="tile"
+        )
+    times = normalize_shape(repetitions, where="tile")
     rank = len(times) if len(times) > x.ndim else x.ndim
     shape = (1,) * (rank - x.ndim) + x.shape
     times = (1,) * (rank - len(times)) + times

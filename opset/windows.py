@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.array import Array
 from ..core.dtypes import int64
-from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError, shown
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -44,7 +44,8 @@ class Windows:
             reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1
             if self.kernel[axis] < 1 or length < reach:
                 raise ShapeError(
-                    f"{name}: along spatial axis {axis} a window reaches over {reach} elements, the padded input has {length}; "
+                    f"{name}: along spatial axis {axis} a window reaches over {reach} elements, the padded input "
+                    f"has {length}; "
                     f"pad more, or use a smaller window or dilation",
                     op=name,
                     axis=axis,
@@ -58,10 +59,10 @@ def per_axis(value: Any, rank: int, name: str, what: str, *, least: int = 1) -> 
     given = tuple(value) if isinstance(value, tuple | list) else (value,) * rank
     if len(given) != rank or any(isinstance(v, bool) or not isinstance(v, int) for v in given):
         raise ArgumentTypeError(
-            f"{name}: {what}={value!r} is neither an integer nor {rank} integers, one per spatial axis", op=name
+            f"{name}: {what}={shown(value)} is neither an integer nor {rank} integers, one per spatial axis", op=name
         )
     if any(v < least for v in given):
-        raise ArgumentError(f"{name}: {what}={value!r} has an entry below {least}", op=name)
+        raise ArgumentError(f"{name}: {what}={shown(value)} has an entry below {least}", op=name)
     return given
 
 
@@ -70,12 +71,15 @@ def padding_pairs(value: Any, rank: int, name: str) -> Pairs:
     given = value if isinstance(value, tuple | list) else (value,) * rank
     if len(given) != rank:
         raise ArgumentTypeError(
-            f"{name}: padding={value!r} is neither an integer nor {rank} integers or (low, high) pairs, one per spatial axis",
+            f"{name}: padding={shown(value)} is neither an integer nor {rank} integers or (low, high) pairs, one per "
+            f"spatial axis",
             op=name,
         )
     pairs = tuple(tuple(p) if isinstance(p, tuple | list) else (p, p) for p in given)
     if any(len(p) != 2 or any(isinstance(v, bool) or not isinstance(v, int) for v in p) for p in pairs):
-        raise ArgumentTypeError(f"{name}: padding={value!r} has an entry that is not an integer or a pair", op=name)
+        raise ArgumentTypeError(
+            f"{name}: padding={shown(value)} has an entry that is neither an integer nor a pair", op=name
+        )
     return tuple((low, high) for low, high in pairs)
 
 
@@ -88,7 +92,8 @@ def fitted(ox: Any, x: Array, windows: Windows, fill: Any) -> Array:
             stretched = ox.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
             pad = [(0, 0)] * stretched.ndim
             pad[axis + 1] = (0, step - 1)
-            stretched = ox.reshape(ox.pad(stretched, tuple(pad), value=fill), (*x.shape[:axis], n * step, *x.shape[axis + 1 :]))
+            stretched = ox.reshape(ox.pad(stretched, tuple(pad), value=fill), (*x.shape[:axis], n * step,
+            *x.shape[axis + 1 :]))
             x = cropped(stretched, axis, 0, (n - 1) * step + 1)
     pads = [(0, 0)] * x.ndim
     for axis, (low, high) in enumerate(windows.padding, first):
@@ -109,7 +114,8 @@ def unfold(ox: Any, x: Array, windows: Windows, results: Sequence[int]) -> Array
     rank = len(windows.kernel)
     for k in range(rank):
         axis = x.ndim - rank + k  # the axes before it have become two already
-        starts = ox.reshape(ox.iota((results[k],), 0, dtype=int64, device=x.device) * windows.stride[k], (results[k], 1))
+        starts = ox.reshape(ox.iota((results[k],), 0, dtype=int64, device=x.device) * windows.stride[k], (results[k],
+        1))
         taps = ox.iota((windows.kernel[k],), 0, dtype=int64, device=x.device) * windows.dilation[k]
         x = ox.gather(x, starts + taps, axis=axis)
     return x
