@@ -173,9 +173,7 @@ class CallSpec:
 
 
 #: ``launch(outs, ins, workspace, queue)``: arrays to write, arrays to read (None for an optional one left out), the
-#: workspace as an array
-#: of uint8 or None, and the queue that the device's driver opened. Returns None when it is complete or cannot fail
-#: any more.
+#: workspace as an array of uint8 or None, and the queue that the device's driver opened; see :attr:`Prepared.launch`.
 Launch = Callable[[Sequence["Array"], Sequence["Array"], "Array | None", Any], "Completion | None"]
 
 
@@ -194,13 +192,17 @@ class NativeEntry:
     owner: object
 
 
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A kernel made ready for one signature.
 
     Attributes:
-        launch: puts the work on a queue.
+        launch: puts the work on the queue and returns a ``Completion``, or None where the work cannot fail any more. It
+            may be called by several threads at once, and is never called where every result is empty; an operand, or
+            one of several results, may be. opmux has put the queue after whatever wrote the operands and used the
+            memory of the results, and gives memory back, the workspace too, after the work: launch keeps pointers,
+            never the arrays. On ``cpu``, which has no queues, None says that the work is complete, and a ``Completion`` is
+            waited for at once. An exception is reported as a ``KernelError`` that names the kernel.
         workspace: bytes of scratch memory that launch wants.
         native: the same work as a C function, where there is one.
     """
