@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from .device import Buffer, Device
 from .dtypes import INTEGERS, DType
-from .errors import ArgumentError, ArgumentTypeError, ConsumedError, DeviceError, DTypeError, OpmuxError, ShapeError
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ConsumedError,
+    DeviceError,
+    DTypeError,
+    OpmuxError,
+    OutOfMemoryError,
+    ShapeError,
+    host_memory,
+)
 from .operator_types import Operators
 from .queues import Queue
 from .signature import ALIGNMENT, Shape, Signature, signature
@@ -229,7 +239,16 @@ class Array(Operators):
         >>> ox.asarray([[1, 2], [3, 4]]).tolist()
         [[1, 2], [3, 4]]
         """
-        return self.numpy().astype(_as_python(self.dtype)).tolist()
+        limit = self.device.info.memory
+        if self._sig.nbytes > limit:
+            raise OutOfMemoryError(
+                f"tolist: shape {self.shape} has {self._sig.nbytes:,} bytes, more than the {limit:,} of {self.device}; "
+                f"list a part",
+                nbytes=self._sig.nbytes,
+                limit=limit,
+            )
+        with host_memory("tolist"):
+            return self.numpy().astype(_as_python(self.dtype)).tolist()
 
     def item(self) -> bool | int | float | complex:
         """Return the only element as a Python scalar.

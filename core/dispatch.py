@@ -11,6 +11,7 @@ from .decision import Candidate, Claim, Decision, Kind
 from .device import DEVICES, Device
 from .eligibility import (
     binding_order,
+    check_repetition,
     claim_of,
     needs_copy,
     rejection_by_contract,
@@ -119,6 +120,7 @@ class Planner:
         self.settings = tables.settings
         self.outputs = tuple(signature(device, o.dtype, o.shape) for o in inferred.outputs)
         self.work = op.work(tuple(spec_of(s) for s in inputs), inferred.outputs, inferred.attributes)
+        check_repetition(op.name, inputs, self.work.flops, device)
         ready = tuple(self._ready_signature(s) for s in inputs)
         self.spec = CallSpec(op.name, ready, self.outputs, inferred.attributes, self.settings.contract)
 

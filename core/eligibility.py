@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .claims import CLAIMS, ClaimKey
 from .decision import Claim
 from .device import Device
+from .errors import OutOfMemoryError
 from .kernel import CANONICAL_ORDER, CallSpec, Determinism, Kernel, Layout, Reason, Rejection
 from .op import Op
 from .policy import Settings
@@ -21,6 +22,36 @@ def rejection_by_policy(op: str, backend: str, settings: Settings) -> Rejection 
     if settings.backends is not None and backend not in settings.backends:
         return Rejection(Reason.POLICY_PIN, f"the policy allows only {', '.join(sorted(settings.backends))}")
     return None
+
+
+def check_repetition(op: str, inputs: Sequence[Signature | None], flops: float, device: Device) -> None:
+    """Refuse to read every element of a view that repeats a few of them more often than memory could hold.
+
+    Such a view takes no memory, so nothing else stops ``sum(broadcast_to(x, (10**6, 10**6)))``, which would run for a
+    long time inside of one kernel, where nothing can interrupt it.
+
+    Args:
+        op: its name.
+        inputs: signatures of the operands.
+        flops: operations of the call; fewer than an operand's elements mean that it is not read whole.
+        device: where the call is.
+
+    Raises:
+        OutOfMemoryError: naming the operand.
+    """
+    limit = device.info.memory
+    for i, sig in enumerate(inputs):
+        if sig is None or sig.nbytes <= limit or flops < sig.size:
+            continue
+        if any(step == 0 and n > 1 for n, step in zip(sig.shape, sig.strides, strict=True)):
+            raise OutOfMemoryError(
+                f"{op}: operand {i} of shape {sig.shape} repeats its elements to {sig.nbytes:,} bytes, more than the "
+                f"{limit:,} of {device}, and all would be read; reduce before broadcasting, or call {op} on parts",
+                op=op,
+                operand=i,
+                nbytes=sig.nbytes,
+                limit=limit,
+            )
 
 
 def rejection_by_facts(kernel: Kernel, spec: CallSpec, device: Device) -> Rejection | None:

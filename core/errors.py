@@ -7,6 +7,8 @@ given, where, what is allowed and what to do.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 # Python refuses to write integers of more than some thousand digits, and nobody reads more than this many bits.
@@ -80,7 +82,7 @@ class UnsupportedError(OpmuxError, NotImplementedError):
 
 
 class DeviceError(OpmuxError, ValueError):
-    """An unknown device, arrays on different devices, or a host access to device memory."""
+    """An unknown device, arrays on different devices, a host access to device memory, or a failed call of its driver."""
 
 
 class DeviceLostError(OpmuxError, RuntimeError):
@@ -97,6 +99,24 @@ class OutOfMemoryError(OpmuxError, MemoryError):
 
 class SizeError(ShapeError, OutOfMemoryError):
     """A shape of more bytes than an address can count; no device will ever hold it."""
+
+
+@contextlib.contextmanager
+def host_memory(where: str) -> Iterator[None]:
+    """Give what NumPy or Python raises for want of memory the type, and the message, that opmux has for it.
+
+    Raises:
+        OutOfMemoryError: naming where it happened.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        if isinstance(error, OpmuxError):
+            raise
+        reason = str(error) or "the system refused it"
+        raise OutOfMemoryError(
+            f"{where}: the host has no memory for this: {reason}; free arrays or use smaller ones", where=where
+        ) from error
 
 
 class PluginError(OpmuxError, RuntimeError):

@@ -22,7 +22,7 @@ from .call import invoke_by_name
 from .creation import sequence_values
 from .device import Device
 from .dtypes import INTEGERS, bool_, int64
-from .errors import DeviceError, OpmuxError, ShapeError, shown
+from .errors import DeviceError, OpmuxError, OutOfMemoryError, ShapeError, shown
 from .op import CAST
 from .signature import Shape, is_row_major, row_major
 from .trace import Traced
@@ -165,6 +165,13 @@ def _known_array(entry: Array, device: Device) -> Any:
         )
     if entry.dtype is not bool_ and (isinstance(entry, Traced) or not device.is_host):
         return entry
+    if entry.nbytes > device.info.memory:  # a repeated view: finding its true elements would read every one
+        raise OutOfMemoryError(
+            f"an index array of shape {entry.shape} has {entry.nbytes:,} bytes, more than the "
+            f"{device.info.memory:,} of {device}; index before broadcasting",
+            shape=entry.shape,
+            nbytes=entry.nbytes,
+        )
     return _integers_or_mask(entry.numpy())  # how many elements a mask selects is a value: this waits for it
 
 

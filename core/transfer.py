@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .array import Array, alias, check_usable, empty
 from .device import Device, find_device
 from .dtypes import DType, dtype
-from .errors import ArgumentError, DeviceError, DeviceLostError
+from .errors import ArgumentError, DeviceError, DeviceLostError, host_memory
 from .op import COPY
 from .queues import queue_of
 from .signature import Shape
@@ -183,7 +183,8 @@ def to_device(x: Array, device: Device | str) -> Array:
 
 def pickled(x: Array) -> tuple[Any, ...]:
     """Return how to pickle an array: its values through the host, its device by name."""
-    return _unpickle, (x.numpy().tobytes(), x.dtype.name, x.shape, x.device.name)
+    with host_memory("pickling an array"):
+        return _unpickle, (x.numpy().tobytes(), x.dtype.name, x.shape, x.device.name)
 
 
 def _unpickle(data: bytes, name: str, shape: Shape, device: str) -> Array:

@@ -24,7 +24,7 @@ from ..core.dtypes import (
     int64,
 )
 from ..core.dtypes import dtype as find_dtype
-from ..core.errors import ArgumentError, OutOfMemoryError, ShapeError, shown
+from ..core.errors import ArgumentError, OutOfMemoryError, ShapeError, host_memory, shown
 from ..core.metadata import broadcast_to, given_array, reshape
 from ..core.queues import queue_of
 from ..core.views import normalize_shape
@@ -155,7 +155,8 @@ def arange(
         return _integers(range(int(start), int(stop), int(step)), chosen, device)
     length = (end - first) / pace
     count = _on_host("arange", math.ceil(length) if math.isfinite(length) else 2**63)
-    values = first + np.arange(count, dtype=np.float64) * pace
+    with host_memory("arange"):
+        values = first + np.arange(count, dtype=np.float64) * pace
     return asarray(values, dtype=chosen, device=device)
 
 
@@ -165,15 +166,20 @@ def _on_host(where: str, count: int) -> int:
     Raises:
         OutOfMemoryError: for more than the host's memory holds in float64.
     """
-    limit = find_device("cpu").info.memory
-    if count * 8 > limit:
+    _check_fits(where, count * 8, find_device("cpu"))
+    return count if count > 0 else 0
+
+
+def _check_fits(where: str, nbytes: int, place: Device) -> None:
+    limit = place.info.memory
+    if nbytes > limit:
         raise OutOfMemoryError(
-            f"{where}: {shown(count)} values do not fit the {limit:,} bytes of cpu:0, where they are made; use fewer, "
-            f"or raise OPMUX_CPU_MEMORY",
+            f"{where}: {shown(nbytes)} bytes are more than the {limit:,} of {place}, where they are made; use fewer "
+            f"values",
             op=where,
+            nbytes=nbytes,
             limit=limit,
         )
-    return count if count > 0 else 0
 
 
 def _integers(values: range, dtype: DType, device: Where) -> Array:
@@ -228,7 +234,8 @@ def linspace(
     if index_argument("linspace", "num", num) < 0:
         raise ArgumentError(f"linspace: num={shown(num)} is negative", op="linspace", num=num)
     count = _on_host("linspace", num)
-    values = np.linspace(start, stop, count, endpoint=flag("linspace", "endpoint", endpoint))
+    with host_memory("linspace"):
+        values = np.linspace(start, stop, count, endpoint=flag("linspace", "endpoint", endpoint))
     if dtype is None:
         real = defaults.float_dtype()
         dtype = real if values.dtype.kind != "c" else complex128 if real is float64 else complex64
@@ -258,8 +265,12 @@ def eye(
     >>> ox.eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    column, diagonal = _below_diagonal("eye", n_rows, n_rows if n_cols is None else n_cols, k, device)
-    return cast(equal(column, diagonal), _float(dtype))
+    chosen, place = _float(dtype), defaults.device() if device is None else find_device(device)
+    rows, columns = normalize_shape((n_rows, n_rows if n_cols is None else n_cols), where="eye")
+    # Before the ramps along its sides, which may fit where the whole does not, take their time.
+    _check_fits("eye", rows * columns * chosen.itemsize, place)
+    column, diagonal = _below_diagonal("eye", rows, columns, k, place)
+    return cast(equal(column, diagonal), chosen)
 
 
 def tril(x: Array, /, *, k: int = 0) -> Array:
