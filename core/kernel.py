@@ -201,8 +201,8 @@ class Prepared:
             may be called by several threads at once, and is never called where every result is empty; an operand, or
             one of several results, may be. opmux has put the queue after whatever wrote the operands and used the
             memory of the results, and gives memory back, the workspace too, after the work: launch keeps pointers,
-            never the arrays. On ``cpu``, which has no queues, None says that the work is complete, and a ``Completion`` is
-            waited for at once. An exception is reported as a ``KernelError`` that names the kernel.
+            never the arrays. On ``cpu``, which has no queues, None says that the work is complete, and a
+            ``Completion`` is waited for at once. An exception is reported as a ``KernelError`` that names the kernel.
         workspace: bytes of scratch memory that launch wants.
         native: the same work as a C function, where there is one.
     """
