@@ -422,7 +422,7 @@ def _general(op: Op) -> Callable[..., Result]:
                 if out is None and not OBSERVERS:
                     results = decision.run(operands, None)
                     return results if decision.many else results[0]
-                return run_decision(decision, operands, out)
+                return run_decision(decision, list(operands), out)
         bound, attributes = bind(op, args, given)
         result = invoke(op, bound, attributes, out)
         if out is None and len(operands) == count == len(bound) and all(map(is_, bound, operands)):

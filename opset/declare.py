@@ -145,7 +145,8 @@ def primitive(
         dtypes: of the leading operand.
         accuracy: the contract.
         specials: special cases, ``"exp(-inf) -> +0"``.
-        facts: algebraic facts: ``commutative``, ``associative``, ``idempotent``, ``monotone``, ``elementwise``, ``identity:0``.
+        facts: algebraic facts: ``commutative``, ``associative``, ``idempotent``, ``monotone``, ``elementwise``,
+            ``identity:0``.
         flops: operations per element of the result.
         work: counts operations and bytes where ``flops`` per element is not right.
         core: whether the op is in the core profiles, which no device may decline.

@@ -27,7 +27,8 @@ ANY: Final = NUMBERS | BOOL
 HALF: Final = frozenset({"float16"})
 DOUBLE: Final = frozenset({"float64"})
 
-#: Ops for which NumPy's ufunc meets the contract, special values and integer edge cases included, with the dtypes for which it does.
+#: Ops for which NumPy's ufunc meets the contract, special values and integer edge cases included, with the dtypes for
+#: which it does.
 UFUNCS: Final[dict[str, tuple[Callable[..., Any], frozenset[str]]]] = {
     "add": (np.add, NUMBERS),
     "subtract": (np.subtract, NUMBERS),
