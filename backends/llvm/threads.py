@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from ...plugin import ArgumentError
 
 Task: TypeAlias = Callable[[], object]
+_MOST_DIGITS: Final = 9
 _Answers: TypeAlias = "SimpleQueue[BaseException | None]"
 
 
@@ -26,9 +27,11 @@ def thread_count() -> int:
     text = os.environ.get("OPMUX_NUM_THREADS", "")
     if not text:
         return _available_cpus()
-    if not text.isdecimal() or int(text) < 1:
+    # Python refuses to read integers of thousands of digits, in an error of its own.
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < 1:
         raise ArgumentError(
-            f"OPMUX_NUM_THREADS={text!r} is not a number of threads; give a whole number of at least 1, or unset it",
+            f"OPMUX_NUM_THREADS={text[:40]!r} is not a number of threads; give a whole number of at least 1, "
+            f"or unset it",
             variable="OPMUX_NUM_THREADS",
             value=text,
         )
