@@ -10,14 +10,30 @@ from __future__ import annotations
 
 from math import e, inf, nan, pi
 
-from .core.array import Array, OutError
-from .core.compile import compile
-from .core.creation import asarray, from_dlpack
-from .core.defaults import set_device as set_default_device
-from .core.defaults import set_float_dtype as set_default_float_dtype
-from .core.device import Device
-from .core.device import find_device as device
-from .core.dlpack import ExportError
+from .core.arrays.array import Array, OutError
+from .core.arrays.creation import asarray, from_dlpack
+from .core.arrays.defaults import set_device as set_default_device
+from .core.arrays.defaults import set_float_dtype as set_default_float_dtype
+from .core.arrays.dlpack import ExportError
+from .core.arrays.metadata import (
+    broadcast_arrays,
+    broadcast_to,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    moveaxis,
+    permute_dims,
+    reshape,
+    squeeze,
+)
+from .core.devices.device import Device
+from .core.devices.device import find_device as device
+from .core.devices.queues import Queue, use_queue
+from .core.dispatch.explain import explain
+from .core.dispatch.fallback import fallback_counts, reset_fallback_counts
+from .core.dispatch.observe import count_calls
+from .core.dispatch.observe import on as _switched_on
+from .core.dispatch.policy import policy
 from .core.dtypes import (
     DType,
     bfloat16,
@@ -59,23 +75,7 @@ from .core.errors import (
     ShapeError,
     UnsupportedError,
 )
-from .core.explain import explain
-from .core.fallback import fallback_counts, reset_fallback_counts
-from .core.metadata import (
-    broadcast_arrays,
-    broadcast_to,
-    expand_dims,
-    flip,
-    matrix_transpose,
-    moveaxis,
-    permute_dims,
-    reshape,
-    squeeze,
-)
-from .core.observe import count_calls
-from .core.observe import on as _switched_on
-from .core.policy import policy
-from .core.queues import Queue, use_queue
+from .core.graphs.compile import compile
 from .opset.declare import VERSION as OPSET_VERSION
 from .opset.dtype_functions import astype, can_cast, finfo, iinfo, isdtype, result_type
 from .opset.inspection import API_VERSION as __array_api_version__

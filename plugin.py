@@ -15,11 +15,12 @@ A backend is a module named by an entry point in the group ``opmux.backends``. I
 from __future__ import annotations
 
 from .core import dtypes
-from .core.array import Array
-from .core.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
+from .core.arrays.array import Array
+from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
+from .core.devices.status import Completion
 from .core.errors import ArgumentError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
-from .core.graph import Graph, Metadata, Node, Refusal, RegionCompiler
+from .core.graphs.graph import Graph, Metadata, Node, Refusal, RegionCompiler
 from .core.hooks import SPI_VERSION, Hooks, hookimpl
 from .core.kernel import (
     Accepts,
@@ -40,7 +41,6 @@ from .core.kernel import (
 )
 from .core.rounding import rounded
 from .core.signature import Signature
-from .core.status import Completion
 from .opset import orders
 from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate

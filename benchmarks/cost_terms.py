@@ -16,11 +16,11 @@ from typing import Final
 import numpy as np
 
 import opmux as ox
-from opmux.core.call import decide_call
-from opmux.core.decision import Decision, Run
-from opmux.core.device import find_device
-from opmux.core.dispatch import spec_of
-from opmux.core.execute import kernel_runner
+from opmux.core.devices.device import find_device
+from opmux.core.dispatch.call import decide_call
+from opmux.core.dispatch.choose import spec_of
+from opmux.core.dispatch.decision import Decision, Run
+from opmux.core.dispatch.execute import kernel_runner
 from opmux.core.kernel import Prepared
 from opmux.core.op import OPS
 

@@ -14,10 +14,10 @@ from rich.progress import Progress
 import opmux as ox
 
 from ..core import runtime
-from ..core.decision import Kind
-from ..core.explain import steps_of
-from ..core.observe import CallCount, CallCounts
-from ..core.registry import REGISTRY
+from ..core.dispatch.decision import Kind
+from ..core.dispatch.explain import steps_of
+from ..core.dispatch.observe import CallCount, CallCounts
+from ..core.dispatch.registry import REGISTRY
 from .networks import Recipe, accuracy, train
 from .output import progress_bars
 

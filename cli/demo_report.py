@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import typer
 
-from ..core.device import DEVICES
-from ..core.explain import explanation_of
-from ..core.observe import CallCount
+from ..core.devices.device import DEVICES
+from ..core.dispatch.explain import explanation_of
+from ..core.dispatch.observe import CallCount
 from .demo import MIX, Digits, Run
 from .output import table, text_width
 

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from ..core import runtime
-from ..core.device import DEVICES
+from ..core.devices.device import DEVICES
+from ..core.dispatch.registry import REGISTRY
 from ..core.filecache import cache_root
 from ..core.plugins import manager
 from ..core.plugins.status import State
-from ..core.registry import REGISTRY
 from ..opset.declare import VERSION
 from .output import JsonOption, emit, table
 

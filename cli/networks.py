@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 
 Parameters = tuple[Array, ...]
 

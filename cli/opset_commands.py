@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from ..core import runtime
-from ..core.device import find_device
+from ..core.devices.device import find_device
+from ..core.dispatch.explain import explain as explain_call
+from ..core.dispatch.registry import REGISTRY
 from ..core.dtypes import BY_NAME
 from ..core.errors import ArgumentError
-from ..core.explain import explain as explain_call
 from ..core.op import OPS, Op, Role
-from ..core.registry import REGISTRY
 from ..opset import docs
 from ..opset.declare import declaration_of
 from ..opset.profiles import PROFILES

@@ -7,8 +7,8 @@ import math
 import re
 from typing import Final
 
-from ..core.array import Array
-from ..core.device import Device
+from ..core.arrays.array import Array
+from ..core.devices.device import Device
 from ..core.dtypes import BY_NAME, DType
 from ..core.errors import ArgumentError
 from ..core.signature import signature
@@ -49,7 +49,7 @@ def parse_operand(text: str, device: Device) -> Array | float | int | None:
     Raises:
         ArgumentError: when the text is none of these.
 
-    >>> from opmux.core.device import find_device
+    >>> from opmux.core.devices.device import find_device
     >>> parse_operand("i64[3,4]@strides(1,3)", find_device("cpu")).shape, parse_operand("-2", find_device("cpu"))
     ((3, 4), -2)
     """

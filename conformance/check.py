@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from ..core import observe
-from ..core.array import Array
-from ..core.decision import Decision
+from ..core.arrays.array import Array
+from ..core.dispatch import observe
+from ..core.dispatch.decision import Decision
 from ..core.errors import ConformanceError
 from .formats import Host
 

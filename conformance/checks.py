@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.array import OutError
-from ..core.call import decide_call, run_decision
-from ..core.decision import Candidate
+from ..core.arrays.array import OutError
+from ..core.arrays.metadata import SLICE, apply
+from ..core.dispatch.call import decide_call, run_decision
+from ..core.dispatch.decision import Candidate
 from ..core.dtypes import DType
 from ..core.errors import (
     ArgumentTypeError,
@@ -21,7 +22,6 @@ from ..core.errors import (
     ShapeError,
 )
 from ..core.kernel import ArraySpec
-from ..core.metadata import SLICE, apply
 from ..core.op import Op
 from . import layouts
 from .compare import Where, check_layout

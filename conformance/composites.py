@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.call import bind
+from ..core.dispatch.call import bind
 from ..core.dtypes import BOOL, COMPLEX, REAL, STORAGE, DType, dtype, int64
 from ..core.errors import ConformanceError
 from ..core.kernel import ArraySpec

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from ..core.array import Array
-from ..core.creation import asarray
-from ..core.device import Device
+from ..core.arrays.array import Array
+from ..core.arrays.creation import asarray
+from ..core.arrays.metadata import broadcast_to, flip, permute_dims
+from ..core.devices.device import Device
 from ..core.dtypes import dtype
-from ..core.metadata import broadcast_to, flip, permute_dims
 from .formats import Host
 
 Layout = Callable[[Host, Device], Array]

@@ -105,7 +105,7 @@ class ConformanceItem(pytest.Item):
 
 
 def _here(job: Job) -> CaseResult:
-    from ..core.device import find_device
+    from ..core.devices.device import find_device
     from ..core.dtypes import dtype
     from ..core.op import OPS
     from .cases import cases

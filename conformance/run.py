@@ -16,12 +16,12 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ..core.dispatch.registry import REGISTRY
 from ..core.dtypes import DType, dtype
 from ..core.errors import ArgumentError, ConformanceError
 from ..core.op import OPS, Op
 from ..core.plugins import manager
 from ..core.plugins.status import State
-from ..core.registry import REGISTRY
 from ..opset.profiles import PROFILES
 from . import waivers
 from .cases import Case, all_pairs, cases

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..core import observe
-from ..core.array import Array
-from ..core.call import decide_call, run_decision
-from ..core.decision import Candidate, Decision, Kind
-from ..core.device import DEVICES, Device
+from ..core.arrays.array import Array
+from ..core.devices.device import DEVICES, Device
+from ..core.dispatch import observe
+from ..core.dispatch.call import decide_call, run_decision
+from ..core.dispatch.decision import Candidate, Decision, Kind
+from ..core.dispatch.policy import policy
+from ..core.dispatch.registry import REGISTRY
 from ..core.errors import ConformanceError, PluginError, UnsupportedError
 from ..core.kernel import Reason
 from ..core.op import Op, Role
-from ..core.policy import policy
-from ..core.registry import REGISTRY
 from .formats import Host
 from .layouts import dense
 from .oracle import Expected, Operands

@@ -23,7 +23,7 @@ def run_job(job: dict[str, Any], send: Send) -> None:
         job: ``backend``, ``device``, ``op``, ``dtype``, ``quick``, ``skip`` (ids), ``only`` (ids, or None for all).
         send: takes what happens.
     """
-    from ..core.device import find_device
+    from ..core.devices.device import find_device
     from ..core.dtypes import dtype
     from ..core.op import OPS
     from .cases import cases

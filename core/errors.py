@@ -82,7 +82,7 @@ class UnsupportedError(OpmuxError, NotImplementedError):
 
 
 class DeviceError(OpmuxError, ValueError):
-    """An unknown device, arrays on different devices, a host access to device memory, or a failed call of its driver."""
+    """An unknown device, arrays on different devices, host access to device memory, or a failed call of its driver."""
 
 
 class DeviceLostError(OpmuxError, RuntimeError):

@@ -7,8 +7,8 @@ from typing import Final
 
 import pluggy
 
-from .driver import DeviceDriver
-from .graph import RegionCompiler
+from .devices.driver import DeviceDriver
+from .graphs.graph import RegionCompiler
 from .kernel import Kernel
 
 #: MAJOR.MINOR of the interface in ``opmux.plugin``; provisional while MAJOR is 0.

@@ -11,8 +11,8 @@ from .dtypes import DType
 from .signature import Shape, Signature
 
 if TYPE_CHECKING:
-    from .array import Array
-    from .status import Completion
+    from .arrays.array import Array
+    from .devices.status import Completion
 
 
 class Reason(StrEnum):

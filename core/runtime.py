@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from .device import DEVICES, Device
+from .devices.device import DEVICES, Device
+from .devices.memory import CpuDriver
 from .errors import PluginError
-from .memory import CpuDriver
 
 _lock = threading.RLock()
 _loaded = False

@@ -11,7 +11,7 @@ from .errors import ShapeError, SizeError
 from .locks import Order, held_across_fork
 
 if TYPE_CHECKING:
-    from .device import Device
+    from .devices.device import Device
 
 ALIGNMENT: Final = 64
 Shape = tuple[int, ...]

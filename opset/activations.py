@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.views import normalize_axes
 from ..core.dtypes import FLOATS, INTEGERS
 from ..core.errors import ShapeError
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, Inferred, Specs
-from ..core.views import normalize_axes
 from . import rules
 from .accuracy import EXACT, Composed
 from .declare import composite

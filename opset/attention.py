@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.views import broadcast_shapes
 from ..core.dtypes import FLOATS, INTEGERS, DType, bool_, dtype, float32, int64
 from ..core.errors import ArgumentError, ShapeError, shown
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, Inferred, Specs, Work
-from ..core.views import broadcast_shapes
 from . import rules
 from .accuracy import EXACT, Composed
 from .declare import composite

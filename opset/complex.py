@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 from ..core.dtypes import COMPLEXES, NUMERIC, DType, complex64, complex128, float32, float64
 from . import rules
 from .accuracy import EXACT

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import broadcast_to, expand_dims, reshape
+from ..core.arrays.views import broadcast_shapes
 from ..core.dtypes import NUMERIC, DType
 from ..core.errors import ShapeError
-from ..core.metadata import broadcast_to, expand_dims, reshape
-from ..core.views import broadcast_shapes
 from . import rules_movement
 from .accuracy import Accumulated
 from .declare import primitive

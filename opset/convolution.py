@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 from ..core.dtypes import FLOATS
 from ..core.errors import ArgumentError, ShapeError, shown
 from ..core.kernel import ArraySpec

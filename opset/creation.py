@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.array import Array
-from ..core.device import Device
+from ..core.arrays.array import Array
+from ..core.devices.device import Device
 from ..core.dtypes import ALL, FLOATS, INTEGERS, DType, int64, uint32
 from . import rules_movement
 from .accuracy import EXACT

@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core import defaults
-from ..core.array import Array
-from ..core.array import empty as uninitialised
-from ..core.creation import asarray
-from ..core.device import Device, find_device
+from ..core.arrays import defaults
+from ..core.arrays.array import Array
+from ..core.arrays.array import empty as uninitialised
+from ..core.arrays.creation import asarray
+from ..core.arrays.metadata import broadcast_to, given_array, reshape
+from ..core.arrays.views import normalize_shape
+from ..core.devices.device import Device, find_device
+from ..core.devices.queues import queue_of
 from ..core.dtypes import (
     COMPLEX,
     INTEGERS,
@@ -25,9 +28,6 @@ from ..core.dtypes import (
 )
 from ..core.dtypes import dtype as find_dtype
 from ..core.errors import ArgumentError, OutOfMemoryError, ShapeError, host_memory, shown
-from ..core.metadata import broadcast_to, given_array, reshape
-from ..core.queues import queue_of
-from ..core.views import normalize_shape
 from .arithmetic import add, multiply
 from .casting import cast
 from .comparison import equal, less_equal, where

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import given_array, reshape
+from ..core.arrays.transfer import upload
 from ..core.dtypes import bool_, int64, uint8
 from ..core.errors import ShapeError
-from ..core.metadata import given_array, reshape
-from ..core.transfer import upload
 from .casting import cast
 from .comparison import not_equal
 from .decompositions import part

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from ..core.array import Array
-from ..core.call import public_function
+from ..core.arrays.array import Array
+from ..core.dispatch.call import public_function
+from ..core.dispatch.registry import REGISTRY
 from ..core.dtypes import BOOL, SIGNED, UNSIGNED, DType
 from ..core.op import OPS, CountWork, Infer, Op, Parameter, Role
-from ..core.registry import REGISTRY
 from . import rules
 from .accuracy import ROUNDED, Accuracy, Exact
 

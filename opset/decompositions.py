@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import SLICE, apply
 from ..core.dtypes import (
     FLOATS,
     UNSIGNED_INTEGERS,
@@ -18,7 +19,6 @@ from ..core.dtypes import (
     int32,
     int64,
 )
-from ..core.metadata import SLICE, apply
 
 
 def part(x: Array, axis: int, start: int, stop: int, step: int = 1) -> Array:

@@ -8,8 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ..core.array import Array
-from ..core.device import Device, find_device
+from ..core.arrays.array import Array
+from ..core.devices.device import Device, find_device
 from ..core.dtypes import COMPLEX, COMPLEXES, FLOATS, INTEGERS, KINDS, PROMOTION, DType, Scalar, promote, weak
 from ..core.dtypes import dtype as as_dtype
 from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, shown

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core import defaults
-from ..core.array import Array
-from ..core.device import Device, find_device
+from ..core.arrays import defaults
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import reshape
+from ..core.arrays.transfer import upload
+from ..core.arrays.views import normalize_shape
+from ..core.devices.device import Device, find_device
 from ..core.dtypes import (
     FLOATS,
     INTEGERS,
@@ -25,10 +28,7 @@ from ..core.dtypes import (
 )
 from ..core.dtypes import dtype as find_dtype
 from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, shown
-from ..core.metadata import reshape
-from ..core.trace import refuse_in_capture
-from ..core.transfer import upload
-from ..core.views import normalize_shape
+from ..core.graphs.trace import refuse_in_capture
 from .arithmetic import add, multiply, subtract
 from .bitwise import bitwise_and, bitwise_right_shift
 from .casting import cast

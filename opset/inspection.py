@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..core import defaults, runtime
-from ..core.device import DEVICES, Device
+from ..core import runtime
+from ..core.arrays import defaults
+from ..core.devices.device import DEVICES, Device
 from ..core.dtypes import KINDS, DType
 from ..core.errors import ArgumentError
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import expand_dims, given_array, reshape
 from ..core.dtypes import int8, uint8
 from ..core.errors import DTypeError, ShapeError
-from ..core.metadata import expand_dims, given_array, reshape
 from .arithmetic import subtract
 from .bitwise import bitwise_and, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
 from .casting import cast

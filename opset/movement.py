@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import broadcast_to, reshape
+from ..core.arrays.views import normalize_axis
 from ..core.dtypes import ALL, FLOATS, INTEGERS, int64
 from ..core.errors import ArgumentTypeError
-from ..core.metadata import broadcast_to, reshape
-from ..core.views import normalize_axis
 from . import decompositions, rules, rules_movement
 from .accuracy import EXACT, Accumulated
 from .declare import primitive

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ..core.creation import asarray, from_dlpack
-from ..core.metadata import (
+from ..core.arrays.creation import asarray, from_dlpack
+from ..core.arrays.metadata import (
     broadcast_arrays,
     broadcast_to,
     expand_dims,

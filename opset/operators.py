@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.array import Array, replace
+from ..core.arrays.array import Array, replace
 from ..core.errors import DTypeError, ShapeError
 from .arithmetic import abs as absolute
 from .arithmetic import add, divide, floor_divide, multiply, negative, positive, remainder, subtract

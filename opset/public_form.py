@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 from ..core.errors import ArgumentTypeError
 from ..core.op import OPS
 

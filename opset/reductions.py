@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import reshape
 from ..core.dtypes import ALL, FLOATS, INTEGERS, NUMERIC, DType, bool_
-from ..core.metadata import reshape
 from . import decompositions, rules, rules_movement
 from .accuracy import EXACT, Accumulated
 from .declare import primitive

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..core.arrays.views import broadcast_shapes, normalize_axes, normalize_axis
 from ..core.dtypes import DType, bool_, dtype, promote
 from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, shown
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, CountWork, Infer, Inferred, Specs, Work
 from ..core.signature import Shape
-from ..core.views import broadcast_shapes, normalize_axes, normalize_axis
 
 Result = DType | str | Callable[[DType], DType]
 

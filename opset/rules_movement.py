@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ..core.arrays.views import normalize_axis, normalize_shape
 from ..core.dtypes import (
     ALL,
     INTEGERS,
@@ -27,7 +28,6 @@ from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeErr
 from ..core.kernel import ArraySpec
 from ..core.op import Attributes, Infer, Inferred, Specs, Work
 from ..core.signature import Shape
-from ..core.views import normalize_axis, normalize_shape
 from .rules import check_dtype, flag, moved_bytes, present
 
 #: Products that a matmul kernel takes with a result wider than its operands; every other widening casts first.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.array import Array
-from ..core.call import constant
+from ..core.arrays.array import Array
+from ..core.dispatch.call import constant
 from ..core.dtypes import STORAGE, float32, weak
 from .casting import cast
 

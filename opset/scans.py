@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 from ..core.dtypes import NUMERIC, DType, bool_
 from ..core.errors import ShapeError
 from . import decompositions, rules, rules_movement

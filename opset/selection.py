@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
+from ..core.arrays.metadata import broadcast_to, expand_dims, given_array, reshape
+from ..core.arrays.views import broadcast_shapes, normalize_axis, normalize_shape
 from ..core.dtypes import ALL, int64
 from ..core.errors import ArgumentTypeError, ShapeError, shown
 from ..core.kernel import ArraySpec
-from ..core.metadata import broadcast_to, expand_dims, given_array, reshape
 from ..core.op import Attributes, Inferred, Specs
 from ..core.signature import Shape
-from ..core.views import broadcast_shapes, normalize_axis, normalize_shape
 from .accuracy import EXACT
 from .declare import composite
 from .decompositions import part

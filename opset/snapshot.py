@@ -8,6 +8,7 @@ steps MINOR and needs a line in ``CHANGELOG.md``.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import inspect
 import json
@@ -66,9 +67,9 @@ def _contract(accuracy: Accuracy) -> str:
 
 
 def _source(op: Op) -> str:
-    """Return the text of the reference body without its decorator, whose arguments count by what they mean."""
+    """Return the reference body without its decorator, whose arguments count by what they mean, and without layout."""
     body = inspect.getsource(declaration_of(op).body)
-    return textwrap.dedent(body[body.index("def ") :])
+    return ast.unparse(ast.parse(textwrap.dedent(body[body.index("def ") :])))
 
 
 def hash_of(op: Op) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 from ..core.dtypes import bfloat16, float16, float32
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.array import Array
+from ..core.arrays.array import Array
 from ..core.dtypes import int64
 from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError, shown
 

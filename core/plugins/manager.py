@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from .. import runtime
-from ..device import DEVICES
+from ..devices.device import DEVICES
+from ..dispatch.registry import REGISTRY
 from ..errors import PluginError
 from ..hooks import SPI_VERSION
-from ..registry import REGISTRY
 from . import discovery, examine, manifest, requirements, validate
 from .child import tell_of_recursion
 from .discovery import Candidate, Discovery, Selection

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ..device import DEVICES, Device, DeviceTable
-from ..driver import DeviceDriver, DeviceInfo
+from ..devices.device import DEVICES, Device, DeviceTable
+from ..devices.driver import DeviceDriver, DeviceInfo
+from ..dispatch.registry import REGISTRY, Contribution, Registry
 from ..kernel import Accepts, CostTerms, Kernel, Promises
-from ..registry import REGISTRY, Contribution, Registry
 from .examine import Offer
 from .manifest import DEVICE_KIND
 from .quarantine import QuarantineReason, Stage, guarded, refusal

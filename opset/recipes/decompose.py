@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...core import metadata, views
-from ...core.array import Array
-from ...core.device import Device
+from ...core.arrays import metadata, views
+from ...core.arrays.array import Array
+from ...core.arrays.transfer import upload
+from ...core.devices.device import Device
 from ...core.dtypes import BY_NAME, COMPLEX
 from ...core.errors import UnsupportedError
-from ...core.transfer import upload
 from .pairs import run_on_pairs
 from .program import FLOATS, SIGNED, UNSIGNED, WIDTH, Code, Instruction, Program, pattern
 from .registry import program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ...core.array import Array
+from ...core.arrays.array import Array
 from ...core.dtypes import COMPLEX
 from ...core.errors import UnsupportedError
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from opmux.cli.specs import parse_attribute, parse_operand
-from opmux.core.device import find_device
+from opmux.core.devices.device import find_device
 from opmux.core.errors import ArgumentError
 
 from .conftest import Command

@@ -11,7 +11,7 @@ import pytest
 
 import opmux as ox
 from opmux.conformance.check import check, install
-from opmux.core import observe
+from opmux.core.dispatch import observe
 from opmux.core.errors import ConformanceError
 from tests.conformance.zoo import TWINS, Zoo, kernel, registered, sign_of_zero
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opmux.core.device import DEVICES, Device
-from opmux.core.driver import DeviceInfo, HostBytes
-from opmux.core.policy import policy
+from opmux.core.devices.device import DEVICES, Device
+from opmux.core.devices.driver import DeviceInfo, HostBytes
+from opmux.core.dispatch.policy import policy
 
 
 class FarDriver:

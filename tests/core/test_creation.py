@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core import defaults
+from opmux.core.arrays import defaults
 from opmux.core.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, ShapeError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core import dlpack
+from opmux.core.arrays import dlpack
 from opmux.core.dtypes import ALL, DType
 from opmux.core.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import opmux as ox
-from opmux.core.explain_text import seconds_in_words
-from opmux.core.observe import count_calls, planning
+from opmux.core.dispatch.explain_text import seconds_in_words
+from opmux.core.dispatch.observe import count_calls, planning
 
 
 def test_an_explanation_leaves_the_call_intact() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from opmux.core import host_rates as module
-from opmux.core.driver import Rates
+from opmux.core.devices import host_rates as module
+from opmux.core.devices.driver import Rates
 from opmux.core.filecache import FileCache
 
 MADE = Rates((("default", 2e9), ("float32", 4e9)), ((1 << 20, 1e10), (1 << 62, 5e9)), 1e-6, "measured")

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import opmux as ox
-from opmux.core.array import alias
+from opmux.core.arrays.array import alias
+from opmux.core.arrays.indexing import IndexingError
 from opmux.core.errors import DeviceError, DTypeError, ShapeError
-from opmux.core.indexing import IndexingError
+from opmux.core.graphs.trace import ConcreteValueNeededError, Tracer
 from opmux.core.kernel import ArraySpec
-from opmux.core.trace import ConcreteValueNeededError, Tracer
 
 SHAPE = (3, 4, 2, 3)
 VALUES = np.arange(72.0).reshape(SHAPE)

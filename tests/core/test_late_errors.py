@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.core.devices.queues import Queue
 from opmux.core.plugins import manager
-from opmux.core.queues import Queue
 from opmux.plugin import Accepts, CostTerms, DeviceLostError, Kernel, KernelError, Layout, Prepared, hookimpl
 from tests.remote import RemotePlugin
 from tests.remote.driver import RemoteDriver

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core import defaults
+from opmux.core.arrays import defaults
+from opmux.core.devices.memory import LARGEST_CACHED, CachingAllocator, foreign
 from opmux.core.errors import OutOfMemoryError
-from opmux.core.memory import LARGEST_CACHED, CachingAllocator, foreign
 
 
 def test_blocks_are_aligned_and_large_enough() -> None:
@@ -26,7 +26,7 @@ def test_blocks_are_aligned_and_large_enough() -> None:
 
 @pytest.mark.parametrize("nbytes", [65, 1000, 4097, 10**6 + 1, 10**8 + 1])
 def test_at_most_an_eighth_is_lost(nbytes: int) -> None:
-    from opmux.core.memory import _round_up
+    from opmux.core.devices.memory import _round_up
 
     assert nbytes <= _round_up(nbytes) <= nbytes * 9 / 8 + 64
 
@@ -121,7 +121,7 @@ def test_a_limit_that_is_no_number_of_bytes_is_refused(given: str) -> None:
 
 
 def test_the_limit_comes_from_the_environment() -> None:
-    code = "from opmux.core import defaults, runtime; print(defaults.device().driver.allocator.limit)"
+    code = "from opmux.core import runtime; from opmux.core.arrays import defaults; print(defaults.device().driver.allocator.limit)"
     environment = {**os.environ, "OPMUX_CPU_MEMORY": "12345678"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "12345678"

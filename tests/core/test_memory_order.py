@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.device import Device, DeviceTable
-from opmux.core.driver import DeviceInfo
+from opmux.core.devices.device import Device, DeviceTable
+from opmux.core.devices.driver import DeviceInfo
+from opmux.core.devices.memory import CachingAllocator
+from opmux.core.devices.queues import Queue
+from opmux.core.devices.status import Status
 from opmux.core.errors import DeviceError
-from opmux.core.memory import CachingAllocator
 from opmux.core.plugins import manager
-from opmux.core.queues import Queue
-from opmux.core.status import Status
 from tests.remote import RemotePlugin
 from tests.remote.driver import RemoteDriver
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.array import consume
+from opmux.core.arrays.array import consume
+from opmux.core.devices.status import Status
 from opmux.core.errors import DeviceLostError
+from opmux.core.graphs.trace import Tracer
 from opmux.core.kernel import ArraySpec
-from opmux.core.status import Status
-from opmux.core.trace import Tracer
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.fallback import reset_fallback_counts
+from opmux.core.dispatch.fallback import reset_fallback_counts
 from opmux.core.plugins import manager
 from tests.remote import RemotePlugin
 from tests.remote.driver import RemoteDriver

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.array import Array, alias, consume, is_sole_owner
+from opmux.core.arrays.array import Array, alias, consume, is_sole_owner
+from opmux.core.devices.status import Status
 from opmux.core.errors import ConsumedError, DeviceError, KernelError
+from opmux.core.graphs.trace import ConcreteValueNeededError, Tracer
 from opmux.core.kernel import ArraySpec
-from opmux.core.status import Status
-from opmux.core.trace import ConcreteValueNeededError, Tracer
 
 SEERS: dict[str, Callable[[Array], Any]] = {
     "alias": alias,

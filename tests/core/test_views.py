@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opmux as ox
-from opmux.core.array import Array, consume
+from opmux.core.arrays.array import Array, consume
+from opmux.core.arrays.metadata import METADATA
 from opmux.core.errors import ArgumentError, ArgumentTypeError, AxisError, ConsumedError, ShapeError
+from opmux.core.graphs.trace import Tracer
 from opmux.core.kernel import ArraySpec
-from opmux.core.metadata import METADATA
-from opmux.core.trace import Tracer
 
 VALUES = np.arange(24.0).reshape(2, 3, 4)
 VIEWS: list[tuple[str, Callable[[Array], Array], Callable[[np.ndarray], np.ndarray]]] = [

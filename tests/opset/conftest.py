@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.graph import Graph, Metadata
+from opmux.core.dispatch.policy import current
+from opmux.core.graphs.graph import Graph, Metadata
+from opmux.core.graphs.plans import plan_graph
+from opmux.core.graphs.trace import capture
 from opmux.core.kernel import ArraySpec
 from opmux.core.op import OPS, Op, Role
-from opmux.core.plans import plan_graph
-from opmux.core.policy import current
 from opmux.core.runtime import ensure_loaded
-from opmux.core.trace import capture
 from opmux.opset.declare import declaration_of
 
 Values = np.ndarray[Any, Any]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.core.graphs.trace import capture
 from opmux.core.op import OPS
-from opmux.core.trace import capture
 from opmux.opset.declare import declaration_of
 from opmux.opset.profiles import core_ops
 from opmux.opset.recipes.evaluate import evaluate

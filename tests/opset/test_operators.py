@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core import operator_types
+from opmux.core.arrays import operator_types
 from opmux.opset.operators import special_methods
 
 ARITHMETIC = [

@@ -54,7 +54,7 @@ from opmux.core.plugins import manager
 report = {"early": early, "statuses": [s.as_json() for s in manager.status()]}
 report["imported"] = sorted(m for m in sys.modules if m.endswith("_backend"))
 import numpy as np
-from opmux.core.device import DEVICES
+from opmux.core.devices.device import DEVICES
 device = {d.name: d for d in DEVICES}.get("acme:0")
 if device is not None:
     queue, handle, back = device.driver.open_queue(), device.driver.alloc(4, None), np.zeros(4, np.uint8)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from opmux.core import runtime
-from opmux.core.device import DEVICES, DeviceTable
+from opmux.core.devices.device import DEVICES, DeviceTable
+from opmux.core.dispatch.registry import REGISTRY, Registry
 from opmux.core.errors import DeviceError, PluginError
 from opmux.core.op import Op, OpTable
 from opmux.core.plugins import manager, validate
 from opmux.core.plugins.examine import Offer
 from opmux.core.plugins.status import State
-from opmux.core.registry import REGISTRY, Registry
 from opmux.plugin import DeviceInfo, Kernel, hookimpl
 
 KERNEL = Kernel("double", "twice", "cpu", lambda spec: None)

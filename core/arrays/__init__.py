@@ -1,0 +1,1 @@
+"""Arrays as values: views, indexing, interchange with the host program."""

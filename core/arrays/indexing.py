@@ -1,0 +1,416 @@
+"""Reading a part of an array: ``x[key]`` with NumPy's meaning.
+
+A key is parsed once into items. Integers, slices, None and Ellipsis make a view; integer arrays, and masks as the
+indices of their true elements, then choose from the view's axes with one ``gather``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..devices.device import Device
+from ..dispatch.call import invoke_by_name
+from ..dtypes import INTEGERS, bool_, int64
+from ..errors import DeviceError, OpmuxError, OutOfMemoryError, ShapeError, shown
+from ..graphs.trace import Traced
+from ..op import CAST
+from ..signature import Shape, is_row_major, row_major
+from . import metadata
+from .array import Array, alias, check_usable, view
+from .creation import sequence_values
+from .transfer import upload
+from .views import broadcast_shapes
+
+Index = int | slice | EllipsisType | Array | NDArray[Any] | Sequence[Any] | None
+Key = Index | tuple[Index, ...]
+Value = Array | bool | int | float | complex | NDArray[Any] | Sequence[Any]
+Host = NDArray[Any]
+
+
+class IndexingError(OpmuxError, IndexError):
+    """An index that does not fit the array."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """An integer index, in range and not negative."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A slice of an axis with Python's meaning, already in range."""
+
+    start: int
+    stop: int
+    step: int
+
+    @property
+    def length(self) -> int:
+        """How many elements it selects."""
+        return len(range(self.start, self.stop, self.step))
+
+
+@dataclass(frozen=True, slots=True)
+class NewAxis:
+    """None: a new axis of length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Ellipsis, before the slices that it stands for; it parts the integer arrays on either side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """Integer indices along an axis: known to the host (in range, not negative), or an array that is not.
+
+    Attributes:
+        indices: as many as elements are chosen, in any shape.
+        length: of the axis.
+        new: whether the axis is a new one of length 1, as for a mask without axes.
+    """
+
+    indices: Host | Array
+    length: int
+    new: bool = False
+
+
+Item = At | Range | NewAxis | Rest | Chosen
+
+
+def getitem(x: Array, key: Key) -> Array:
+    """Return ``x[key]``; see ``Array.__getitem__``."""
+    items = parse(x, key)
+    shown = _view(x, items)
+    return _choose(shown, items) if any(isinstance(i, Chosen) for i in items) else shown
+
+
+def parse(x: Array, key: Key) -> list[Item]:
+    """Return the items of a key, checked against the array, with every axis covered.
+
+    Raises:
+        IndexingError: naming the entry that does not fit.
+    """
+    check_usable(x)
+    entries = [_known(e, x.device) for e in (key if isinstance(key, tuple) else (key,))]
+    taken = sum(_axes_taken(e) for e in entries)
+    if taken > x.ndim:
+        raise IndexingError(
+            f"too many indices: {taken} axes are indexed, the array of shape {x.shape} has {x.ndim}",
+            key=key,
+            shape=x.shape,
+        )
+    if sum(e is Ellipsis for e in entries) > 1:
+        raise IndexingError("an index can have one Ellipsis (...) only", key=key, shape=x.shape)
+    if not any(e is Ellipsis for e in entries):
+        entries.append(Ellipsis)
+    items: list[Item] = []
+    axis = 0
+    for e in entries:
+        if e is Ellipsis:
+            items.append(Rest())
+            items.extend(Range(0, n, 1) for n in x.shape[axis : axis + x.ndim - taken])
+            axis += x.ndim - taken
+        else:
+            items.extend(_items(e, x.shape, axis))
+            axis += _axes_taken(e)
+    return items
+
+
+def _known(entry: Any, device: Device) -> Any:
+    """Return an entry as an int, slice, None, Ellipsis, a NumPy array, or an array whose value is not on the host."""
+    if entry is None or entry is Ellipsis or isinstance(entry, slice):
+        return entry
+    if isinstance(entry, bool | np.bool_):
+        return np.asarray(entry)
+    if isinstance(entry, Array):
+        return _known_array(entry, device)
+    if isinstance(entry, list | tuple | range):
+        values, _ = sequence_values(entry)
+        return _integers_or_mask(values if values.size else values.astype(np.int64))
+    if isinstance(entry, np.ndarray) and entry.ndim:
+        return _integers_or_mask(entry)
+    try:
+        return operator.index(entry)
+    except TypeError:
+        pass
+    if isinstance(entry, np.ndarray):
+        return _integers_or_mask(entry)
+    raise IndexingError(
+        f"{shown(entry, 60)} is not an index; indices are integers, slices, Ellipsis, None, integer arrays and boolean "
+        f"masks",
+        index=entry,
+    )
+
+
+def _known_array(entry: Array, device: Device) -> Any:
+    check_usable(entry)
+    if entry.dtype is not bool_ and entry.dtype not in INTEGERS:
+        raise _wrong_dtype(entry.dtype)
+    if entry.device is not device:
+        raise DeviceError(
+            f"the array is on {device} and its index on {entry.device}; opmux moves nothing by itself, use "
+            f".to_device({device.name!r})",
+            devices=(device.name, entry.device.name),
+        )
+    if entry.dtype is not bool_ and (isinstance(entry, Traced) or not device.is_host):
+        return entry
+    if entry.nbytes > device.info.memory:  # a repeated view: finding its true elements would read every one
+        raise OutOfMemoryError(
+            f"an index array of shape {entry.shape} has {entry.nbytes:,} bytes, more than the "
+            f"{device.info.memory:,} of {device}; index before broadcasting",
+            shape=entry.shape,
+            nbytes=entry.nbytes,
+        )
+    return _integers_or_mask(entry.numpy())  # how many elements a mask selects is a value: this waits for it
+
+
+def _integers_or_mask(values: Host) -> Any:
+    if values.dtype == np.bool_:
+        return values
+    if values.dtype.kind not in "iu":
+        raise _wrong_dtype(values.dtype)
+    return int(values) if values.ndim == 0 else values
+
+
+def _wrong_dtype(given: object) -> IndexingError:
+    return IndexingError(
+        f"an index array has dtype {given}; index arrays are integers or a boolean mask, convert it with astype",
+        dtype=given,
+    )
+
+
+def _axes_taken(entry: Any) -> int:
+    if entry is None or entry is Ellipsis:
+        return 0
+    return entry.ndim if isinstance(entry, np.ndarray) and entry.dtype == np.bool_ else 1
+
+
+def _items(entry: Any, shape: Shape, axis: int) -> list[Item]:
+    """Return the items of one entry that begins at an axis."""
+    if entry is None:
+        return [NewAxis()]
+    if isinstance(entry, slice):
+        return [_range(entry, shape[axis], axis)]
+    if isinstance(entry, int):
+        return [At(_in_range(entry, shape[axis], axis))]
+    if isinstance(entry, Array):
+        return [Chosen(entry, shape[axis])]
+    if entry.dtype == np.bool_:
+        return _mask_items(entry, shape, axis)
+    return [Chosen(_all_in_range(entry, shape[axis], axis), shape[axis])]
+
+
+def _range(given: slice, length: int, axis: int) -> Range:
+    try:
+        return Range(*given.indices(length))
+    except (TypeError, ValueError) as error:
+        raise IndexingError(
+            f"{shown(given)} is not a slice of axis {axis}: start, stop and step are integers, and the step is not 0",
+            index=given,
+            axis=axis,
+        ) from error
+
+
+def _in_range(index: int, length: int, axis: int) -> int:
+    if not -length <= index < length:
+        allowed = f"{-length} to {length - 1}" if length else "none, the axis is empty"
+        raise IndexingError(
+            f"index {shown(index)} is out of range for axis {axis} of length {length}; allowed: {allowed}",
+            index=index,
+            axis=axis,
+            length=length,
+        )
+    return index + length if index < 0 else index
+
+
+def _all_in_range(indices: Host, length: int, axis: int) -> Host:
+    """Return indices as int64, none negative."""
+    if not indices.size:
+        return indices.astype(np.int64)
+    lowest = int(indices.min())
+    for extreme in (lowest, int(indices.max())):
+        _in_range(extreme, length, axis)
+    wide = indices.astype(np.int64)
+    return np.where(wide < 0, wide + length, wide) if lowest < 0 else wide
+
+
+def _mask_items(mask: Host, shape: Shape, axis: int) -> list[Item]:
+    if mask.ndim == 0:  # chooses all or nothing, along a new axis
+        return [Chosen(np.zeros(int(mask), np.int64), 1, new=True)]
+    covered = shape[axis : axis + mask.ndim]
+    if mask.shape != covered:
+        raise IndexingError(
+            f"a mask of shape {mask.shape} does not fit the axes from {axis} on, which have shape {covered}; the "
+            f"shapes must be equal",
+            shape=mask.shape,
+            axis=axis,
+        )
+    return [Chosen(where, n) for where, n in zip(np.nonzero(mask), covered, strict=True)]
+
+
+def _view(x: Array, items: Sequence[Item]) -> Array:
+    """Return the view that all items but the choices make; an axis to choose from stays whole."""
+    if isinstance(x, Traced):
+        return _recorded_view(x, items)
+    shape: list[int] = []
+    strides: list[int] = []
+    offset = axis = 0
+    for item in items:
+        if isinstance(item, Rest):
+            continue
+        if _adds_axis(item):
+            shape.append(1)
+            strides.append(0)
+            continue
+        step = x.strides[axis]
+        if isinstance(item, At):
+            offset += item.index * step
+        elif isinstance(item, Range):
+            length = item.length
+            offset += item.start * step if length else 0
+            shape.append(length)
+            strides.append(item.step * step)
+        else:
+            shape.append(x.shape[axis])
+            strides.append(step)
+        axis += 1
+    made = tuple(shape)
+    steps = tuple(strides)
+    # One signature for one layout, whatever strides axes of length 1 would have.
+    return view(x, made, row_major(made) if is_row_major(made, steps) else steps, offset)
+
+
+def _adds_axis(item: Item) -> bool:
+    return isinstance(item, NewAxis) or (isinstance(item, Chosen) and item.new)
+
+
+def _recorded_view(x: Traced, items: Sequence[Item]) -> Array:
+    """Return the same view as nodes of a graph: a slice, and a reshape for axes that come or go."""
+    ranges: list[Range] = []
+    kept: list[int] = []
+    for item in items:
+        if _adds_axis(item):
+            kept.append(1)
+        elif isinstance(item, At):
+            ranges.append(Range(item.index, item.index + 1, 1))
+        elif isinstance(item, Range):
+            ranges.append(item)
+            kept.append(item.length)
+        elif isinstance(item, Chosen):
+            ranges.append(Range(0, item.length, 1))
+            kept.append(item.length)
+    shown: Array = x
+    if any((r.start, r.stop, r.step) != (0, n, 1) for r, n in zip(ranges, x.shape, strict=True)):
+        starts, stops, steps = zip(*((r.start, r.stop, r.step) for r in ranges), strict=True)
+        shown = metadata.apply(metadata.SLICE, shown, starts, stops, steps)
+    if tuple(kept) != shown.shape:
+        shown = metadata.apply(metadata.RESHAPE, shown, tuple(kept))
+    return alias(x) if shown is x else shown
+
+
+def _choose(shown: Array, items: Sequence[Item]) -> Array:
+    """Return what the choices select from the view: their shape replaces their axes, as in NumPy."""
+    chosen = [i for i in items if isinstance(i, Chosen)]
+    axes = _view_axes(items)
+    result_axes = _together(chosen)
+    merged, axis = _merge(shown, axes)
+    found = invoke_by_name("gather", (merged, _flat(chosen, shown.device)), axis=axis, mode="clip")
+    target = _first_place(items)
+    if target == axis or not result_axes:
+        return found
+    count = len(result_axes)
+    rest = [a for a in range(found.ndim) if not axis <= a < axis + count]
+    rest[target:target] = range(axis, axis + count)
+    return metadata.apply(metadata.PERMUTE_DIMS, found, tuple(rest))
+
+
+def _together(chosen: Sequence[Chosen]) -> Shape:
+    """Return the shape to which index arrays broadcast."""
+    shapes = tuple(c.indices.shape for c in chosen)
+    try:
+        return broadcast_shapes(*shapes, where="indexing")
+    except ShapeError as error:
+        raise IndexingError(
+            f"index arrays of shapes {', '.join(map(str, shapes))} do not broadcast together", shapes=shapes
+        ) from error
+
+
+def _view_axes(items: Sequence[Item]) -> list[int]:
+    """Return the axes of the view from which elements are chosen."""
+    in_view = [i for i in items if not isinstance(i, At | Rest)]
+    return [place for place, i in enumerate(in_view) if isinstance(i, Chosen)]
+
+
+def _first_place(items: Sequence[Item]) -> int:
+    """Return where the axes of the index arrays go: in place of them if nothing parts them, else to the front."""
+    integers = [place for place, i in enumerate(items) if isinstance(i, At | Chosen)]
+    first, last = integers[0], integers[-1]
+    if last - first + 1 != len(integers):
+        return 0
+    return sum(not isinstance(i, Rest) for i in items[:first])
+
+
+def _merge(shown: Array, axes: list[int]) -> tuple[Array, int]:
+    """Return an array in which the axes to choose from are one, and which one."""
+    first, count = axes[0], len(axes)
+    if count == 1:
+        return shown, first
+    if axes != list(range(first, first + count)):
+        others = [a for a in range(shown.ndim) if a not in axes]
+        shown, first = metadata.apply(metadata.PERMUTE_DIMS, shown, (*axes, *others)), 0
+    lengths = math.prod(shown.shape[first : first + count])
+    merged = (*shown.shape[:first], lengths, *shown.shape[first + count :])
+    return metadata.apply(metadata.RESHAPE, shown, merged), first
+
+
+def _flat(chosen: Sequence[Chosen], device: Device) -> Array:
+    """Return the row-major index into the merged axes: the sum of index times stride."""
+    strides = row_major(tuple(c.length for c in chosen))
+    known = [c.indices for c in chosen if isinstance(c.indices, np.ndarray)]
+    if len(known) == len(chosen):
+        total = sum(indices * stride for indices, stride in zip(known, strides, strict=True))
+        return upload(np.asarray(total, np.int64), device, int64)
+    if len(chosen) == 1:
+        return _on_device(chosen[0], device)  # gather itself counts negative indices from the end
+    flat: Array | None = None
+    for c, stride in zip(chosen, strides, strict=True):
+        term = invoke_by_name("multiply", (_clipped(c, device), stride))
+        flat = term if flat is None else invoke_by_name("add", (flat, term))
+    if flat is None:
+        raise IndexingError("an index without index arrays chooses nothing")
+    return flat
+
+
+def _on_device(c: Chosen, device: Device) -> Array:
+    return upload(c.indices, device, int64) if isinstance(c.indices, np.ndarray) else c.indices
+
+
+def _clipped(c: Chosen, device: Device) -> Array:
+    """Return indices with the meaning that gather gives them, before they are merged with those of other axes."""
+    wide = _on_device(c, device)
+    if wide.dtype is not int64:
+        wide = invoke_by_name(CAST, (wide,), dtype=int64)
+    negative, from_end = invoke_by_name("less", (wide, 0)), invoke_by_name("add", (wide, c.length))
+    counted = invoke_by_name("where", (negative, from_end, wide))
+    return invoke_by_name("minimum", (invoke_by_name("maximum", (counted, 0)), c.length - 1))
+
+
+def selected_shape(items: Sequence[Item]) -> Shape:
+    """Return the shape of what a key selects."""
+    kept = [i.length if isinstance(i, Range) else 1 for i in items if isinstance(i, Range | NewAxis)]
+    chosen = [i for i in items if isinstance(i, Chosen)]
+    if not chosen:
+        return tuple(kept)
+    first = _first_place(items)
+    return (*kept[:first], *_together(chosen), *kept[first:])

@@ -1,0 +1,1 @@
+"""Devices, queues, memory, and work that may fail late."""

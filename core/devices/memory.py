@@ -1,0 +1,254 @@
+"""The cpu device: host memory from a caching allocator, and queues on which everything is done at once."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ArgumentError, OutOfMemoryError, shown
+from ..locks import Order, held_across_fork
+from ..signature import ALIGNMENT
+from .driver import DeviceInfo, HostBytes
+from .host_rates import host_rates
+
+#: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
+LARGEST_CACHED: Final = 1 << 28
+_SMALLEST: Final = 64
+
+
+class Block:
+    """Host memory, 64-byte aligned.
+
+    Attributes:
+        bytes: the memory as a NumPy array of uint8.
+        address: its first byte.
+        capacity: its size; at least what was asked for.
+        view: the last view made of its beginning, with the signature that it is of. Building a view costs as much as a
+            small op, and a block that is reused is mostly reused for the same signature.
+    """
+
+    __slots__ = ("address", "bytes", "capacity", "view")
+
+    def __init__(self, data: HostBytes, address: int, capacity: int) -> None:
+        self.bytes = data
+        self.address = address
+        self.capacity = capacity
+        self.view: tuple[object, NDArray[Any]] | None = None
+
+
+class _Foreign:
+    """Shows foreign memory to NumPy, and keeps its owner alive as long as anybody looks."""
+
+    def __init__(self, owner: object, address: int, nbytes: int) -> None:
+        self._owner = owner
+        # Read-only: what somebody else owns is never written here, not even by a kernel's mistake.
+        self.__array_interface__ = {"version": 3, "shape": (nbytes,), "typestr": "|u1", "data": (address, True)}
+
+
+def foreign(owner: object, address: int, nbytes: int) -> Block:
+    """Return memory that somebody else owns as a block; it is read-only and never given to the allocator.
+
+    Args:
+        owner: kept alive as long as the block or a view of it; letting go of it gives the memory back.
+        address: the first byte.
+        nbytes: at least 1.
+    """
+    return Block(np.asarray(_Foreign(owner, address, nbytes)), address, nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatistics:
+    """Counts of the cpu allocator.
+
+    Attributes:
+        in_use: bytes of blocks that arrays hold.
+        peak: the most bytes ever held from the system, in use or kept.
+        cached: bytes of blocks kept for reuse.
+        limit: the most bytes that may be held.
+        from_system: how often the system was asked for a block.
+    """
+
+    in_use: int
+    peak: int
+    cached: int
+    limit: int
+    from_system: int
+
+
+def _round_up(nbytes: int) -> int:
+    """Return the block size for a request: eighths of a power of two, so that at most 1/8 is lost."""
+    if nbytes <= _SMALLEST:
+        return _SMALLEST
+    step = max(_SMALLEST, 1 << max((nbytes - 1).bit_length() - 4, 0))
+    return -(-nbytes // step) * step
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _limit_from_environment() -> int:
+    given = os.environ.get("OPMUX_CPU_MEMORY")
+    if not given:
+        return _physical_memory()
+    try:
+        limit = int(given)
+    except ValueError:
+        limit = 0
+    if limit <= 0:
+        raise ArgumentError(
+            f"OPMUX_CPU_MEMORY={shown(given)} is not a number of bytes; give a whole number such as 8000000000, "
+            f"or unset it",
+            variable="OPMUX_CPU_MEMORY",
+            value=given,
+        )
+    return limit
+
+
+def _from_system(capacity: int) -> HostBytes:
+    try:
+        return np.empty(capacity + ALIGNMENT, np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise OutOfMemoryError(
+            f"cpu: the system refused {capacity:,} bytes; free arrays or use smaller ones",
+            device="cpu:0",
+            nbytes=capacity,
+        ) from error
+
+
+class CachingAllocator:
+    """Keeps freed blocks by size, so that a loop of equal calls asks the system for nothing.
+
+    Taking a kept block and giving one back are single list operations, which need no lock.
+
+    Args:
+        limit: the most bytes that may be held from the system at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free: dict[int, list[Block]] = {}
+        # Reentrant: the collector may free an array while this thread allocates.
+        self._lock = held_across_fork(Order.MEMORY)
+        self._held = self._peak = self._from_system = 0
+
+    def alloc(self, nbytes: int) -> Block:
+        """Return a block of at least *nbytes*.
+
+        Raises:
+            OutOfMemoryError: beyond the limit, or when the system refuses.
+        """
+        capacity = _round_up(nbytes)
+        try:
+            return self._free[capacity].pop()
+        except (KeyError, IndexError):
+            return self._new(capacity)
+
+    def _new(self, capacity: int) -> Block:
+        with self._lock:
+            if self._held + capacity > self.limit:
+                self.trim()
+            if self._held + capacity > self.limit:
+                raise OutOfMemoryError(
+                    f"cpu: {capacity:,} bytes asked for while {self._held:,} of {self.limit:,} are in use; free "
+                    f"arrays, use smaller ones, or raise OPMUX_CPU_MEMORY",
+                    device="cpu:0",
+                    nbytes=capacity,
+                    in_use=self._held,
+                    limit=self.limit,
+                )
+            block = self._take(capacity)
+            self._held += capacity
+            self._peak = max(self._peak, self._held)
+            self._from_system += 1
+            return block
+
+    def _take(self, capacity: int) -> Block:
+        try:
+            raw = _from_system(capacity)
+        except OutOfMemoryError:
+            self.trim()  # what is kept for reuse may be what the system lacks
+            raw = _from_system(capacity)
+        address: int = raw.__array_interface__["data"][0]
+        start = -address % ALIGNMENT
+        return Block(raw[start : start + capacity], address + start, capacity)
+
+    def free(self, block: Block) -> None:
+        """Take a block back."""
+        if block.capacity > LARGEST_CACHED:
+            with self._lock:
+                self._held -= block.capacity
+            return
+        try:
+            self._free[block.capacity].append(block)
+        except KeyError:
+            self._free.setdefault(block.capacity, []).append(block)
+
+    def trim(self) -> None:
+        """Give every kept block back to the system."""
+        with self._lock:
+            for blocks in tuple(self._free.values()):
+                while blocks:
+                    try:
+                        self._held -= blocks.pop().capacity
+                    except IndexError:  # another thread took it
+                        break
+
+    def statistics(self) -> MemoryStatistics:
+        """Return the counts so far."""
+        with self._lock:
+            cached = sum(len(blocks) * capacity for capacity, blocks in tuple(self._free.items()))
+            return MemoryStatistics(self._held - cached, self._peak, cached, self.limit, self._from_system)
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+class CpuDriver:
+    """Host memory as a device. Work is done when a launch returns, so its queues and events are empty."""
+
+    def __init__(self) -> None:
+        self.allocator = CachingAllocator(_limit_from_environment())
+        name = _cpu_name()
+        self.info = DeviceInfo("cpu", name, self.allocator.limit, rates=lambda: host_rates(name))
+
+    def open_queue(self) -> Any:
+        return None
+
+    def alloc(self, nbytes: int, queue: Any) -> Block:
+        return self.allocator.alloc(nbytes)
+
+    def free(self, handle: Block, last_uses: Sequence[Any]) -> None:
+        self.allocator.free(handle)
+
+    def pointer(self, handle: Block, offset: int) -> int:
+        return handle.address + offset
+
+    def upload(self, handle: Block, offset: int, source: HostBytes, queue: Any) -> None:
+        handle.bytes[offset : offset + source.size] = source
+
+    def download(self, target: HostBytes, handle: Block, offset: int, queue: Any) -> None:
+        target[:] = handle.bytes[offset : offset + target.size]
+
+    def record(self, queue: Any) -> Any:
+        return None
+
+    def wait(self, queue: Any, event: Any) -> None:
+        return None
+
+    def synchronize(self, queue: Any) -> None:
+        return None

@@ -1,0 +1,62 @@
+"""How far each kernel's claims are proved: declared by its backend, shown or refuted by conformance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..locks import Order, held_across_fork
+from . import tables
+from .decision import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimKey:
+    """What a verdict is about: one implementation, one dtype, one device."""
+
+    backend: str
+    version: str
+    kernel: str
+    dtype: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What conformance found.
+
+    Attributes:
+        level: shown or refuted.
+        max_ulp: the worst error seen, where the op is bounded in ULP.
+        evidence: the certificate or run that found it.
+    """
+
+    level: Claim
+    max_ulp: float | None = None
+    evidence: str = ""
+
+
+class ClaimTable:
+    """Verdicts of conformance runs; what is not in it is declared."""
+
+    def __init__(self) -> None:
+        self._verdicts: dict[ClaimKey, Verdict] = {}
+        self._lock = held_across_fork(Order.TABLE)
+
+    def record(self, verdicts: dict[ClaimKey, Verdict]) -> None:
+        """Take in verdicts; later ones replace earlier ones, and decisions are made anew."""
+        with self._lock:
+            self._verdicts = {**self._verdicts, **verdicts}
+        tables.forget_decisions()
+
+    def clear(self) -> None:
+        """Forget every verdict."""
+        with self._lock:
+            self._verdicts = {}
+        tables.forget_decisions()
+
+    def verdict(self, key: ClaimKey) -> Verdict:
+        """Return what is known of a claim."""
+        return self._verdicts.get(key, Verdict(Claim.DECLARED))
+
+
+CLAIMS = ClaimTable()

@@ -1,0 +1,1 @@
+"""The intermediate form: capture, regions, compiled functions."""

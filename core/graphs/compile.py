@@ -1,0 +1,173 @@
+"""``compile``: a function captured once per signature and replayed as a planned graph."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import runtime
+from ..arrays.array import Array, check_usable
+from ..devices.device import Device
+from ..dispatch.call import run_decision
+from ..dispatch.decision import Candidate, Decision, Kind
+from ..dispatch.policy import Settings, current
+from ..dispatch.tables import LIMIT, Tables, exact
+from ..errors import ArgumentTypeError, DeviceError, PluginError
+from ..kernel import ArraySpec
+from ..op import Inferred, Op, Work
+from ..signature import Signature
+from .graph import Graph
+from .plans import Plan, plan_graph
+from .trace import ConcreteValueNeededError, Traced, capture_function
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One capture of a compiled function.
+
+    Attributes:
+        graph: what the function does, or None where it needs a concrete value and runs eagerly.
+        decision: the plan of the graph.
+        many: whether the function returned a tuple.
+        seen: arrays of the surroundings that the function used, each with the value that it had.
+    """
+
+    graph: Graph | None
+    decision: Decision | None
+    many: bool
+    seen: tuple[tuple[Array, Array], ...]
+
+    def is_stale(self) -> bool:
+        """Return whether an array of the surroundings has got another value since."""
+        return any(handle._buffer is not kept._buffer or handle._sig is not kept._sig for handle, kept in self.seen)
+
+
+class Compiled:
+    """A function that is captured into a graph, once per signature of its array arguments.
+
+    Positional arguments are arrays; keyword arguments are constants of the capture and must be hashable. A function
+    that
+    needs a concrete value (``if x.sum() > 0``) runs eagerly instead; :meth:`notes` says so.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._name = getattr(function, "__name__", type(function).__name__)
+        self._notes: list[str] = []
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arrays: Array, **constants: Any) -> Any:
+        if any(isinstance(x, Traced) for x in arrays):
+            return self._function(*arrays, **constants)
+        captured = self._capture(arrays, constants)
+        if captured.decision is None:
+            return self._function(*arrays, **constants)
+        results = run_decision(captured.decision, list(arrays), None)
+        return results if captured.many or not captured.decision.many else results[0]
+
+    def graph(self, *arrays: Array, **constants: Any) -> Graph | None:
+        """Return the graph for these arguments; None where the function runs eagerly."""
+        return self._capture(arrays, constants).graph
+
+    def notes(self) -> tuple[str, ...]:
+        """Return why captures, if any, run eagerly."""
+        return tuple(self._notes)
+
+    def _capture(self, arrays: tuple[Array, ...], constants: dict[str, Any]) -> Captured:
+        signatures = tuple(_signature(self._name, x) for x in arrays)
+        runtime.ensure_loaded()
+        tables = current().slot.tables
+        kept = tables.captured.setdefault(self, {})
+        try:
+            key: Key = (signatures, exact(tuple(sorted(constants.items()))))
+            found = kept.get(key)
+        except TypeError:
+            raise _unhashable(self._name, constants) from None
+        if found is None or found.is_stale():
+            if len(kept) >= LIMIT:
+                kept.clear()
+            found = kept[key] = self._make(signatures, constants, tables)
+        return found
+
+    def _make(
+        self, signatures: tuple[Signature, ...], constants: dict[str, Any], tables: Tables[Settings]
+    ) -> Captured:
+        device = _device(self._name, signatures)
+        specs = [ArraySpec(s.dtype, s.shape) for s in signatures]
+        try:
+            captured = capture_function(self._function, device, specs, constants)
+        except ConcreteValueNeededError as error:
+            note = f"{self._name} runs eagerly: {error}"
+            if note not in self._notes:
+                self._notes.append(note)
+            return Captured(None, None, False, ())
+        graph = captured.graph
+        plan = plan_graph(graph, signatures, device, tables)
+        return Captured(graph, self._decision(plan, signatures, device), captured.many, captured.seen)
+
+    def _decision(self, plan: Plan, signatures: tuple[Signature, ...], device: Device) -> Decision:
+        """Return the plan as a decision, so that a compiled call is observed like any other."""
+        name = f"compiled:{self._name}"
+        op = Op(name, (), _no_rule, _no_work)
+        chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run)
+        return Decision(
+            op, device, signatures, (), plan.outputs, (chosen,), chosen, plan.run, many=len(plan.outputs) != 1
+        )
+
+
+def _no_rule(name: str, specs: object, attributes: object) -> Inferred:
+    raise PluginError(f"{name} is a compiled function and has no rule of its own; this is a fault of opmux itself")
+
+
+def _no_work(specs: object, outputs: object, attributes: object) -> Work:
+    return Work(0.0, 0.0)
+
+
+def _unhashable(name: str, constants: dict[str, Any]) -> ArgumentTypeError:
+    wrong = [k for k, v in constants.items() if not isinstance(v, Hashable)]
+    return ArgumentTypeError(
+        f"{name}: constants of a compiled function are numbers, strings or tuples of them; {', '.join(wrong)} "
+        "cannot be hashed. "
+        f"Pass arrays by position",
+        function=name,
+        constants=wrong,
+    )
+
+
+def _signature(name: str, x: object) -> Signature:
+    if not isinstance(x, Array):
+        raise ArgumentTypeError(
+            f"{name}: a compiled function takes opmux arrays by position, not {type(x).__name__}; "
+            f"pass constants by keyword",
+            function=name,
+        )
+    check_usable(x)
+    return x._sig
+
+
+def _device(name: str, signatures: tuple[Signature, ...]) -> Device:
+    devices = {s.device for s in signatures}
+    if len(devices) != 1:
+        shown = ", ".join(sorted(d.name for d in devices)) or "none"
+        raise DeviceError(
+            f"{name}: a compiled function's arrays are on one device; these are on {shown}", function=name
+        )
+    return devices.pop()
+
+
+def compile(function: Callable[..., Any], /) -> Compiled:  # noqa: A001 - the public name
+    """Return a function that records what it does once per signature and replays it without Python's overhead.
+
+    Raises:
+        ArgumentTypeError: when it is called with something else than arrays by position.
+
+    >>> import opmux as ox
+    >>> f = ox.compile(lambda x: ox.add(x, 1.0))
+    >>> f(ox.asarray([1.0])).tolist()
+    [2.0]
+    """
+    return Compiled(function)
