@@ -195,7 +195,7 @@ for turn in range(40):
                 getattr(ox, name)(ox.asarray(np.ones((turn + 1, 2), np.float64)))
     except KeyboardInterrupt:
         hits += 1
-    assert ox.core.policy.current().settings.backends is None
+    assert ox.core.dispatch.policy.current().settings.backends is None
 with ox.policy(backends="llvm"):
     print(hits, bool((ox.exp(x).numpy() == wanted).all()), bool((ox.matmul(x, x).numpy() == product).all()))
     print(round(float(ox.sum(ox.tan(ox.asarray(np.ones((3, 2), np.float64))))), 4))
