@@ -80,7 +80,7 @@ def _invoke_new(
     arrays, attributes, where = _operands(op, operands, attributes)
     tables = current().slot.tables
     try:
-        key = op, tuple([x is not None and x._sig for x in arrays]), exact(attributes)
+        key = op, tuple([None if x is None else x._sig for x in arrays]), exact(attributes)
         known = None if op.creates else tables.hits.get(key)
     except TypeError:
         raise _unhashable(op, attributes) from None

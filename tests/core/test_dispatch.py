@@ -436,3 +436,11 @@ def test_explain_leaves_out_alone() -> None:
     out = ox.add(x, x)
     assert ox.explain("add", x, x, out=out).op == "add"
     assert out.tolist() == (X + X).tolist()
+
+
+def test_scalars_are_never_taken_for_operands_left_out() -> None:
+    x = ox.asarray(X, copy=True)
+    assert ox.clip(x).tolist() == X.tolist()
+    assert ox.clip(x, 2.0, 3.0).tolist() == [[2.0, 2.0], [3.0, 3.0]]
+    assert ox.clip(x, None, 3.0).tolist() == [[1.0, 2.0], [3.0, 3.0]]
+    assert ox.clip(x).tolist() == X.tolist()
