@@ -440,7 +440,8 @@ def test_explain_leaves_out_alone() -> None:
 
 def test_scalars_are_never_taken_for_operands_left_out() -> None:
     x = ox.asarray(X, copy=True)
-    assert ox.clip(x).tolist() == X.tolist()
+    for _ in range(2):  # the first call of a process loads the backends, and is not remembered
+        assert ox.clip(x).tolist() == X.tolist()
     assert ox.clip(x, 2.0, 3.0).tolist() == [[2.0, 2.0], [3.0, 3.0]]
     assert ox.clip(x, None, 3.0).tolist() == [[1.0, 2.0], [3.0, 3.0]]
     assert ox.clip(x).tolist() == X.tolist()
