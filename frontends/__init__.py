@@ -1,0 +1,1 @@
+"""Frameworks that call the opset; none is here yet."""
