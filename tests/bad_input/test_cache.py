@@ -198,8 +198,8 @@ def test_a_limit_of_memory_that_is_none(run: Any, value: str) -> None:
     ("name", "value"),
     [
         ("OPMUX_BACKENDS", " numpy , llvm "), ("OPMUX_BACKENDS", "llvm,nonsense"),
-        ("OPMUX_DISABLE", "nonsense"), ("OPMUX_CACHE", "nonsense"), 
-        ("OPMUX_PROBE_TIMEOUT", "abc"), 
+        ("OPMUX_DISABLE", "nonsense"), ("OPMUX_CACHE", "nonsense"),
+        ("OPMUX_PROBE_TIMEOUT", "abc"),
         ("OPMUX_PROBE_TIMEOUT", "nan"), ("OPMUX_PROBE_TIMEOUT", "inf"), ("OPMUX_SYNC", "nonsense"),
         ("OPMUX_CHECK", "nonsense"), ("OPMUX_CPU_MEMORY", ""),
         ("OPMUX_NUM_THREADS", ""), ("OPMUX_NUM_THREADS", "100000"),
