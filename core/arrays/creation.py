@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -148,8 +149,17 @@ def _shared(owner: object, t: DType, shape: Shape, strides: Shape, first: int, d
     return Array(buffer, signature(device, t, shape, strides, first % ALIGNMENT == 0), first - start)
 
 
+def _is_masked(a: NDArray[Any]) -> bool:
+    """Return whether an array is a masked one, without importing ``numpy.ma``.
+
+    NumPy imports it on first mention; an interrupt at that moment leaves a module that recurses without end.
+    """
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(a, masked.MaskedArray)
+
+
 def _from_numpy(a: Any, wanted: DType | None, device: Device, copy: bool | None) -> Array:
-    if isinstance(a, np.ma.MaskedArray):
+    if _is_masked(a):
         raise ArgumentTypeError(
             "asarray: a NumPy masked array has elements without a value; fill them first with .filled(value)",
             given=type(a),
