@@ -121,7 +121,7 @@ def test_a_limit_that_is_no_number_of_bytes_is_refused(given: str) -> None:
 
 
 def test_the_limit_comes_from_the_environment() -> None:
-    code = "from opmux.core import runtime; from opmux.core.arrays import defaults; print(defaults.device().driver.allocator.limit)"
+    code = "import opmux.core.runtime, opmux.core.arrays.defaults as d; print(d.device().driver.allocator.limit)"
     environment = {**os.environ, "OPMUX_CPU_MEMORY": "12345678"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "12345678"
