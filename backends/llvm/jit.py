@@ -11,14 +11,17 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from queue import SimpleQueue
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from ...plugin import FileCache, cache_key
 from .cache import default_cache
 from .target import Target, host_target, llvm
+
+Result = TypeVar("Result")
 
 # Re-entrant, because the hooks below take it around `fork`, which may run while this thread compiles.
 _lock: Final = threading.RLock()
@@ -107,6 +110,12 @@ def compile_ir(
     out of it. Raises `CompileError`, with the text, where LLVM refuses. Functions of the C library may be
     called by name.
     """
+    return _uninterrupted(lambda: _compile(ir_text, symbols, options, cache))
+
+
+def _compile(
+    ir_text: str, symbols: Sequence[str], options: CompileOptions, cache: FileCache | Literal["default"] | None
+) -> Module:
     target = host_target()
     key = object_key(ir_text, target, options)
     store = default_cache() if cache == "default" else cache
@@ -117,6 +126,32 @@ def compile_ir(
         module = _load(key, ir_text, symbols, options, store)
         _modules[key] = module
         return module
+
+
+def _uninterrupted(work: Callable[[], Result]) -> Result:
+    """Do work with LLVM where no KeyboardInterrupt comes: not in the main thread.
+
+    Between a native call that frees an object and the note that it is free, an interrupt makes llvmlite free it twice;
+    later code crashed or ran for ever. Who is interrupted here leaves, and the work goes on to its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    answer: SimpleQueue[Callable[[], Result]] = SimpleQueue()  # written in C: to interrupt its wait is safe
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            answer.put(functools.partial(_raise, error))
+        else:
+            answer.put(lambda: result)
+
+    threading.Thread(target=run, name="opmux-llvm-compiler", daemon=True).start()
+    return answer.get()()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def object_key(ir_text: str, target: Target, options: CompileOptions) -> str:
@@ -134,10 +169,14 @@ def object_key(ir_text: str, target: Target, options: CompileOptions) -> str:
 
 def assembly(ir_text: str, options: CompileOptions = CompileOptions()) -> str:
     """The assembly that `compile_ir` would run, for reading and for tests that look for an instruction."""
-    with _lock:
-        session = _get_session()
-        with _optimised(session, ir_text, options) as optimised:
-            return str(session.machine.emit_assembly(optimised))
+
+    def emit() -> str:
+        with _lock:
+            session = _get_session()
+            with _optimised(session, ir_text, options) as optimised:
+                return str(session.machine.emit_assembly(optimised))
+
+    return _uninterrupted(emit)
 
 
 @functools.cache

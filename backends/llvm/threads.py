@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from ...plugin import ArgumentError
 
 Task: TypeAlias = Callable[[], object]
 _MOST_DIGITS: Final = 9
-_Answers: TypeAlias = "SimpleQueue[BaseException | None]"
+_PATIENCE_SECONDS: Final = 0.05
 
 
 def thread_count() -> int:
@@ -45,54 +47,102 @@ def _available_cpus() -> int:
 
 
 def run_all(tasks: Sequence[Task]) -> None:
-    """Run every task and wait for all; the first runs in the calling thread. Raises what the first failed one raised.
+    """Run every task, here and in the pool, and return when all are done. Raises what a failed one raised, after all.
 
-    May be called from several threads at once. A task must not call this function.
+    An interrupt gives up the tasks that have not begun, and comes out when the others are done: they write to memory of
+    the caller, which is free as soon as this returns. May be called from several threads at once, also by a task.
     """
     if len(tasks) == 1:
         tasks[0]()
         return
-    answers: _Answers = SimpleQueue()
-    _pool.submit(tasks[1:], answers)
-    failure: BaseException | None = None
+    call = _Call(tasks)
+    late: BaseException | None = None
     try:
-        tasks[0]()
-    except BaseException as error:
-        failure = error
-    # The other tasks write to memory of the caller: leave only after the last of them.
-    for _ in tasks[1:]:
-        failure = answers.get() or failure
-    if failure is not None:
-        raise failure
+        _pool.wake(call, len(tasks) - 1)
+        call.work()
+    finally:
+        call.tasks.clear()
+        while call.is_running():
+            try:
+                call.wait()
+            except BaseException as error:
+                late = error
+    if late is not None:
+        raise late
+    if call.failures:
+        raise call.failures[0]
+
+
+class _Call:
+    """Tasks of one call, which the caller and workers take until none is left.
+
+    Attributes:
+        tasks: not begun.
+        failures: what failed tasks raised.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = deque(tasks)
+        self.failures: list[BaseException] = []
+        self._entered: list[None] = []
+        self._left: list[None] = []
+        self._signal: SimpleQueue[None] = SimpleQueue()
+
+    def work(self) -> None:
+        """Run tasks until none is left."""
+        while True:
+            try:
+                task = self.tasks.popleft()
+            except IndexError:
+                return
+            try:
+                task()
+            except Exception as error:
+                self.failures.append(error)
+
+    def help(self) -> None:
+        """Do the same in a worker, and say so before the first task is taken and after the last."""
+        self._entered.append(None)
+        try:
+            self.work()
+        except BaseException as error:
+            self.failures.append(error)
+        finally:
+            self._left.append(None)
+            self._signal.put(None)
+
+    def is_running(self) -> bool:
+        """Return whether a worker is in the middle of a task. Once no task is left, no other begins."""
+        return len(self._left) < len(self._entered)
+
+    def wait(self) -> None:
+        """Return when a worker has left, or after a while: an interrupt may have swallowed the signal."""
+        with suppress(Empty):
+            self._signal.get(timeout=_PATIENCE_SECONDS)
 
 
 class _Pool:
     """Worker threads, started as they are needed and kept."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._workers = 0
-        self._queue: SimpleQueue[tuple[Task, _Answers]] = SimpleQueue()
+        self._calls: SimpleQueue[_Call] = SimpleQueue()
 
-    def submit(self, tasks: Sequence[Task], answers: _Answers) -> None:
-        with self._lock:
-            while self._workers < len(tasks):
+    def wake(self, call: _Call, count: int) -> None:
+        """Offer a call to so many workers. Where no more threads can be started, fewer do it, or the caller alone."""
+        with self._lock, suppress(RuntimeError):
+            while self._workers < count:
+                name = f"opmux-llvm-{self._workers + 1}"
+                threading.Thread(target=_serve, args=(self._calls,), name=name, daemon=True).start()
                 self._workers += 1
-                name = f"opmux-llvm-{self._workers}"
-                threading.Thread(target=_work, args=(self._queue,), name=name, daemon=True).start()
-        for task in tasks:
-            self._queue.put((task, answers))
+        for _ in range(count):
+            self._calls.put(call)
 
 
-def _work(queue: SimpleQueue[tuple[Task, _Answers]]) -> None:
+def _serve(calls: SimpleQueue[_Call]) -> None:
     while True:
-        task, answers = queue.get()
-        try:
-            task()
-        except BaseException as error:
-            answers.put(error)
-        else:
-            answers.put(None)
+        calls.get().help()
 
 
 _pool: Final = _Pool()

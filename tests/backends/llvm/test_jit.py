@@ -137,3 +137,15 @@ def test_cache_sizes_come_from_sysfs_and_fall_back(tmp_path):
     assert (sizes.l1, sizes.l2) == (48 << 10, 2 << 20)
     (tmp_path / "index0" / "size").write_text("nonsense")
     assert cache_sizes(tmp_path).l1 > 0
+
+
+def test_nothing_is_compiled_where_an_interrupt_may_come(monkeypatch):
+    seen = []
+    monkeypatch.setattr(jit, "_compile", lambda *given: seen.append(threading.current_thread()))
+    jit.compile_ir("", ())
+    assert seen[0] is not threading.main_thread()
+
+
+def test_a_failure_in_the_compiling_thread_is_the_callers():
+    with pytest.raises(CompileError, match="parse"):
+        jit.compile_ir("no code", ("f",), cache=None)

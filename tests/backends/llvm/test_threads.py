@@ -1,7 +1,9 @@
 """The pool runs every task, waits for all, and survives failures and forks."""
 
 import os
+import signal
 import threading
+import time
 
 import pytest
 
@@ -32,6 +34,52 @@ def test_a_failure_is_raised_after_all_have_finished():
     with pytest.raises(ValueError, match="broken part"):
         run_all([slow, fail])
     assert finished == [True, True]
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_comes_out_after_the_tasks_that_have_begun():
+    finished = []
+
+    def slow():
+        time.sleep(0.4)
+        finished.append(True)
+
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # while this thread waits for the worker
+        with pytest.raises(KeyboardInterrupt):
+            run_all([int, slow, slow])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert finished == [True, True]
+
+
+def test_an_interrupted_task_gives_up_those_that_have_not_begun():
+    begun, done = threading.Event(), []
+
+    def slow():
+        begun.set()
+        time.sleep(0.2)
+        done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([slow, _interrupt, *[lambda: done.append(False)] * 100])
+    count = len(done)
+    time.sleep(0.3)
+    assert len(done) == count
+
+
+def test_without_threads_the_caller_does_it_all(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = []
+    run_all([lambda: done.append(True)] * 64)
+    assert len(done) == 64
 
 
 def test_several_threads_may_use_the_pool_at_once():
