@@ -72,12 +72,20 @@ UNARY: Final[dict[str, Function]] = {"abs": absolute, "neg": negative, "pos": po
 
 # NumPy's own operators leave an opmux array to us (__array_ufunc__ is None); the op then says what to do instead.
 _OURS_TO_REFUSE: Final = (np.ndarray, np.generic)
+# A sequence would try to repeat itself, asking the array for an index. Comparisons leave it to Python: it says False.
+_SEQUENCES: Final = (list, tuple)
 _SCALARS: Final = (bool, int, float, complex)
+
+
+def _taken(operator: Operator) -> tuple[type, ...]:
+    """Return the types on the other side that the op answers for, if only to say what to do instead."""
+    sequences = _SEQUENCES if operator.reflected else ()
+    return (*_OURS_TO_REFUSE, *sequences, *(_SCALARS if operator.scalars else ()))
 
 
 def _forward(operator: Operator) -> Function:
     function = operator.function
-    taken = (Array, *_OURS_TO_REFUSE, *(_SCALARS if operator.scalars else ()))
+    taken = (Array, *_taken(operator))
 
     def method(self: Array, other: Any) -> Any:
         return function(self, other) if isinstance(other, taken) else NotImplemented
@@ -87,7 +95,7 @@ def _forward(operator: Operator) -> Function:
 
 def _reflected(operator: Operator) -> Function:
     function = operator.function
-    taken = (*_OURS_TO_REFUSE, *(_SCALARS if operator.scalars else ()))
+    taken = _taken(operator)
 
     def method(self: Array, other: Any) -> Any:
         return function(other, self) if isinstance(other, taken) else NotImplemented
@@ -97,7 +105,7 @@ def _reflected(operator: Operator) -> Function:
 
 def _in_place(operator: Operator) -> Function:
     function, symbol = operator.function, operator.symbol
-    taken = (Array, *_OURS_TO_REFUSE, *(_SCALARS if operator.scalars else ()))
+    taken = (Array, *_taken(operator))
 
     def method(self: Array, other: Any) -> Any:
         if not isinstance(other, taken):

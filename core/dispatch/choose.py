@@ -94,7 +94,20 @@ def _decide_with_casts(
     )
 
 
-def _unsupported(op: Op, inputs: Signatures, device: Device, candidates: tuple[Candidate, ...]) -> UnsupportedError:
+def _strangers(op: Op, settings: Settings) -> str:
+    """Return what to say of backends that the policy names and that are not there."""
+    pin = settings.pin(op.name)
+    named = {*(settings.backends or ()), *(() if pin is None else (pin,))}
+    missing = sorted(named - set(REGISTRY.contributions))
+    if not missing:
+        return ""
+    there = ", ".join(sorted(REGISTRY.contributions)) or "none"
+    return f"the policy names {', '.join(missing)}, which is no usable backend (usable: {there}); "
+
+
+def _unsupported(
+    op: Op, inputs: Signatures, device: Device, candidates: tuple[Candidate, ...], settings: Settings
+) -> UnsupportedError:
     shown = ", ".join("none" if s is None else str(s) for s in inputs)
     if candidates:
         reasons = "; ".join(f"{c.name}: {c.rejection.reason} ({c.rejection.detail})" for c in candidates if c.rejection)
@@ -103,7 +116,8 @@ def _unsupported(op: Op, inputs: Signatures, device: Device, candidates: tuple[C
         reasons = f"no backend brings a kernel for device kind {device.kind!r}"
         reasons += f"; kernels exist for {', '.join(kinds)}" if kinds else ""
     return UnsupportedError(
-        f"{op.name}({shown}) cannot run on {device}: {reasons}. `opmux doctor` shows which backends are usable",
+        f"{op.name}({shown}) cannot run on {device}: {_strangers(op, settings)}{reasons}. "
+        f"`opmux doctor` shows which backends are usable",
         op=op.name,
         device=device.name,
         reasons={c.name: c.rejection for c in candidates if c.rejection},
@@ -150,7 +164,7 @@ class Planner:
         ranked = sorted(candidates, key=_rank)
         chosen = ranked[0] if ranked and ranked[0].rejection is None else None
         if chosen is None or chosen.run is None:
-            raise _unsupported(self.op, self.inputs, self.device, tuple(candidates))
+            raise _unsupported(self.op, self.inputs, self.device, tuple(candidates), self.settings)
         return Decision(
             self.op, self.device, self.inputs, attributes, chosen.outputs or self.outputs, tuple(ranked), chosen,
             chosen.run, many=len(self.outputs) > 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Final, Literal
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..kernel import Contract, Determinism
+from ..op import OPS
 from .tables import Slot, slot_of
 
 Fallback = Literal["warn", "allow", "forbid"]
@@ -119,6 +121,11 @@ def _backends(given: Any) -> frozenset[str] | None:
 def _pins(old: tuple[tuple[str, str], ...], given: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(given, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in given.items()):
         raise ArgumentTypeError(f"policy: pins={given!r} is not a mapping from op names to backends", pins=given)
+    unknown = sorted(name for name in given if name not in OPS)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], [op.name for op in OPS], 1)
+        hint = f"did you mean {close[0]}?" if close else "`opmux ops` lists them"
+        raise ArgumentError(f"policy: pins name no op {', '.join(unknown)}; {hint}", pins=unknown)
     return tuple(sorted({**dict(old), **given}.items()))
 
 

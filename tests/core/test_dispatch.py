@@ -417,6 +417,7 @@ def test_casts_are_paid_by_every_candidate() -> None:
         {"pins": "add"},
         {"fallback_budget": "x"},
         {"pins": {"add": 1}},
+        {"pins": {"matmull": "numpy"}},
     ],
 )
 def test_settings_of_a_wrong_type_are_typed_errors(change: dict[str, object]) -> None:
@@ -445,3 +446,16 @@ def test_scalars_are_never_taken_for_operands_left_out() -> None:
     assert ox.clip(x, 2.0, 3.0).tolist() == [[2.0, 2.0], [3.0, 3.0]]
     assert ox.clip(x, None, 3.0).tolist() == [[1.0, 2.0], [3.0, 3.0]]
     assert ox.clip(x).tolist() == X.tolist()
+
+
+def test_a_policy_for_a_backend_that_is_not_there_says_so_first() -> None:
+    with ox.policy(backends="nunpy"), pytest.raises(ox.UnsupportedError, match="names nunpy, which is no usable") as e:
+        ox.exp(ox.ones(2))
+    assert "usable: llvm, numpy" in str(e.value)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_list_beside_an_array_is_told_to_be_wrapped(swap: bool) -> None:
+    x = ox.asarray(X)
+    with pytest.raises(ox.ArgumentTypeError, match=r"opmux\.asarray"):
+        _ = [1, 2] * x if swap else x * [1, 2]  # type: ignore[operator]
