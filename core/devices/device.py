@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import warnings
 from typing import Any, Final, NoReturn
 from weakref import WeakSet
 
@@ -261,14 +263,13 @@ class Buffer:
             # Work of the default queue is in order with the release; events are for the other queues.
             default = self.device.default_queue
             driver.free(self.handle, [p.event()[1] for p in self._last_uses() if not default.is_after(p)])
-        except Exception as error:  # a destructor cannot raise, and the interpreter may be going down
-            if self.device.lost is None:
+        except Exception as error:  # a destructor cannot raise
+            # With the interpreter going down, drivers lose what they stand on, and the memory goes with the process.
+            if self.device.lost is None and not sys.is_finalizing():
                 _report_leak(self.device, error)
 
 
 def _report_leak(device: Device, error: Exception) -> None:
-    import warnings
-
     warnings.warn(f"{device} did not take back a buffer: {error!r}", ResourceWarning, stacklevel=2)
 
 
