@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from .dtypes import DType
+from .errors import PluginError
 from .kernel import ArraySpec, CallSpec
 from .signature import Shape
 
@@ -117,6 +118,18 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+def unnamed_op(name: str, work: CountWork) -> Op:
+    """Return what stands for an op where one is planned that users cannot call: a compiled region or function.
+
+    Its results are known from its graph, so its rule is never asked.
+    """
+
+    def no_rule(asked: str, specs: Specs, attributes: Attributes) -> Inferred:
+        raise PluginError(f"{asked} has no rule of its own; this is a fault of opmux itself, please report it")
+
+    return Op(name, (), no_rule, work)
 
 
 class OpTable:

@@ -1,8 +1,7 @@
 """Accuracy contracts: how far a result may lie from the true one, as data that conformance reads.
 
 ULP is Muller's (INRIA RR-5504): the distance between the two floating-point numbers nearest to the true value; at a
-power
-of two the smaller spacing counts. The reference is the infinitely precise value.
+power of two the smaller spacing counts. The reference is the infinitely precise value.
 """
 
 from __future__ import annotations

@@ -38,8 +38,7 @@ def _attention(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     if not fits:
         raise ShapeError(
             f"{name}: query is (batch, heads, queries, depth), key (batch, key heads, keys, depth), value (batch, "
-            "key heads, "
-            f"keys, value depth), with heads a multiple of key heads; given {q}, {k}, {v}",
+            f"key heads, keys, value depth), with heads a multiple of key heads; given {q}, {k}, {v}",
             op=name,
             shapes=shapes,
         )

@@ -51,15 +51,15 @@ def _infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     if weight.shape[1] * groups != x.shape[1] or weight.shape[0] % groups:
         raise ShapeError(
             f"{name}: with groups={groups}, weight must have x's channels / groups = {x.shape[1]}/{groups} in axis "
-            "1 and a "
-            f"multiple of groups in axis 0; given {x} and {weight}",
+            f"1 and a multiple of groups in axis 0; given {x} and {weight}",
             op=name,
             shapes=(x.shape, weight.shape),
         )
     if bias is not None and bias.shape != (weight.shape[0],):
         raise ShapeError(
-            f"{name}: bias has one value per output channel, ({weight.shape[0]},); given {bias}", op=name,
-            shape=bias.shape
+            f"{name}: bias has one value per output channel, ({weight.shape[0]},); given {bias}",
+            op=name,
+            shape=bias.shape,
         )
     windows = _windows(name, weight.shape[2:], attributes)
     out = (x.shape[0], weight.shape[0], *windows.results(x.shape[2:], name))
@@ -122,8 +122,13 @@ def conv(
     unfolded = unfold(ox, fitted(ox, wide, windows, 0), windows, results)
     # (batch, groups, windows, channels / groups, taps) for one product per batch and group
     split = ox.reshape(
-        unfolded, (batch, groups, channels // groups, *(n for k in range(rank) for n in (results[k],
-        windows.kernel[k])))
+        unfolded,
+        (
+            batch,
+            groups,
+            channels // groups,
+            *(n for k in range(rank) for n in (results[k], windows.kernel[k])),
+        ),
     )
     order = (0, 1, 2, *range(4, 4 + 2 * rank, 2), *range(3, 3 + 2 * rank, 2))
     columns = ox.reshape(ox.permute_dims(split, order), (batch, groups, taps, math.prod(results)))

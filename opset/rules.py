@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.arrays.views import broadcast_shapes, normalize_axes, normalize_axis
+from ..core.arrays.views import broadcast_shapes, normalize_axes
 from ..core.dtypes import DType, bool_, dtype, promote
 from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, shown
 from ..core.kernel import ArraySpec
@@ -165,11 +165,6 @@ def reduction(
         return Inferred((ArraySpec(chosen, reduced_shape(x.shape, axes, keepdims)),), normal, casts)
 
     return infer
-
-
-def one_axis(name: str, x: ArraySpec, axis: Any) -> int:
-    """Return a single axis, normalised."""
-    return normalize_axis(axis, len(x.shape), where=name)
 
 
 def accumulator(t: DType) -> DType:

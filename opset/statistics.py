@@ -11,8 +11,6 @@ from .accuracy import Composed
 from .declare import composite
 from .widening import narrow, widen
 
-Axes = "int | tuple[int, ...] | None"
-
 
 def count(shape: tuple[int, ...], axis: Any) -> int:
     """Return how many elements a reduction over these axes combines."""

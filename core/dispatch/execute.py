@@ -208,8 +208,7 @@ def _failure(device: Device, backend: str, kernel: str, op: str) -> Callable[[Ba
             )
         return KernelError(
             f"{op} failed in kernel {kernel} of backend {backend} on {device}: {error!r}; this is a fault of the "
-            "backend, "
-            f"report it there, or exclude it with policy(backends=...)",
+            "backend, report it there, or exclude it with policy(backends=...)",
             op=op,
             kernel=kernel,
             backend=backend,

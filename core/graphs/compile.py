@@ -14,9 +14,9 @@ from ..dispatch.call import run_decision
 from ..dispatch.decision import Candidate, Decision, Kind
 from ..dispatch.policy import Settings, current
 from ..dispatch.tables import LIMIT, Tables, exact
-from ..errors import ArgumentTypeError, DeviceError, PluginError
+from ..errors import ArgumentTypeError, DeviceError
 from ..kernel import ArraySpec
-from ..op import Inferred, Op, Work
+from ..op import Work, unnamed_op
 from ..signature import Signature
 from .graph import Graph
 from .plans import Plan, plan_graph
@@ -112,19 +112,11 @@ class Compiled:
     def _decision(self, plan: Plan, signatures: tuple[Signature, ...], device: Device) -> Decision:
         """Return the plan as a decision, so that a compiled call is observed like any other."""
         name = f"compiled:{self._name}"
-        op = Op(name, (), _no_rule, _no_work)
+        op = unnamed_op(name, lambda specs, outputs, attributes: Work(0.0, 0.0))
         chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run)
         return Decision(
             op, device, signatures, (), plan.outputs, (chosen,), chosen, plan.run, many=len(plan.outputs) != 1
         )
-
-
-def _no_rule(name: str, specs: object, attributes: object) -> Inferred:
-    raise PluginError(f"{name} is a compiled function and has no rule of its own; this is a fault of opmux itself")
-
-
-def _no_work(specs: object, outputs: object, attributes: object) -> Work:
-    return Work(0.0, 0.0)
 
 
 def _unhashable(name: str, constants: dict[str, Any]) -> ArgumentTypeError:

@@ -17,7 +17,7 @@ from ..dispatch.policy import Settings
 from ..dispatch.registry import REGISTRY
 from ..dispatch.tables import Tables
 from ..errors import DeviceError, PluginError
-from ..op import COPY, OPS, Inferred, Op, Work
+from ..op import COPY, OPS, Inferred, Op, Work, unnamed_op
 from ..signature import Signature
 from .graph import Graph, Metadata, Node
 from .regions import Segment, cut, inlined
@@ -49,8 +49,7 @@ def plan_graph(graph: Graph, inputs: tuple[Signature, ...], device: Device, tabl
         if constant.device is not device:
             raise DeviceError(
                 f"an array on {constant.device} is used in a function whose arrays are on {device}; opmux moves "
-                "nothing by "
-                f"itself, use .to_device({device.name!r})",
+                f"nothing by itself, use .to_device({device.name!r})",
                 devices=(device.name, constant.device.name),
             )
     plan = plan_nodes(graph, inputs, device, tables)
@@ -122,7 +121,7 @@ def _decide_region(
     """Weigh the kernels of a region against its ops one by one."""
     graph = segment.graph
     specs = tuple(graph.specs[i] for i in graph.outputs)
-    op = Op(f"region:{graph.digest[:12]}", (), _no_rule, lambda given, outputs, attributes: _region_work(graph))
+    op = unnamed_op(f"region:{graph.digest[:12]}", lambda given, outputs, attributes: _region_work(graph))
     planner = Planner(op, inputs, Inferred(specs, {}), device, tables)
     separate = Candidate(
         "op by op", Kind.DECOMPOSITION, cost=one_by_one.cost, parts=one_by_one.parts, run=one_by_one.run,
@@ -130,10 +129,6 @@ def _decide_region(
     )  # fmt: skip
     kernels = planner.prepared([planner.kernel(b, k) for b, k in segment.kernels])
     return planner.decision([*kernels, separate], ())
-
-
-def _no_rule(name: str, specs: Any, attributes: Any) -> Inferred:
-    raise PluginError(f"{name} is a compiled region and has no rule of its own; this is a fault of opmux itself")
 
 
 def _region_work(graph: Graph) -> Work:

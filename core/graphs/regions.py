@@ -176,8 +176,7 @@ def _ask(backend: str, compiler: RegionCompiler, graph: Graph, device: Device) -
         return answer
     warnings.warn(
         f"region compiler of {backend} answered {answer!r}; it must return a Kernel, or a Refusal that names one of "
-        "the "
-        f"{len(graph.nodes)} nodes offered. Its regions run op by op",
+        f"the {len(graph.nodes)} nodes offered. Its regions run op by op",
         PluginWarning,
         stacklevel=2,
     )

@@ -111,21 +111,6 @@ class QuarantineRecord:
         """Return the fields as JSON can hold them."""
         return {key: str(value) for key, value in asdict(self).items()}
 
-    @classmethod
-    def from_json(cls, given: object) -> QuarantineRecord:
-        """Return the record that :meth:`as_json` was taken of.
-
-        Raises:
-            ValueError: for anything else.
-        """
-        if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
-            raise ValueError("a quarantine record is an object of strings")
-        try:
-            fields = {**given, "stage": Stage(given["stage"]), "reason": QuarantineReason(given["reason"])}
-            return cls(**fields)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a quarantine record: {error}") from error
-
 
 def record(error: QuarantineError, *, name: str, distribution: str = "", version: str = "") -> QuarantineRecord:
     """Return the record of an error that :func:`refusal` made."""
