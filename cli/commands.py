@@ -34,7 +34,7 @@ def conformance(
 
     Example: opmux conformance --backend llvm --op exp --dtype float32
     """
-    from ..conformance.run import Selection, run
+    from ..conformance.running.run import Selection, run
 
     selection = Selection(
         tuple(backend or ()), profile, tuple(op or ()), tuple(dtype or ()), quick, tuple(case or ()), waivers,

@@ -12,7 +12,7 @@ from ..core.arrays.array import Array
 from ..core.dispatch import observe
 from ..core.dispatch.decision import Decision
 from ..core.errors import ConformanceError
-from .formats import Host
+from .oracle.formats import Host
 
 #: Elements of an elementwise result that are checked: float64's oracle takes some 50 us for each.
 SAMPLE: Final = 4096
@@ -38,7 +38,7 @@ def check(decision: Decision, operands: Sequence[Array | None], results: Sequenc
     buffers = {id(x._buffer) for x in operands if x is not None}
     if _inside.get() or len(results) != 1 or id(results[0]._buffer) in buffers:
         return
-    from .oracle import expect
+    from .oracle.expect import expect
 
     token = _inside.set(True)  # reading an array may itself be a call
     try:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pytest
 
-from .isolation import Job, Runner
-from .outcome import CaseResult, Outcome
-from .run import TIME_LIMIT, Selection, chosen_pairs
+from .results.outcome import CaseResult, Outcome
+from .running.isolation import Job, Runner
+from .running.run import TIME_LIMIT, Selection, chosen_pairs
 
 _RUNNER: Final = pytest.StashKey[Runner]()
 
@@ -52,7 +52,7 @@ class Conformance(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Return one item per case, those of one op and dtype together."""
-        from .cases import cases
+        from .cases.enumerate import cases
         from .target import targets
 
         selection = _selection(self.config)
@@ -108,8 +108,8 @@ def _here(job: Job) -> CaseResult:
     from ..core.devices.device import find_device
     from ..core.dtypes import dtype
     from ..core.op import OPS
-    from .cases import cases
-    from .execute import execute
+    from .cases.enumerate import cases
+    from .running.execute import execute
     from .target import Target
 
     case = next(c for c in cases(OPS[job.op], dtype(job.dtype), job.quick) if job.only and c.id in job.only)

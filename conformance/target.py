@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays.array import Array
+from ..core.arrays.creation import asarray
 from ..core.devices.device import DEVICES, Device
 from ..core.dispatch import observe
 from ..core.dispatch.call import decide_call, run_decision
 from ..core.dispatch.decision import Candidate, Decision, Kind
 from ..core.dispatch.policy import policy
 from ..core.dispatch.registry import REGISTRY
+from ..core.dtypes import dtype
 from ..core.errors import ConformanceError, PluginError, UnsupportedError
 from ..core.kernel import Reason
 from ..core.op import Op, Role
-from .formats import Host
-from .layouts import dense
-from .oracle import Expected, Operands
+from .oracle.expect import Expected, Operands
+from .oracle.formats import Host
 
 
 @dataclass
@@ -49,6 +50,11 @@ class Findings:
 
 class RefusedError(Exception):
     """The backend refused a call as it should: with the typed exception and reasons."""
+
+
+def dense(x: Host, device: Device) -> Array:
+    """Return a copy of host data on a device, row-major, in memory of its own."""
+    return asarray(np.array(x, order="C", copy=True), dtype=dtype(x.dtype), device=device, copy=True)
 
 
 def leaves(candidate: Candidate) -> Iterator[Candidate]:

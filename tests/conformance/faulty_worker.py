@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from opmux.conformance import worker
+from opmux.conformance.running import worker
 from opmux.core.plugins import manager
 
 sys.path.insert(0, str(Path(__file__).parent))

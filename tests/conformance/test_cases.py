@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.conformance import layouts, values
-from opmux.conformance.cases import all_pairs, cases
-from opmux.conformance.checks import KINDS
-from opmux.conformance.samples import has_samples, samples
-from opmux.conformance.specials import specials, token
+from opmux.conformance.cases import layouts, values
+from opmux.conformance.cases.checks import KINDS
+from opmux.conformance.cases.enumerate import all_pairs, cases
+from opmux.conformance.cases.samples import has_samples, samples
+from opmux.conformance.cases.specials import specials, token
 from opmux.core.errors import ConformanceError
 from opmux.core.op import OPS, Op
 from opmux.opset.declare import declaration_of

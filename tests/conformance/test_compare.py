@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.conformance.compare import Where, check_bits, check_exact, check_layout, check_ulp, check_within
-from opmux.conformance.formats import FORMATS, from_fractions, nearest, precise, ulp_errors
+from opmux.conformance.oracle.compare import Where, check_bits, check_exact, check_layout, check_ulp, check_within
+from opmux.conformance.oracle.formats import FORMATS, from_fractions, nearest, precise, ulp_errors
 from opmux.core.errors import ConformanceError
 
 F32 = Where("exp", ox.float32)

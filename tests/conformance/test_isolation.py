@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from opmux.conformance.isolation import Job, Runner
-from opmux.conformance.outcome import CaseResult, Outcome
+from opmux.conformance.results.outcome import CaseResult, Outcome
+from opmux.conformance.running.isolation import Job, Runner
 from opmux.core.errors import ConformanceError
 
 WORKER = (sys.executable, str(Path(__file__).parent / "faulty_worker.py"))

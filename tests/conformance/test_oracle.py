@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.conformance.oracle import expect
-from opmux.conformance.reference import nextafter
+from opmux.conformance.oracle.expect import expect
+from opmux.conformance.oracle.reference import nextafter
 from opmux.core.errors import ConformanceError, ShapeError
 from opmux.core.op import OPS
 

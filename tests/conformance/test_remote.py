@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from opmux.conformance.run import Selection, run
+from opmux.conformance.running.run import Selection, run
 from tests.conformance.zoo import registered
 from tests.remote import RemotePlugin
 

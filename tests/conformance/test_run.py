@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from opmux.cli.main import main
-from opmux.conformance import waivers
-from opmux.conformance.outcome import CaseResult, Outcome
-from opmux.conformance.report import Report
-from opmux.conformance.run import Selection, chosen_pairs, run
+from opmux.conformance.results import waivers
+from opmux.conformance.results.outcome import CaseResult, Outcome
+from opmux.conformance.results.report import Report
+from opmux.conformance.running.run import Selection, chosen_pairs, run
 from opmux.core.errors import ArgumentError, DTypeError, PluginError
 from tests.conformance.zoo import TWINS, Zoo, kernel, registered, sign_of_zero
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opmux.conformance.run import Selection, run
+from opmux.conformance.running.run import Selection, run
 from opmux.plugin import CallSpec, Kernel, Prepared
 from tests.conformance.zoo import FAULTS, TWINS, Fault, Zoo, kernel, registered
 

@@ -23,12 +23,12 @@ def run_job(job: dict[str, Any], send: Send) -> None:
         job: ``backend``, ``device``, ``op``, ``dtype``, ``quick``, ``skip`` (ids), ``only`` (ids, or None for all).
         send: takes what happens.
     """
-    from ..core.devices.device import find_device
-    from ..core.dtypes import dtype
-    from ..core.op import OPS
-    from .cases import cases
+    from ...core.devices.device import find_device
+    from ...core.dtypes import dtype
+    from ...core.op import OPS
+    from ..cases.enumerate import cases
+    from ..target import Target
     from .execute import execute
-    from .target import Target
 
     target = Target(job["backend"], find_device(job["device"]))
     skip, only = set(job["skip"]), job["only"]
@@ -42,7 +42,7 @@ def run_job(job: dict[str, Any], send: Send) -> None:
 
 def serve(jobs: TextIO, replies: TextIO) -> None:
     """Run jobs until there are no more."""
-    from ..core.runtime import ensure_loaded
+    from ...core.runtime import ensure_loaded
 
     def send(message: dict[str, Any]) -> None:
         replies.write(json.dumps(message) + "\n")

@@ -10,13 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from ..core.dtypes import ALL, COMPLEX, STORAGE, DType
-from ..core.op import OPS, Op, Role
-from ..opset import namespace  # noqa: F401 - every op has to be declared before cases are enumerated
-from ..opset.declare import declaration_of
+from ...core.dtypes import ALL, COMPLEX, STORAGE, DType
+from ...core.op import OPS, Op, Role
+from ...opset import namespace  # noqa: F401 - every op has to be declared before cases are enumerated
+from ...opset.declare import declaration_of
+from ..oracle.expect import Expected, expect, infer
 from . import checks, layouts, values
 from .checks import Check
-from .oracle import Expected, expect, infer
 from .row_values import promotions
 from .samples import Sample, is_exhaustive, operand_dtypes, samples
 from .specials import specials

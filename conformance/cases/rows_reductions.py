@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dtypes import (
+from ...core.dtypes import (
     DType,
     float32,
     int16,
     int32,
     int64,
 )
+from ..oracle.formats import Host
 from . import values
-from .formats import Host
 from .row_values import CUBE, LONG, any_bits, empty, gentle, growing, hard_row, ties
 from .samples import Row, Sample, row
 

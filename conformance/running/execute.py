@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from ..core.errors import ConformanceError, OpmuxError
-from .cases import Case
+from ...core.errors import ConformanceError, OpmuxError
+from ..cases.enumerate import Case
+from ..results.outcome import CaseResult, Outcome
+from ..target import Findings, RefusedError, Target, only
 from .isolation import reproducer
-from .outcome import CaseResult, Outcome
-from .target import Findings, RefusedError, Target, only
 
 
 def execute(case: Case, target: Target) -> CaseResult:

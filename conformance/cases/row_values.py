@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.dtypes import (
+from ...core.dtypes import (
     COMPLEX,
     FLOATS,
     PROMOTION,
@@ -14,8 +14,8 @@ from ..core.dtypes import (
     uint8,
     uint32,
 )
+from ..oracle.formats import Host
 from . import values
-from .formats import Host
 
 CUBE = (3, 5, 7)
 LONG = (2050,)

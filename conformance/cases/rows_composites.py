@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..core.dtypes import (
+from ...core.dtypes import (
     DType,
     int8,
 )
+from ..oracle.formats import Host
 from . import values
-from .formats import Host
 from .row_values import CUBE, LONG, empty
 from .samples import Sample, row
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..core.errors import ArgumentError
+from ...core.errors import ArgumentError
 from .outcome import BAD, CaseResult, Outcome
 
 _REQUIRED: Final = ("backend", "reason", "issue", "expiry")

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ..core.errors import ConformanceError
-from .outcome import CaseResult, Outcome
+from ...core.errors import ConformanceError
+from ..results.outcome import CaseResult, Outcome
 
 #: Starts the suite's own worker.
-WORKER: Final = (sys.executable, "-m", "opmux.conformance.worker")
+WORKER: Final = (sys.executable, "-m", "opmux.conformance.running.worker")
 #: Seconds that a worker may take to import opmux and to load the backends.
 _START_LIMIT: Final = 120.0
 #: Characters of a dead worker's standard error that go into the report.

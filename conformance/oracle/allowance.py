@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.dtypes import DType
-from ..opset.accuracy import Accumulated, Composed
+from ...core.dtypes import DType
+from ...opset.accuracy import Accumulated, Composed
 from .formats import FORMATS, Format, Host
 
 Attributes = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..core.dtypes import (
+from ...core.dtypes import (
     ALL,
     COMPLEX,
     REAL,
@@ -17,8 +17,8 @@ from ..core.dtypes import (
     float32,
     int32,
 )
+from ..oracle.formats import Host
 from . import values
-from .formats import Host
 from .row_values import CUBE, LONG, empty, gentle, ties
 from .samples import Sample, row
 

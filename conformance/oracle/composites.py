@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dispatch.call import bind
-from ..core.dtypes import BOOL, COMPLEX, REAL, STORAGE, DType, dtype, int64
-from ..core.errors import ConformanceError
-from ..core.kernel import ArraySpec
-from ..core.op import OPS, Op
-from ..opset.conversion import converted
-from ..opset.declare import declaration_of
+from ...core.dispatch.call import bind
+from ...core.dtypes import BOOL, COMPLEX, REAL, STORAGE, DType, dtype, int64
+from ...core.errors import ConformanceError
+from ...core.kernel import ArraySpec
+from ...core.op import OPS, Op
+from ...opset.conversion import converted
+from ...opset.declare import declaration_of
 from .formats import Host
 from .reference import Reference
 

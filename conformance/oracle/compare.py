@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dtypes import DType
-from ..core.errors import ConformanceError
+from ...core.dtypes import DType
+from ...core.errors import ConformanceError
 from .formats import FORMATS, Host, Precise, nearest, precise, ulp_errors
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.dtypes import COMPLEX, REAL, STORAGE, DType, float32, float64
-from .formats import FORMATS, Host
+from ...core.dtypes import COMPLEX, REAL, STORAGE, DType, float32, float64
+from ..oracle.formats import FORMATS, Host
 
 #: Lengths around the edges of vectors, unrolled loops and blocks.
 EDGES: Final = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025)

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.dtypes import BY_NAME, REAL, STORAGE, DType, bool_, element_limits
-from ..core.errors import ConformanceError
-from ..core.op import Op, Role
-from ..opset.declare import declaration_of
-from .compare import Where, check_exact, check_layout, check_ulp
-from .formats import Host, precise
-from .oracle import Operands, infer, with_optional
+from ...core.dtypes import BY_NAME, REAL, STORAGE, DType, bool_, element_limits
+from ...core.errors import ConformanceError
+from ...core.op import Op, Role
+from ...opset.declare import declaration_of
+from ..oracle.compare import Where, check_exact, check_layout, check_ulp
+from ..oracle.expect import Operands, infer, with_optional
+from ..oracle.formats import Host, precise
 from .samples import operand_dtypes
 
 #: Every element of a line of this length holds the case, so that full vectors and tails both meet it.

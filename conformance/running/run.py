@@ -16,20 +16,20 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..core.dispatch.registry import REGISTRY
-from ..core.dtypes import DType, dtype
-from ..core.errors import ArgumentError, ConformanceError
-from ..core.op import OPS, Op
-from ..core.plugins import manager
-from ..core.plugins.status import State
-from ..opset.profiles import PROFILES
-from . import waivers
-from .cases import Case, all_pairs, cases
+from ...core.dispatch.registry import REGISTRY
+from ...core.dtypes import DType, dtype
+from ...core.errors import ArgumentError, ConformanceError
+from ...core.op import OPS, Op
+from ...core.plugins import manager
+from ...core.plugins.status import State
+from ...opset.profiles import PROFILES
+from ..cases.enumerate import Case, all_pairs, cases
+from ..results import waivers
+from ..results.outcome import CaseResult, Outcome
+from ..results.report import Report
+from ..target import Target, targets
 from .execute import execute
 from .isolation import WORKER, Job, Runner
-from .outcome import CaseResult, Outcome
-from .report import Report
-from .target import Target, targets
 
 #: Seconds that one case may take.
 TIME_LIMIT: Final = 60.0

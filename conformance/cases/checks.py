@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.arrays.array import OutError
-from ..core.arrays.metadata import SLICE, apply
-from ..core.dispatch.call import decide_call, run_decision
-from ..core.dispatch.decision import Candidate
-from ..core.dtypes import DType
-from ..core.errors import (
+from ...core.arrays.array import OutError
+from ...core.arrays.metadata import SLICE, apply
+from ...core.dispatch.call import decide_call, run_decision
+from ...core.dispatch.decision import Candidate
+from ...core.dtypes import DType
+from ...core.errors import (
     ArgumentTypeError,
     AxisError,
     ConformanceError,
@@ -21,15 +21,15 @@ from ..core.errors import (
     OpmuxError,
     ShapeError,
 )
-from ..core.kernel import ArraySpec
-from ..core.op import Op
+from ...core.kernel import ArraySpec
+from ...core.op import Op
+from ..oracle.compare import Where, check_layout
+from ..oracle.expect import Expected, expect
+from ..oracle.formats import Host
+from ..target import Findings, RefusedError, Target, arguments, dense
 from . import layouts
-from .compare import Where, check_layout
-from .formats import Host
-from .oracle import Expected, expect
 from .samples import Sample
 from .specials import Special
-from .target import Findings, RefusedError, Target, arguments
 
 Check = Callable[[Target, Op, Findings], None]
 
@@ -132,14 +132,14 @@ def overlapping(given: Sample, op: Op) -> Check:
     def check(target: Target, op: Op, findings: Findings) -> None:
         first = next(x for x in reversed(given.operands) if x is not None)
         line, n = first.reshape(-1), first.size - len(given.operands)
-        buffer = layouts.dense(line, target.device)
+        buffer = dense(line, target.device)
         shifted = [line[i : i + n] for i in range(len(given.operands))]
         host = tuple(
             s if x is not None and x.dtype == first.dtype else np.resize(np.asarray(x), (n,))
             for s, x in zip(shifted, given.operands, strict=True)
         )
         arrays = [
-            apply(SLICE, buffer, (i,), (i + n,), (1,)) if h.dtype == first.dtype else layouts.dense(h, target.device)
+            apply(SLICE, buffer, (i,), (i + n,), (1,)) if h.dtype == first.dtype else dense(h, target.device)
             for i, h in enumerate(host)
         ]
         target.run(op, arrays, given.attributes, expect(op, host, given.attributes), findings, every=False)
@@ -153,7 +153,7 @@ def out_fresh(given: Sample, expected: Callable[[], Expected]) -> Check:
     def check(target: Target, op: Op, findings: Findings) -> None:
         arrays, wanted = target.upload(given.operands), expected()
         decision = target.decide(op, arrays, given.attributes)
-        out = layouts.dense(np.ones(wanted.spec.shape, wanted.spec.dtype.numpy), target.device)
+        out = dense(np.ones(wanted.spec.shape, wanted.spec.dtype.numpy), target.device)
         with target.watched(op):
             result = run_decision(decision, list(arrays), out)
         target.compare(decision.chosen, result, wanted, findings)
@@ -182,7 +182,7 @@ def out_wrong(given: Sample, expected: Callable[[], Expected]) -> Check:
         arrays, spec = target.upload(given.operands), expected().spec
         decision = target.decide(op, arrays, given.attributes)
         findings.note(decision.chosen, 0.0, "exact")
-        out = layouts.dense(np.zeros((*spec.shape, 2), spec.dtype.numpy), target.device)
+        out = dense(np.zeros((*spec.shape, 2), spec.dtype.numpy), target.device)
         _demand(op, OutError, lambda: run_decision(decision, list(arrays), out), "out= of another shape")
         if out.shape != (*spec.shape, 2) or out.numpy().any():
             raise ConformanceError(f"{op.name}: the refused out= was written", op=op.name)

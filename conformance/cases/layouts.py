@@ -7,19 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from ..core.arrays.array import Array
-from ..core.arrays.creation import asarray
-from ..core.arrays.metadata import broadcast_to, flip, permute_dims
-from ..core.devices.device import Device
-from ..core.dtypes import dtype
-from .formats import Host
+from ...core.arrays.array import Array
+from ...core.arrays.metadata import broadcast_to, flip, permute_dims
+from ...core.devices.device import Device
+from ..oracle.formats import Host
+from ..target import dense
 
 Layout = Callable[[Host, Device], Array]
-
-
-def dense(x: Host, device: Device) -> Array:
-    """Row-major, in memory of its own."""
-    return asarray(np.array(x, order="C", copy=True), dtype=dtype(x.dtype), device=device, copy=True)
 
 
 def transposed(x: Host, device: Device) -> Array:

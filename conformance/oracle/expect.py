@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.dtypes import COMPLEX, COMPLEXES, REAL, DType, dtype
-from ..core.kernel import ArraySpec
-from ..core.op import Inferred, Op, Role
-from ..opset.accuracy import Accumulated, Accuracy, Composed, Exact, Ulp
-from ..opset.conversion import converted
-from ..opset.declare import declaration_of
+from ...core.dtypes import COMPLEX, COMPLEXES, REAL, DType, dtype
+from ...core.kernel import ArraySpec
+from ...core.op import Inferred, Op, Role
+from ...opset.accuracy import Accumulated, Accuracy, Composed, Exact, Ulp
+from ...opset.conversion import converted
+from ...opset.declare import declaration_of
 from . import allowance, exact
 from .compare import (
     Where,

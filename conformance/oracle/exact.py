@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.errors import ConformanceError
+from ...core.errors import ConformanceError
 from .formats import Host, Precise, from_fractions, from_rows
 
 Scalar = Callable[..., "Fraction | float"]

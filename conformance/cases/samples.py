@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..core.dtypes import COMPLEX, REAL, DType, bool_
-from ..core.op import Op, Role
+from ...core.dtypes import COMPLEX, REAL, DType, bool_
+from ...core.op import Op, Role
+from ..oracle.formats import Host
 from . import values
-from .formats import Host
 
 Operands = tuple["Host | None", ...]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from ..core.dtypes import BY_NAME
-from ..opset.declare import VERSION
-from ..opset.profiles import PROFILES, Profile
+from ...core.dtypes import BY_NAME
+from ...opset.declare import VERSION
+from ...opset.profiles import PROFILES, Profile
 from .outcome import BAD, CaseResult, Outcome
 
 #: Exit statuses, documented in the command's help.

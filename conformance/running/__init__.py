@@ -1,0 +1,1 @@
+"""Running cases: selections, worker processes, one case at a time."""
