@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from opmux.conformance.performance.timing import Settings
+
 from . import plot, report, table
 from .errors import BenchmarkError
-from .measure import Settings
 from .peers import parse_peers
 from .run import QUICK, Progress, Request, run
 from .suites import SUITES, suite

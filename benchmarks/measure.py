@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from numpy.typing import NDArray
+
+from opmux.conformance.performance.timing import Settings, turns
 
 from .case import Case
 from .errors import BenchmarkError, UnsupportedCaseError, WrongResultError
@@ -18,37 +19,6 @@ from .protocol import Message
 Status = Literal["measured", "wrong", "failed", "unsupported"]
 #: One seed for all cases: the operands of a case are the same in every run.
 SEED: Final = 20_240_601
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to measure.
-
-    Attributes:
-        rounds: samples per peer and case.
-        sample_seconds: how long a sample lasts at least, by repeating short calls.
-        budget_seconds: about how long all samples of one peer and case may take together; slow calls get fewer rounds,
-            at least ``fewest``, and only one where a single call exceeds the budget.
-        fewest: see above.
-        most_repetitions: in one sample.
-    """
-
-    rounds: int = 9
-    sample_seconds: float = 3e-3
-    budget_seconds: float = 1.5
-    fewest: int = 3
-    most_repetitions: int = 1_000_000
-
-    def rounds_for(self, call_seconds: float, repetitions: int) -> int:
-        """Return in how many rounds a peer takes part.
-
-        >>> Settings(rounds=9, budget_seconds=1.0).rounds_for(0.2, 1)
-        5
-        """
-        if call_seconds > self.budget_seconds:
-            return 1
-        affordable = math.floor(self.budget_seconds / max(call_seconds * repetitions, 1e-9) + 1e-9)
-        return min(self.rounds, max(affordable, min(self.fewest, self.rounds)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +97,6 @@ class Contestant(Protocol):
         """Return what the last repetition computed."""
 
 
-def order(peers: Sequence[str], round_: int) -> list[str]:
-    """Return the order of a round: rotated by one each time, so that nobody always follows the same peer.
-
-    >>> order(["a", "b", "c"], 1)
-    ['b', 'c', 'a']
-    """
-    turn = round_ % len(peers) if peers else 0
-    return [*peers[turn:], *peers[:turn]]
-
-
 def measure_case(
     case: Case, peers: Sequence[str], worker: Callable[[str], Contestant], settings: Settings
 ) -> dict[str, Outcome]:
@@ -161,17 +121,15 @@ def measure_case(
             planned[peer] = settings.rounds_for(each, repetitions), repetitions
         except BenchmarkError as error:
             outcome.refuse(error)
-    for round_ in range(settings.rounds):
-        for position, peer in enumerate(order(peers, round_)):
-            rounds, repetitions = planned.get(peer, (0, 0))
-            outcome = outcomes[peer]
-            if outcome.status != "measured" or round_ >= rounds:
-                continue
-            try:
-                seconds = worker(peer).run(repetitions)
-                outcome.samples.append(Sample(peer, round_, position, repetitions, seconds))
-            except BenchmarkError as error:
-                outcome.refuse(error)
+    for turn in turns(planned):
+        outcome = outcomes[turn.name]
+        if outcome.status != "measured":
+            continue
+        try:
+            seconds = worker(turn.name).run(turn.repetitions)
+            outcome.samples.append(Sample(turn.name, turn.round, turn.position, turn.repetitions, seconds))
+        except BenchmarkError as error:
+            outcome.refuse(error)
     for peer, outcome in outcomes.items():
         if outcome.status == "measured":
             try:

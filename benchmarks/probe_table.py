@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
+from opmux.conformance.performance.stats import spread
+
 from .probes import TRAFFIC, FlopsProbe, TrafficProbe, cpu_count, levels
-from .stats import spread
 
 _DTYPES: Final = ("float32", "float64")
 

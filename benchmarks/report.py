@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from opmux.conformance.performance.stats import Ratio, ratio, spread
+
 from .case import Case
 from .errors import BenchmarkError
 from .measure import Outcome
 from .peers import PROBE
 from .schema import check_report
-from .stats import Ratio, ratio, spread
 from .suites import Suite
 
 Outcomes = Mapping[str, Outcome]

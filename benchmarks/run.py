@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from opmux.conformance.performance.timing import Settings
+
 from . import machine, report, schema
 from .case import Case
 from .errors import BenchmarkError, UnknownNameError, WorkerError
-from .measure import Outcome, Settings, measure_case
+from .measure import Outcome, measure_case
 from .peers import PROBE, missing
 from .pool import ROOT, Pool, clean_environment, pool
 from .suites import Suite

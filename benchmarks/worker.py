@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from opmux.conformance.performance.timing import calibrate, sample
+
 from .case import Case
 from .errors import BenchmarkError, UnsupportedCaseError
 from .kinds import as_given, draw
@@ -21,8 +23,6 @@ from .peers import Peer, Program, load_peer
 from .protocol import Channel, Message
 
 _PR_SET_PDEATHSIG: Final = 1
-#: Runs slower than this are not warmed up before each sample: what caches held matters no more.
-_WARM_BELOW: Final = 0.05
 
 
 class Worker:
@@ -57,22 +57,11 @@ class Worker:
 
     def _calibrate(self, request: Message) -> tuple[Message, bytes]:
         """Find how many repetitions last as long as a sample should."""
-        program, wanted, repetitions = self._prepared(), request["seconds"], 1
-        while True:
-            taken = program.seconds(repetitions)
-            if taken >= wanted / 2 or repetitions >= request["most"]:
-                break
-            growth = 2 * wanted / max(taken, 1e-9)
-            repetitions = min(max(2 * repetitions, int(repetitions * min(growth, 20))), request["most"])
-        self._each = taken / repetitions
-        wanted_repetitions = math.ceil(wanted / max(self._each, 1e-9))
-        return {"repetitions": max(1, min(wanted_repetitions, request["most"])), "seconds": self._each}, b""
+        repetitions, self._each = calibrate(self._prepared().seconds, request["seconds"], request["most"])
+        return {"repetitions": repetitions, "seconds": self._each}, b""
 
     def _run(self, request: Message) -> tuple[Message, bytes]:
-        program, repetitions = self._prepared(), request["repetitions"]
-        if self._each < _WARM_BELOW:
-            program.seconds(max(1, repetitions // 4))
-        return {"seconds": program.seconds(repetitions)}, b""
+        return {"seconds": sample(self._prepared().seconds, request["repetitions"], self._each)}, b""
 
     def _result(self, request: Message) -> tuple[Message, bytes]:
         result = np.asarray(self._prepared().result())

@@ -9,9 +9,10 @@ import pytest
 
 from opmux.benchmarks.errors import UnsupportedCaseError, WorkerError
 from opmux.benchmarks.kinds import make_case
-from opmux.benchmarks.measure import Settings, measure_case
+from opmux.benchmarks.measure import measure_case
 from opmux.benchmarks.report import summary, targets
 from opmux.benchmarks.suites import Suite, Target
+from opmux.conformance.performance.timing import Settings
 
 CASE = make_case("add", "float32", (16,), (16,), limit="copy")
 SETTINGS = Settings(rounds=3)
@@ -65,14 +66,6 @@ def test_peer_that_cannot_does_not_stop_the_others(
     outcomes = measured(workers)
     assert (outcomes["bad"].status, outcomes["bad"].note) == (status, str(error))
     assert len(outcomes["good"].samples) == 3
-
-
-def test_slow_calls_get_fewer_rounds() -> None:
-    settings = Settings(rounds=9, budget_seconds=1.0, fewest=3)
-    assert settings.rounds_for(1e-6, 1000) == 9
-    assert settings.rounds_for(0.25, 1) == 4
-    assert settings.rounds_for(0.9, 1) == 3
-    assert settings.rounds_for(1.1, 1) == 1
 
 
 def test_summary_and_target_of_known_times(scripted: Callable[..., Any], right: Any) -> None:
