@@ -13,7 +13,7 @@ import pytest
 
 from .results.outcome import CaseResult, Outcome
 from .running.isolation import Job, Runner
-from .running.run import TIME_LIMIT, Selection, chosen_pairs
+from .running.selection import TIME_LIMIT, Selection, chosen_cases
 
 _RUNNER: Final = pytest.StashKey[Runner]()
 
@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--opmux-dtype", action="append", default=[], metavar="T", help="only this dtype; repeatable")
     add("--opmux-case", action="append", default=[], metavar="ID", help="only this case, by its exact id; repeatable")
     add("--opmux-quick", action="store_true", help="a sample of the cases; not sufficient for a claim")
+    add("--opmux-seed", type=int, default=0, metavar="N", help="seed of what the cases draw at random")
     add("--opmux-in-process", action="store_true", help="run here, where a crash ends everything: for debuggers")
     add("--opmux-timeout", type=float, default=TIME_LIMIT, metavar="S", help="seconds that one case may take")
 
@@ -39,7 +40,7 @@ def _selection(config: pytest.Config) -> Selection:
     return Selection(
         tuple(get("--opmux-backend")), get("--opmux-profile"), tuple(get("--opmux-op")), tuple(get("--opmux-dtype")),
         get("--opmux-quick"), tuple(get("--opmux-case")), isolate=not get("--opmux-in-process"),
-        limit=get("--opmux-timeout"),
+        limit=get("--opmux-timeout"), seed=get("--opmux-seed"),
     )  # fmt: skip
 
 
@@ -52,19 +53,17 @@ class Conformance(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Return one item per case, those of one op and dtype together."""
-        from .cases.enumerate import cases
         from .target import targets
 
         selection = _selection(self.config)
-        pairs = chosen_pairs(selection)
+        chosen = chosen_cases(selection)
         for backend in selection.backends:
             for target in targets(backend):
-                for op, t in pairs:
-                    for case in cases(op, t, selection.quick):
-                        if not selection.cases or case.id in selection.cases:
-                            job = Job(backend, target.device.name, op.name, t.name, selection.quick, (case.id,))
-                            name = f"{backend}-{target.device.name}-{case.id}"
-                            yield ConformanceItem.from_parent(self, name=name, job=job)
+                for (op, t), mine in chosen.items():
+                    for case in mine:
+                        job = Job(backend, target.device.name, op, t, selection.quick, (case.id,), selection.seed)
+                        name = f"{backend}-{target.device.name}-{case.id}"
+                        yield ConformanceItem.from_parent(self, name=name, job=job)
 
 
 class ConformanceItem(pytest.Item):
@@ -106,14 +105,12 @@ class ConformanceItem(pytest.Item):
 
 def _here(job: Job) -> CaseResult:
     from ..core.devices.device import find_device
-    from ..core.dtypes import dtype
-    from ..core.op import OPS
     from .cases.enumerate import cases
     from .running.execute import execute
     from .target import Target
 
-    case = next(c for c in cases(OPS[job.op], dtype(job.dtype), job.quick) if job.only and c.id in job.only)
-    return execute(case, Target(job.backend, find_device(job.device)))
+    case = next(c for c in cases(job.op, job.dtype, job.quick, job.seed) if c.id in job.only)
+    return execute(case, Target(job.backend, find_device(job.device)), job)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,28 +24,36 @@ from .oracle.expect import Expected, Operands
 from .oracle.formats import Host
 
 
+class UnderClaimError(Exception):
+    """The backend does more than it says: nothing is wrong, and users are kept from something that works."""
+
+
 @dataclass
 class Findings:
     """What the calls of one case showed.
 
     Attributes:
-        kernels: names of the kernels that ran, in order.
-        worst: the largest error seen.
-        unit: its unit.
+        errors: the kernels that ran, in order, each with the largest error seen of it.
+        unit: of the errors.
+        assertions: how many results, refusals and facts were held to what they must be.
     """
 
-    kernels: list[str] = field(default_factory=list)
-    worst: float = 0.0
+    errors: dict[str, float] = field(default_factory=dict)
     unit: str = ""
+    assertions: int = 0
 
     def note(self, decided: Candidate, worst: float, unit: str) -> None:
-        """Take in one call."""
+        """Take in one call that was held to its expectation."""
         name = decided.name
         if decided.kind is Kind.DECOMPOSITION:
             name = f"decomposition of {', '.join(dict.fromkeys(c.name for c in leaves(decided)))}"
-        if name not in self.kernels:
-            self.kernels.append(name)
-        self.worst, self.unit = max(self.worst, worst), unit
+        self.errors[name] = max(self.errors.get(name, 0.0), worst)
+        self.unit = unit
+        self.assertions += 1
+
+    def held(self) -> None:
+        """Take in one refusal or fact that is as it must be."""
+        self.assertions += 1
 
 
 class RefusedError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -28,13 +28,12 @@ from ..oracle.expect import Expected, expect
 from ..oracle.formats import Host
 from ..target import Findings, RefusedError, Target, arguments, dense
 from . import layouts
+from .case import OpCheck
 from .samples import Sample
 from .specials import Special
 
-Check = Callable[[Target, Op, Findings], None]
 
-
-def sample(given: Sample, expected: Callable[[], Expected]) -> Check:
+def sample(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
     """Dense operands; afterwards they must be as they were."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -49,7 +48,7 @@ def sample(given: Sample, expected: Callable[[], Expected]) -> Check:
     return check
 
 
-def strided(given: Sample, layout: str, expected: Callable[[], Expected]) -> Check:
+def strided(given: Sample, layout: str, expected: Callable[[], Expected]) -> OpCheck:
     """The same values behind other strides."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -60,7 +59,7 @@ def strided(given: Sample, layout: str, expected: Callable[[], Expected]) -> Che
     return check
 
 
-def special(given: Special) -> Check:
+def special(given: Special) -> OpCheck:
     """A sentence of the declaration."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -70,7 +69,7 @@ def special(given: Special) -> Check:
     return check
 
 
-def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> Check:
+def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> OpCheck:
     """Vectors of lengths around block edges; the oracle runs once, over the longest.
 
     They grow and then shrink, so that code kept from another length shows either way.
@@ -108,7 +107,7 @@ def _as_prefix_of(expected: Expected, whole: Host, n: int) -> Expected:
     return Expected(ArraySpec(expected.spec.dtype, (n,)), check, expected.unit)
 
 
-def same_operand(given: Sample, expected: Callable[[], Expected]) -> Check:
+def same_operand(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
     """One array in the place of every operand of its dtype."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -126,7 +125,7 @@ def with_shared(operands: tuple[Host | None, ...]) -> tuple[Host | None, ...]:
     return tuple(first if x is not None and x.dtype == first.dtype else x for x in operands)
 
 
-def overlapping(given: Sample, op: Op) -> Check:
+def overlapping(given: Sample, op: Op) -> OpCheck:
     """Operands that are views of one buffer, one element apart."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -147,7 +146,7 @@ def overlapping(given: Sample, op: Op) -> Check:
     return check
 
 
-def out_fresh(given: Sample, expected: Callable[[], Expected]) -> Check:
+def out_fresh(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
     """``out=`` takes the result and is consumed."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -157,12 +156,12 @@ def out_fresh(given: Sample, expected: Callable[[], Expected]) -> Check:
         with target.watched(op):
             result = run_decision(decision, list(arrays), out)
         target.compare(decision.chosen, result, wanted, findings)
-        _demand(op, ConsumedError, out.numpy, "using out= after the call")
+        _demand(op, findings, ConsumedError, out.numpy, "using out= after the call")
 
     return check
 
 
-def out_operand(given: Sample, position: int, expected: Callable[[], Expected]) -> Check:
+def out_operand(given: Sample, position: int, expected: Callable[[], Expected]) -> OpCheck:
     """``out=`` is an operand itself: the kernel may run in place, the value must not suffer."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -175,7 +174,7 @@ def out_operand(given: Sample, position: int, expected: Callable[[], Expected]) 
     return check
 
 
-def out_wrong(given: Sample, expected: Callable[[], Expected]) -> Check:
+def out_wrong(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
     """``out=`` of another shape or dtype is refused and not consumed."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -183,14 +182,14 @@ def out_wrong(given: Sample, expected: Callable[[], Expected]) -> Check:
         decision = target.decide(op, arrays, given.attributes)
         findings.note(decision.chosen, 0.0, "exact")
         out = dense(np.zeros((*spec.shape, 2), spec.dtype.numpy), target.device)
-        _demand(op, OutError, lambda: run_decision(decision, list(arrays), out), "out= of another shape")
+        _demand(op, findings, OutError, lambda: run_decision(decision, list(arrays), out), "out= of another shape")
         if out.shape != (*spec.shape, 2) or out.numpy().any():
             raise ConformanceError(f"{op.name}: the refused out= was written", op=op.name)
 
     return check
 
 
-def promoted(types: tuple[DType, DType], operands: tuple[Host, ...]) -> Check:
+def promoted(types: tuple[DType, DType], operands: tuple[Host, ...]) -> OpCheck:
     """Operands of two dtypes, and the result that the standard's promotion table gives."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
@@ -199,25 +198,20 @@ def promoted(types: tuple[DType, DType], operands: tuple[Host, ...]) -> Check:
     return check
 
 
-def refusal(given: Sample) -> Check:
+def refusal(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
     """A dtype that no kernel of the backend declares: its own kernels decompose it, or the refusal is typed."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         try:
-            target.run(
-                op,
-                target.upload(given.operands),
-                given.attributes,
-                expect(op, given.operands, given.attributes),
-                findings,
-            )
+            target.run(op, target.upload(given.operands), given.attributes, expected(), findings)
         except RefusedError:
-            return
+            findings.held()
 
     return check
 
 
-def _demand(op: Op, kind: type[OpmuxError], call: Callable[[], Any], what: str) -> None:
+def _demand(op: Op, findings: Findings, kind: type[OpmuxError], call: Callable[[], Any], what: str) -> None:
+    findings.held()
     try:
         call()
     except kind:
@@ -229,52 +223,46 @@ def _demand(op: Op, kind: type[OpmuxError], call: Callable[[], Any], what: str) 
     raise ConformanceError(f"{op.name}: {what} must raise {kind.__name__}; it raised nothing", op=op.name)
 
 
-def wrong_dtype(given: Sample, refused: DType) -> Check:
+def wrong_dtype(given: Sample, refused: DType) -> OpCheck:
     """Operands of a dtype that the op does not take."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         operands = tuple(None if x is None else np.ones(x.shape).astype(refused.numpy) for x in given.operands)
         named = arguments(op, target.upload(operands), given.attributes)
-        _demand(op, DTypeError, lambda: decide_call(op, (), named), f"operands of dtype {refused}")
+        _demand(op, findings, DTypeError, lambda: decide_call(op, (), named), f"operands of dtype {refused}")
 
     return check
 
 
-def wrong_axis(given: Sample) -> Check:
+def wrong_axis(given: Sample) -> OpCheck:
     """An axis that the operand does not have."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         for axis in (64, -65):
             named = arguments(op, target.upload(given.operands), {**given.attributes, "axis": axis})
-            _demand(op, AxisError, lambda named=named: decide_call(op, (), named), f"axis={axis}")  # type: ignore[misc]
+            _demand(op, findings, AxisError, lambda named=named: decide_call(op, (), named), f"axis={axis}")  # type: ignore[misc]
 
     return check
 
 
-def wrong_shapes(given: Sample) -> Check:
+def wrong_shapes(given: Sample) -> OpCheck:
     """Operands that do not broadcast."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         operands = tuple(None if x is None else np.ones((2, 3 + i), x.dtype) for i, x in enumerate(given.operands))
         named = arguments(op, target.upload(operands), given.attributes)
-        _demand(op, ShapeError, lambda: decide_call(op, (), named), "shapes that do not broadcast")
+        _demand(op, findings, ShapeError, lambda: decide_call(op, (), named), "shapes that do not broadcast")
 
     return check
 
 
-def not_arrays(given: Sample) -> Check:
+def not_arrays(given: Sample) -> OpCheck:
     """Host arrays where opmux arrays belong, and a missing operand."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         named = arguments(op, given.operands, given.attributes)
-        _demand(op, ArgumentTypeError, lambda: decide_call(op, (), named), "a NumPy array as operand")
+        _demand(op, findings, ArgumentTypeError, lambda: decide_call(op, (), named), "a NumPy array as operand")
         unknown = arguments(op, target.upload(given.operands), {**given.attributes, "no_such_argument": 1})
-        _demand(op, ArgumentTypeError, lambda: decide_call(op, (), unknown), "an unknown argument")
+        _demand(op, findings, ArgumentTypeError, lambda: decide_call(op, (), unknown), "an unknown argument")
 
     return check
-
-
-#: The kinds of case, in the order in which they run.
-KINDS: Final = (
-    "values", "special", "exhaustive", "shapes", "strides", "aliasing", "out", "promotion", "errors", "refusal",
-)  # fmt: skip

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from ...core.dtypes import BY_NAME
 from ...opset.declare import VERSION
-from ...opset.profiles import PROFILES, Profile
 from .outcome import BAD, CaseResult, Outcome
+from .profiles import ProfileVerdict, verdict_of
+from .subject import Subject
+from .waivers import Waiver
 
 #: Exit statuses, documented in the command's help.
 OK: Final = 0
@@ -20,30 +20,6 @@ INFRASTRUCTURE: Final = 3
 NOTHING: Final = 5
 #: Failures that the summary shows in full.
 _SHOWN: Final = 20
-_DTYPE: Final = re.compile(r"\b(?:" + "|".join(sorted(BY_NAME, key=len, reverse=True)) + r")\b")
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileVerdict:
-    """How much of a profile a backend passes.
-
-    Attributes:
-        backend, profile: which.
-        passed, of: pairs of op and dtype.
-        whole: whether all of the profile was run.
-        missing: pairs that do not pass, ``op dtype``, the first is what to do next.
-    """
-
-    backend: str
-    profile: str
-    passed: int
-    of: int
-    whole: bool
-    missing: tuple[str, ...]
-
-    def __str__(self) -> str:
-        rest = f", next: {self.missing[0]}" if self.missing else ""
-        return f"{self.profile}: {self.passed} of {self.of}{rest}" + ("" if self.whole else " (not all of it was run)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +33,16 @@ class Report:
         partial: whether only some ops, dtypes or cases were asked for.
         seconds: wall time.
         troubles: what kept cases from running: a quarantined backend, a worker that does not start.
+        subjects: every implementation on every device that was tried.
+        begun: when, as ISO 8601 in UTC.
+        seed: of what the cases drew at random.
+        shard: ``"2/4"`` where it is one part of a run.
+        stopped: whether it ended at the first failure.
+        strict_claims: whether an under-claim is a failure.
+        waivers: those that turned a failure.
+        waiver_faults: waivers that have expired or that nothing needs, in words.
+        baseline: ids of the cases that may fail, by backend and device, where only regressions count.
+        performance: how fast each subject was, by backend and device.
     """
 
     backends: tuple[str, ...]
@@ -65,6 +51,16 @@ class Report:
     partial: bool = False
     seconds: float = 0.0
     troubles: tuple[str, ...] = field(default=())
+    subjects: tuple[Subject, ...] = ()
+    begun: str = ""
+    seed: int = 0
+    shard: str = ""
+    stopped: bool = False
+    strict_claims: bool = False
+    waivers: tuple[Waiver, ...] = ()
+    waiver_faults: tuple[str, ...] = ()
+    baseline: frozenset[tuple[str, str, str]] | None = None
+    performance: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,75 +70,114 @@ class Report:
 
     @property
     def failures(self) -> list[CaseResult]:
-        """Cases that failed, crashed or hung."""
-        return [c for c in self.cases if c.outcome in BAD]
+        """Cases that failed, crashed or hung; with strict claims those that under-claim too."""
+        bad = BAD | {Outcome.UNDER_CLAIM} if self.strict_claims else BAD
+        return [c for c in self.cases if c.outcome in bad]
+
+    @property
+    def regressions(self) -> list[CaseResult]:
+        """Failures that the baseline does not have; without one all of them."""
+        known = self.baseline
+        if known is None:
+            return self.failures
+        return [c for c in self.failures if (c.backend, c.device, c.id) not in known]
 
     @property
     def sufficient(self) -> bool:
-        """Whether the run can show anything: neither quick nor partial."""
-        return not (self.quick or self.partial)
+        """Whether the run can show anything of a whole backend: neither quick, nor partial, nor cut short."""
+        return not (self.quick or self.partial or self.stopped)
 
     @property
     def exit_code(self) -> int:
         """0 when nothing failed, 1 on failures, 3 when something kept cases from running, 5 when nothing ran."""
-        if self.failures:
+        if self.regressions or self.waiver_faults:
             return FAILURES
         if self.troubles or any(c.outcome is Outcome.NOT_RUN for c in self.cases):
             return INFRASTRUCTURE
-        ran = any(c.outcome in (Outcome.PASS, Outcome.WAIVED) for c in self.cases)
+        ran = any(c.outcome in (Outcome.PASS, Outcome.WAIVED) for c in self.cases) or self.failures
         return OK if ran else NOTHING
 
+    def of(self, backend: str, device: str | None = None) -> list[CaseResult]:
+        """Return the cases of a backend, on one device or on all."""
+        return [c for c in self.cases if c.backend == backend and device in (None, c.device)]
+
     def profiles(self) -> list[ProfileVerdict]:
-        """Return a verdict for every profile of which something was run."""
-        made = [_verdict(b, p, self._of(b)) for b in self.backends for p in PROFILES.values()]
+        """Return a verdict for every subject and every profile of which something was run."""
+        from ...opset.profiles import PROFILES
+
+        where = dict.fromkeys((c.backend, c.device) for c in self.cases)
+        claims = {(s.backend, s.device): s.claims for s in self.subjects}
+        made = [
+            verdict_of(b, d, p, self.of(b, d), claimed=p in claims.get((b, d), ())) for b, d in where for p in PROFILES
+        ]
         return [v for v in made if v is not None]
 
-    def _of(self, backend: str) -> dict[tuple[str, str], list[CaseResult]]:
-        found: dict[tuple[str, str], list[CaseResult]] = {}
-        for c in self.cases:
-            if c.backend == backend:
-                found.setdefault((c.op, c.dtype), []).append(c)
-        return found
-
     def worst(self) -> list[dict[str, Any]]:
-        """Return the largest error seen per backend, op and dtype."""
-        found: dict[tuple[str, str, str], CaseResult] = {}
+        """Return the largest error seen per backend, device, op, dtype and kernel, where a contract allows errors."""
+        found: dict[tuple[str, ...], dict[str, Any]] = {}
         for c in self.cases:
-            key = (c.backend, c.op, c.dtype)
-            if c.outcome is Outcome.PASS and c.unit != "exact" and (key not in found or c.worst > found[key].worst):
-                found[key] = c
-        return [
-            {"backend": b, "op": op, "dtype": t, "error": c.worst, "unit": c.unit, "case": c.id}
-            for (b, op, t), c in found.items()
-        ]
+            if c.outcome is not Outcome.PASS or c.unit in ("", "exact"):
+                continue
+            for kernel, error in c.errors.items():
+                key = (c.backend, c.device, c.op, c.dtype, kernel, c.unit)
+                if key not in found or error > found[key]["error"]:
+                    found[key] = {
+                        "backend": c.backend, "device": c.device, "op": c.op, "dtype": c.dtype, "kernel": kernel,
+                        "error": error, "unit": c.unit, "case": c.id,
+                    }  # fmt: skip
+        return list(found.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""
         return {
             "opset": VERSION,
             "backends": list(self.backends),
+            "subjects": [s.to_dict() for s in self.subjects],
+            "begun": self.begun,
+            "seed": self.seed,
+            "shard": self.shard,
             "quick": self.quick,
             "sufficient": self.sufficient,
             "seconds": round(self.seconds, 3),
             "exit_code": self.exit_code,
             "counts": self.counts,
-            "profiles": [asdict(v) for v in self.profiles()],
+            "assertions": sum(c.assertions for c in self.cases),
+            "profiles": [{**asdict(v), "conformant": v.conformant} for v in self.profiles()],
             "worst": self.worst(),
+            "waivers": [w.to_dict() for w in self.waivers],
+            "waiver_faults": list(self.waiver_faults),
             "troubles": list(self.troubles),
-            "cases": [c.to_dict() for c in self.cases],
+            "cases": [{**c.to_dict(), "kernel": c.kernel, "worst": c.worst} for c in self.cases],
         }
 
     def summary(self) -> str:
-        """Return what a person wants to know, in a few lines."""
-        lines = [*_failure_lines(self.failures), *(f"not run: {t}" for t in self.troubles)]
-        verdicts = self.profiles()
+        """Return what a person wants to know, in a few lines; what to do next comes last."""
+        failed = self.regressions
+        lines = [
+            *_failure_lines(failed),
+            *(f"not run: {t}" for t in self.troubles),
+            *(f"waivers: {w}" for w in self.waiver_faults),
+        ]
+        if self.baseline is not None and len(self.failures) > len(failed):
+            lines.append(f"{len(self.failures) - len(failed)} known failures of the baseline are not counted")
+        lines += _under_claims(self.cases)
+        by_subject: dict[tuple[str, str], list[ProfileVerdict]] = defaultdict(list)
+        for v in self.profiles():
+            by_subject[v.backend, v.device].append(v)
         for backend in self.backends:
-            lines.append(f"{backend}: {_counted(c.outcome for c in self.cases if c.backend == backend)}")
-            shown = [str(v) for v in verdicts if v.backend == backend and (v.whole or not self.partial)]
-            lines += [f"  {s}" for s in shown]
+            devices = dict.fromkeys(c.device for c in self.of(backend))
+            if not devices:
+                lines.append(f"{backend}: nothing ran")
+            for device in devices:
+                lines.append(f"{backend} on {device}: {_counted(c.outcome for c in self.of(backend, device))}")
+                shown = [v for v in by_subject[backend, device] if v.whole or not self.partial]
+                lines += [f"  {v}" for v in sorted(shown, key=lambda v: not v.claimed)]
         if not self.sufficient:
-            lines.append(f"{'quick' if self.quick else 'partial'} run: not sufficient for any claim")
-        lines.append(f"{len(self.cases)} cases in {self.seconds:.1f} s")
+            kind = "quick" if self.quick else "partial" if self.partial else "stopped"
+            lines.append(f"{kind} run: not sufficient for any claim")
+        lines.append(
+            f"{len(self.cases)} cases, {sum(c.assertions for c in self.cases)} assertions in {self.seconds:.1f} s"
+        )
         return "\n".join(lines)
 
 
@@ -156,31 +191,13 @@ def _failure_lines(failures: list[CaseResult]) -> list[str]:
     for c in failures[:_SHOWN]:
         lines += [f"{c.outcome.value.upper()} {c.backend} {c.id}", f"  {c.message}", f"  {c.reproducer}"]
     if len(failures) > _SHOWN:
-        lines.append(f"and {len(failures) - _SHOWN} more failures")
+        rest = Counter(c.op for c in failures[_SHOWN:])
+        most = ", ".join(f"{op} ({count})" for op, count in rest.most_common(8))
+        lines.append(f"and {len(failures) - _SHOWN} more failures, of {most}")
     return lines
 
 
-def _verdict(backend: str, profile: Profile, found: dict[tuple[str, str], list[CaseResult]]) -> ProfileVerdict | None:
-    pairs = sorted(profile.pairs)
-    if not any(pair in found for pair in pairs):
-        return None
-    names = {t.name for t in profile.dtypes}
-    missing = tuple(" ".join(pair) for pair in pairs if not _passes(found.get(pair, []), names))
-    whole = all(pair in found for pair in pairs)
-    return ProfileVerdict(backend, profile.name, len(pairs) - len(missing), len(pairs), whole, missing)
-
-
-def _passes(results: list[CaseResult], names: set[str]) -> bool:
-    """A pair passes with at least one pass and nothing else, but for refusals of what lies outside of the profile."""
-    if not any(c.outcome is Outcome.PASS for c in results):
-        return False
-    return all(
-        c.outcome in (Outcome.PASS, Outcome.WAIVED) or (c.outcome is Outcome.UNSUPPORTED and _outside(c, names))
-        for c in results
-    )
-
-
-def _outside(c: CaseResult, names: set[str]) -> bool:
-    """Return whether a case's id names a dtype that the profile does not speak of."""
-    label = c.id.removeprefix(f"{c.op}-{c.dtype}-{c.kind}")
-    return any(t not in names for t in _DTYPE.findall(label))
+def _under_claims(cases: Iterable[CaseResult]) -> list[str]:
+    found = [c for c in cases if c.outcome is Outcome.UNDER_CLAIM]
+    lines = [f"under-claim: {c.backend} {c.id}: {c.message}" for c in found[:_SHOWN]]
+    return lines + [f"and {len(found) - _SHOWN} more under-claims"] * (len(found) > _SHOWN)

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import time
 
-from ...core.errors import ConformanceError, OpmuxError
-from ..cases.enumerate import Case
+from ...core.errors import ConformanceError, DeviceLostError, OpmuxError
+from ..cases.case import Case
 from ..results.outcome import CaseResult, Outcome
-from ..target import Findings, RefusedError, Target, only
-from .isolation import reproducer
+from ..target import Findings, RefusedError, Target, UnderClaimError, only
+from .isolation import Job, reproducer
 
 
-def execute(case: Case, target: Target) -> CaseResult:
+def execute(case: Case, target: Target, job: Job) -> CaseResult:
     """Return what became of a case; nothing that it raises gets out."""
     findings = Findings()
     start = time.perf_counter()
-    outcome, message = Outcome.PASS, ""
+    outcome, message, lost = Outcome.PASS, "", False
     try:
         with only(target.backend):
-            case.check(target, case.op, findings)
+            case.check(target, findings)
+        if not findings.assertions:
+            outcome, message = Outcome.FAIL, "the case asserted nothing, so it proves nothing: a fault of the suite"
     except RefusedError as error:
         outcome, message = Outcome.UNSUPPORTED, str(error)
-        if findings.kernels:
+        if findings.errors:
             outcome, message = Outcome.FAIL, f"it runs some of the case and refuses the rest: {error}"
+    except UnderClaimError as claim:
+        outcome, message = Outcome.UNDER_CLAIM, str(claim)
     except ConformanceError as error:
         outcome = Outcome.NOT_RUN if "missing" in error.culprits else Outcome.FAIL
         message = str(error)
+    except DeviceLostError as error:
+        outcome, message, lost = Outcome.NOT_RUN, f"the device was lost: {error}", True
     except OpmuxError as error:
         outcome, message = Outcome.FAIL, f"{type(error).__name__}: {error}"
     except Exception as error:  # a fault of the backend, or of the suite: in both cases nothing is proved
         outcome, message = Outcome.FAIL, f"{type(error).__name__}: {error}"
     return CaseResult(
-        case.id, target.backend, case.op.name, case.dtype.name, case.kind, target.device.name, outcome,
-        ", ".join(findings.kernels), findings.worst, findings.unit, round(time.perf_counter() - start, 6), message,
-        reproducer(target.backend, case.op.name, case.dtype.name, case.id),
+        case.id, target.backend, case.op, case.dtype, case.kind, target.device.name, outcome, findings.errors,
+        findings.unit, findings.assertions, round(time.perf_counter() - start, 6), message, reproducer(job, case.id),
+        lost=lost,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ class Job:
 
     Attributes:
         backend, device, op, dtype, quick: what to run.
-        only: ids, or None for all.
+        only: the ids of the cases.
+        seed: of what they draw at random.
         skip: ids that have been run.
     """
 
@@ -40,8 +42,15 @@ class Job:
     op: str
     dtype: str
     quick: bool
-    only: tuple[str, ...] | None = None
+    only: tuple[str, ...]
+    seed: int = 0
     skip: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_json(cls, line: str) -> Job:
+        """Return the job of a line."""
+        given = json.loads(line)
+        return cls(**{**given, "only": tuple(given["only"]), "skip": tuple(given["skip"])})
 
     def to_json(self) -> str:
         """Return the line that a worker reads."""
@@ -152,7 +161,7 @@ class Runner:
                     if "start" in message:
                         started, begun = message, time.monotonic()
                         continue
-                    result = CaseResult(**{**message["result"], "outcome": Outcome(message["result"]["outcome"])})
+                    result = CaseResult.from_dict(message["result"])
                     done.append(result.id)
                     started = None
                     note(result)
@@ -184,10 +193,15 @@ def _lost(job: Job, started: dict[str, Any], lost: WorkerLostError, seconds: flo
     case = started["start"]
     return CaseResult(
         case, job.backend, job.op, job.dtype, started["kind"], job.device, outcome, seconds=round(seconds, 3),
-        message=lost.why, reproducer=reproducer(job.backend, job.op, job.dtype, case),
+        message=lost.why, reproducer=reproducer(job, case),
     )  # fmt: skip
 
 
-def reproducer(backend: str, op: str, dtype: str, case: str) -> str:
+def reproducer(job: Job, case: str) -> str:
     """Return the command that runs one case alone."""
-    return f"opmux conformance --backend {backend} --op {op} --dtype {dtype} --case '{case}'"
+    seed = f" --seed {job.seed}" if job.seed else ""
+    quick = " --quick" if job.quick else ""
+    return (
+        f"opmux conformance --backend {job.backend} --op {job.op} --dtype {job.dtype}{quick}{seed} "
+        f"--case {shlex.quote(case)}"
+    )

@@ -13,30 +13,28 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from .isolation import Job
+
 Send = Callable[[dict[str, Any]], None]
 
 
-def run_job(job: dict[str, Any], send: Send) -> None:
+def run_job(job: Job, send: Send) -> None:
     """Run the cases of one job: one backend on one device, one op, one dtype.
 
     Args:
-        job: ``backend``, ``device``, ``op``, ``dtype``, ``quick``, ``skip`` (ids), ``only`` (ids, or None for all).
+        job: what to run.
         send: takes what happens.
     """
     from ...core.devices.device import find_device
-    from ...core.dtypes import dtype
-    from ...core.op import OPS
     from ..cases.enumerate import cases
     from ..target import Target
     from .execute import execute
 
-    target = Target(job["backend"], find_device(job["device"]))
-    skip, only = set(job["skip"]), job["only"]
-    for case in cases(OPS[job["op"]], dtype(job["dtype"]), job["quick"]):
-        if case.id in skip or (only is not None and case.id not in only):
-            continue
-        send({"start": case.id, "kind": case.kind})
-        send({"result": execute(case, target).to_dict()})
+    target, todo = Target(job.backend, find_device(job.device)), set(job.only) - set(job.skip)
+    for case in cases(job.op, job.dtype, job.quick, job.seed):
+        if case.id in todo:
+            send({"start": case.id, "kind": case.kind})
+            send({"result": execute(case, target, job).to_dict()})
     send({"end": True})
 
 
@@ -51,7 +49,7 @@ def serve(jobs: TextIO, replies: TextIO) -> None:
     ensure_loaded()
     send({"ready": True})
     for line in jobs:
-        run_job(json.loads(line), send)
+        run_job(Job.from_json(line), send)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from .. import runtime
@@ -19,7 +20,7 @@ from ..devices.device import DEVICES
 from ..dispatch.registry import REGISTRY
 from ..errors import PluginError
 from ..hooks import SPI_VERSION
-from . import discovery, examine, manifest, requirements, validate
+from . import discovery, examine, manifest, proofs, requirements, validate
 from .child import tell_of_recursion
 from .discovery import Candidate, Discovery, Selection
 from .manifest import DYNAMIC, NAME, Manifest
@@ -31,6 +32,8 @@ _log: Final = logging.getLogger("opmux.plugins")
 _lock: Final = threading.RLock()
 #: What became of each backend, by name and distribution: two may claim one name.
 _statuses: Final[dict[tuple[str, str], BackendStatus]] = {}
+#: The packages of the backends that were loaded from files.
+_folders: Final[dict[str, Path]] = {}
 
 
 class _Job(NamedTuple):
@@ -136,8 +139,14 @@ def unregister(name: str) -> None:
         if not mine:
             raise _unknown(name, {s.name for s in _statuses.values()})
         validate.withdraw(name)
+        _folders.pop(name, None)
         for key in mine:
             del _statuses[key]
+
+
+def package_folder(name: str) -> Path | None:
+    """Return the folder that a loaded backend's manifest lies in; None for one registered by this program."""
+    return _folders.get(name)
 
 
 def _load(found: Discovery, *, retry: bool) -> None:
@@ -275,6 +284,8 @@ def _load_here(job: _Job) -> None:
             _note(_absent(job.candidate, why, job.manifest.install))
             return
         validate.commit(name, job.version, offer)
+        _folders[name] = job.manifest.path.parent
+        proofs.recall(name, job.version, _folders[name])
         _note(_ready(name, job.candidate.distribution, job.version))
 
     _guard(job.candidate, step)

@@ -1,0 +1,135 @@
+"""The command that holds backends to their promises: conformance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import JsonOption, emit, messages
+
+if TYPE_CHECKING:
+    from ..conformance.results.report import Report
+
+_SELECTION = "What to run"
+_RESULTS = "What to do with the results"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(conformance)
+
+
+def conformance(
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one; repeatable.", show_default=False, rich_help_panel=_SELECTION),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Only this profile, e.g. core-f32.", show_default=False, rich_help_panel=_SELECTION),
+    ] = None,
+    op: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this op; repeatable; 'device' is what is about no single op.",
+            show_default=False,
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this dtype; repeatable.", show_default=False, rich_help_panel=_SELECTION),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this case, by its exact id; repeatable.", show_default=False, rich_help_panel=_SELECTION
+        ),
+    ] = None,
+    last_failed: Annotated[
+        bool,
+        typer.Option("--lf", "--last-failed", help="Only what failed last time.", rich_help_panel=_SELECTION),
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A sample of the cases; not sufficient for a claim.", rich_help_panel=_SELECTION),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Part I of N, by a hash of the case id.", show_default=False, rich_help_panel=_SELECTION
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the same run where it was interrupted.")] = False,
+    exit_first: Annotated[bool, typer.Option("--exit-first", "-x", help="Stop at the first failure.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one case may take.")] = 60.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; one per core, at most four.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what cases draw at random.")] = 0,
+    waivers: Annotated[
+        Path | None, typer.Option(help="TOML file of known failures.", show_default=False, rich_help_panel=_RESULTS)
+    ] = None,
+    strict_claims: Annotated[
+        bool,
+        typer.Option("--strict-claims", help="What works undeclared fails the run.", rich_help_panel=_RESULTS),
+    ] = False,
+    json: JsonOption = None,
+) -> None:
+    """Hold backends to the contracts of the opset.
+
+    Exit status 0 when nothing failed, 1 on failures, 2 on wrong usage, 3 when something kept cases from running (a
+    device lost, a plugin in quarantine), 5 when nothing ran.
+
+    Example: opmux conformance --backend llvm --op exp --dtype float32 -x --lf
+    """
+    from ..conformance.running.journal import keep_last_failed
+    from ..conformance.running.journal import last_failed as failed_last
+    from ..conformance.running.run import run
+    from ..conformance.running.selection import Selection, Shard
+    from ..core.dispatch.registry import REGISTRY
+    from ..core.runtime import ensure_loaded
+
+    chosen = tuple(case or ())
+    if last_failed:
+        ensure_loaded()
+        chosen = failed_last(backend or sorted(REGISTRY.contributions))
+        if not chosen:
+            messages.print("nothing failed last time: every case selected is run")
+    selection = Selection(
+        tuple(backend or ()),
+        profile,
+        tuple(op or ()),
+        tuple(dtype or ()),
+        quick,
+        chosen,
+        waivers,
+        limit=timeout,
+        workers=workers,
+        exit_first=exit_first,
+        seed=seed,
+        shard=None if shard is None else Shard.parse(shard),
+        resume=resume,
+        strict_claims=strict_claims,
+        lenient=last_failed,
+    )
+    report = run(selection, messages)
+    keep_last_failed(report.cases, report.failures)
+    _record(report)
+    if json:
+        emit(report.to_dict(), json)
+    if json != "-":
+        typer.echo(report.summary())
+    raise typer.Exit(report.exit_code)
+
+
+def _record(report: Report) -> None:
+    """Write what the run shows where the dispatcher reads it."""
+    from ..conformance.results.verdicts import verdicts
+    from ..core.plugins import manager, proofs
+
+    for subject in report.subjects:
+        found = verdicts(subject, report.cases, quick=report.quick, seed=report.seed)
+        proofs.keep(subject.backend, subject.version, manager.package_folder(subject.backend), found)

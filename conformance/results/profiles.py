@@ -1,0 +1,100 @@
+"""How much of a profile a backend passes on a device."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...opset.profiles import PROFILES
+from ..cases.case import ANY, DEVICE
+from ..cases.enumerate import DEVICE_DTYPES, cases
+from .outcome import CaseResult, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileVerdict:
+    """How much of a profile a backend passes on a device.
+
+    Attributes:
+        backend, device, profile: which.
+        claimed: whether the backend claims the profile.
+        passed, of: ops, the device's own cases counting as one.
+        whole: whether every case of the profile was run.
+        missing: ops that do not pass, in the order in which the profile is best built; the first is what to do next.
+        pairs: the same as ``op dtype``.
+        waived: how many of its cases are waived: a profile with one is not passed.
+    """
+
+    backend: str
+    device: str
+    profile: str
+    claimed: bool
+    passed: int
+    of: int
+    whole: bool
+    missing: tuple[str, ...]
+    pairs: tuple[str, ...]
+    waived: int
+
+    @property
+    def conformant(self) -> bool:
+        """Whether the profile is passed: all of it was run, nothing is missing and nothing was waived."""
+        return self.whole and not self.missing and not self.waived
+
+    def __str__(self) -> str:
+        rest = f", next: {self.missing[0]}" if self.missing else ""
+        notes = [] if self.whole else ["not all of it was run"]
+        notes += [f"{self.waived} waived cases: not conformant"] if self.waived else []
+        if self.conformant:
+            notes.append("conformant" if self.claimed else "conformant, though the backend does not claim it")
+        told = f" ({'; '.join(notes)})" if notes else ""
+        return f"{self.profile}: {self.passed} of {self.of}{rest}{told}"
+
+
+def demanded_by(profile: str) -> frozenset[tuple[str, str]]:
+    """Return the pairs of op and dtype that a profile demands, the device's own cases among them."""
+    given = PROFILES[profile]
+    names = {ANY, *(t.name for t in given.dtypes)}
+    return given.pairs | {(DEVICE, t) for t in DEVICE_DTYPES if t in names and cases(DEVICE, t)}
+
+
+def verdict_of(
+    backend: str, device: str, profile: str, results: Iterable[CaseResult], *, claimed: bool
+) -> ProfileVerdict | None:
+    """Return the verdict on a profile, or None where nothing of it was run."""
+    demanded = demanded_by(profile)
+    found: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
+    for c in results:
+        if c.pair in demanded:
+            found[c.pair].append(c)
+    if not any(op != DEVICE for op, _ in found):
+        return None
+    failing = sorted(pair for pair in demanded if not _passes(found.get(pair, []), profile))
+    # What depends on nothing else comes first: a device that cannot copy passes nothing.
+    order = sorted({op for op, _ in failing}, key=lambda op: (op != "copy", op == DEVICE, op))
+    ops = {op for op, _ in demanded}
+    return ProfileVerdict(
+        backend,
+        device,
+        profile,
+        claimed,
+        len(ops) - len(order),
+        len(ops),
+        all(pair in found for pair in demanded) and not any(_not_run(cs) for cs in found.values()),
+        tuple(order),
+        tuple(" ".join(pair) for pair in failing),
+        sum(c.outcome is Outcome.WAIVED for cs in found.values() for c in cs),
+    )
+
+
+def _not_run(results: Iterable[CaseResult]) -> bool:
+    return any(c.outcome is Outcome.NOT_RUN for c in results)
+
+
+def _passes(results: list[CaseResult], profile: str) -> bool:
+    """A pair passes with at least one pass and nothing else, but for refusals of what lies outside of the profile."""
+    fine = (Outcome.PASS, Outcome.WAIVED, Outcome.UNDER_CLAIM)
+    return any(c.outcome is Outcome.PASS for c in results) and all(
+        c.outcome in fine or (c.outcome is Outcome.UNSUPPORTED and c.optional(profile)) for c in results
+    )

@@ -1,0 +1,160 @@
+"""What a run is asked for, and the cases that follow from it."""
+
+from __future__ import annotations
+
+import difflib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ...core.dtypes import dtype
+from ...core.errors import ArgumentError
+from ...core.op import OPS
+from ...opset.profiles import PROFILES
+from ..cases.case import ANY, DEVICE, Case
+from ..cases.enumerate import all_pairs, cases
+from ..results.profiles import demanded_by
+from .isolation import WORKER
+
+#: Seconds that one case may take.
+TIME_LIMIT: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One part of a run that several machines share.
+
+    Attributes:
+        index: which, from 1.
+        count: of how many.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Return the shard that a text such as ``"2/4"`` names.
+
+        Raises:
+            ArgumentError: for anything else.
+        """
+        index, slash, count = text.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            raise ArgumentError(f"shard {text!r}: give I/N with 1 <= I <= N, such as 2/4", shard=text)
+        return cls(int(index), int(count))
+
+    def holds(self, case: str) -> bool:
+        """Return whether a case belongs to it: by a hash of the id, so that a shard is the same wherever it runs."""
+        return zlib.crc32(case.encode()) % self.count == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to run.
+
+    Attributes:
+        backends: names; none for every usable one.
+        profile: only what this profile demands.
+        ops, dtypes: names; none for all. ``"device"`` is the op of the cases that are about a whole device.
+        quick: a sample of the cases, which is not sufficient for a claim.
+        cases: exact ids; none for all.
+        waivers: a file of known failures.
+        isolate: run in worker processes; backends registered in this process alone can only be run here.
+        limit: seconds that one case may take before its worker is ended.
+        workers: processes; None for one per core, at most four.
+        exit_first: stop at the first failure.
+        command: starts a worker, where it is not to be the suite's own.
+        seed: of what the cases draw at random.
+        shard: only this part, by a hash of the case id.
+        resume: go on with the same run where it was interrupted.
+        strict_claims: an under-claim is a failure.
+        lenient: whether ids of cases that are not among those selected are left out instead of being an error.
+    """
+
+    backends: tuple[str, ...] = ()
+    profile: str | None = None
+    ops: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    quick: bool = False
+    cases: tuple[str, ...] = ()
+    waivers: Path | None = None
+    isolate: bool = True
+    limit: float = TIME_LIMIT
+    workers: int | None = None
+    exit_first: bool = False
+    command: tuple[str, ...] = field(default=WORKER)
+    seed: int = 0
+    shard: Shard | None = None
+    resume: bool = False
+    strict_claims: bool = False
+    lenient: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether some of the suite is left out."""
+        return bool(self.profile or self.ops or self.dtypes or self.cases or self.shard)
+
+
+def chosen_pairs(selection: Selection) -> list[tuple[str, str]]:
+    """Return the pairs of op and dtype that a selection names.
+
+    Raises:
+        ArgumentError: for an op or a profile that does not exist.
+        DTypeError: for a dtype that does not exist.
+    """
+    for name in selection.ops:
+        if name != DEVICE and name not in OPS:
+            near = _near(name, (op.name for op in OPS))
+            raise ArgumentError(f"no op named {name!r}{near}; `opmux ops` lists them", op=name)
+    types = {name if name == ANY else dtype(name).name for name in selection.dtypes}
+    if selection.profile is not None and selection.profile not in PROFILES:
+        raise ArgumentError(
+            f"no profile named {selection.profile!r}{_near(selection.profile, PROFILES)}; there are "
+            f"{', '.join(PROFILES)}",
+            profile=selection.profile,
+        )
+    demanded = None if selection.profile is None else demanded_by(selection.profile)
+    return [
+        (op, t)
+        for op, t in all_pairs()
+        if (not selection.ops or op in selection.ops)
+        and (not types or t in types)
+        and (demanded is None or (op, t) in demanded)
+    ]
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[Case, ...]]:
+    """Return the cases of every pair that has some.
+
+    Raises:
+        ArgumentError: for a profile, an op or the id of a case that does not exist among those selected.
+        DTypeError: for a dtype that does not exist.
+    """
+    wanted = set(selection.cases)
+    found = {pair: tuple(_selected(selection, pair, wanted)) for pair in chosen_pairs(selection)}
+    unknown = sorted(wanted - {c.id for mine in found.values() for c in mine})
+    if unknown and selection.shard is None and not selection.lenient:
+        ids = (c.id for op, t in all_pairs() for c in cases(op, t, seed=selection.seed))
+        raise ArgumentError(
+            f"no case {unknown[0]!r} among those selected{_near(unknown[0], ids)}; ids are exact", cases=tuple(unknown)
+        )
+    return {pair: mine for pair, mine in found.items() if mine}
+
+
+def _selected(selection: Selection, pair: tuple[str, str], wanted: set[str]) -> Iterator[Case]:
+    if wanted and not any(case.startswith("-".join(pair)) for case in wanted):
+        return
+    for case in cases(*pair, selection.quick, selection.seed):
+        if (not wanted or case.id in wanted) and (selection.shard is None or selection.shard.holds(case.id)):
+            yield case
