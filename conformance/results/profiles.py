@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...opset.profiles import PROFILES
 from ..cases.case import ANY, DEVICE
-from ..cases.enumerate import DEVICE_DTYPES, cases
+from ..cases.enumerate import DEVICE_DTYPES, case_ids
 from .outcome import CaseResult, Outcome
 
 
@@ -20,7 +20,7 @@ class ProfileVerdict:
         backend, device, profile: which.
         claimed: whether the backend claims the profile.
         passed, of: ops, the device's own cases counting as one.
-        whole: whether every case of the profile was run.
+        whole: whether every case of the profile was run, not only a sample of them.
         missing: ops that do not pass, in the order in which the profile is best built; the first is what to do next.
         pairs: the same as ``op dtype``.
         waived: how many of its cases are waived: a profile with one is not passed.
@@ -56,13 +56,20 @@ def demanded_by(profile: str) -> frozenset[tuple[str, str]]:
     """Return the pairs of op and dtype that a profile demands, the device's own cases among them."""
     given = PROFILES[profile]
     names = {ANY, *(t.name for t in given.dtypes)}
-    return given.pairs | {(DEVICE, t) for t in DEVICE_DTYPES if t in names and cases(DEVICE, t)}
+    return given.pairs | {(DEVICE, t) for t in DEVICE_DTYPES if t in names and case_ids(DEVICE, t)}
 
 
 def verdict_of(
-    backend: str, device: str, profile: str, results: Iterable[CaseResult], *, claimed: bool
+    backend: str, device: str, profile: str, results: Iterable[CaseResult], *, claimed: bool, seed: int | None
 ) -> ProfileVerdict | None:
-    """Return the verdict on a profile, or None where nothing of it was run."""
+    """Return the verdict on a profile, or None where nothing of it was run.
+
+    Args:
+        backend, device, profile: which.
+        results: of the backend on the device.
+        claimed: whether the backend claims the profile.
+        seed: with which the cases were made; None for a sample of them, which is never whole.
+    """
     demanded = demanded_by(profile)
     found: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
     for c in results:
@@ -81,15 +88,17 @@ def verdict_of(
         claimed,
         len(ops) - len(order),
         len(ops),
-        all(pair in found for pair in demanded) and not any(_not_run(cs) for cs in found.values()),
+        seed is not None and all(_whole(pair, found.get(pair, []), seed) for pair in demanded),
         tuple(order),
         tuple(" ".join(pair) for pair in failing),
         sum(c.outcome is Outcome.WAIVED for cs in found.values() for c in cs),
     )
 
 
-def _not_run(results: Iterable[CaseResult]) -> bool:
-    return any(c.outcome is Outcome.NOT_RUN for c in results)
+def _whole(pair: tuple[str, str], results: Iterable[CaseResult], seed: int) -> bool:
+    """Return whether every case of a pair has been run."""
+    ran = {c.id for c in results if c.outcome is not Outcome.NOT_RUN}
+    return set(case_ids(*pair, seed=seed)) == ran
 
 
 def _passes(results: list[CaseResult], profile: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from ...opset.declare import VERSION
+from ...opset.profiles import PROFILES
 from .outcome import BAD, CaseResult, Outcome
 from .profiles import ProfileVerdict, verdict_of
 from .subject import Subject
@@ -103,12 +104,13 @@ class Report:
 
     def profiles(self) -> list[ProfileVerdict]:
         """Return a verdict for every subject and every profile of which something was run."""
-        from ...opset.profiles import PROFILES
-
-        where = dict.fromkeys((c.backend, c.device) for c in self.cases)
+        where = {key: self.of(*key) for key in dict.fromkeys((c.backend, c.device) for c in self.cases)}
         claims = {(s.backend, s.device): s.claims for s in self.subjects}
+        seed = None if self.quick else self.seed
         made = [
-            verdict_of(b, d, p, self.of(b, d), claimed=p in claims.get((b, d), ())) for b, d in where for p in PROFILES
+            verdict_of(b, d, p, mine, claimed=p in claims.get((b, d), ()), seed=seed)
+            for (b, d), mine in where.items()
+            for p in PROFILES
         ]
         return [v for v in made if v is not None]
 
@@ -126,6 +128,11 @@ class Report:
                         "error": error, "unit": c.unit, "case": c.id,
                     }  # fmt: skip
         return list(found.values())
+
+    def _of_interest(self, verdicts: Iterable[ProfileVerdict]) -> list[ProfileVerdict]:
+        """Return the verdicts that a person wants: of a partial run the whole ones only, claimed ones first."""
+        shown = [v for v in verdicts if v.whole or not self.partial]
+        return sorted(shown, key=lambda v: (not v.claimed, not v.conformant))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""
@@ -170,8 +177,7 @@ class Report:
                 lines.append(f"{backend}: nothing ran")
             for device in devices:
                 lines.append(f"{backend} on {device}: {_counted(c.outcome for c in self.of(backend, device))}")
-                shown = [v for v in by_subject[backend, device] if v.whole or not self.partial]
-                lines += [f"  {v}" for v in sorted(shown, key=lambda v: not v.claimed)]
+                lines += [f"  {v}" for v in self._of_interest(by_subject[backend, device])]
         if not self.sufficient:
             kind = "quick" if self.quick else "partial" if self.partial else "stopped"
             lines.append(f"{kind} run: not sufficient for any claim")

@@ -16,7 +16,7 @@ from ...core.dispatch.decision import Claim
 from ...core.dispatch.registry import REGISTRY
 from ...core.kernel import Kernel
 from ..cases.case import DEVICE
-from ..cases.enumerate import cases
+from ..cases.enumerate import case_ids
 from .outcome import BAD, CaseResult, Outcome
 from .subject import Subject
 
@@ -34,7 +34,7 @@ def verdicts(subject: Subject, results: Iterable[CaseResult], *, quick: bool, se
     for (op, dtype), mine in by_pair.items():
         if op == DEVICE:
             continue
-        whole = not quick and {r.id for r in mine} == {c.id for c in cases(op, dtype, seed=seed)}
+        whole = not quick and {r.id for r in mine} == set(case_ids(op, dtype, seed=seed))
         kernels = _kernels(subject, op, dtype)
         for name, kernel in kernels.items():
             found = _verdict(name, mine, whole, alone=len(kernels) == 1)

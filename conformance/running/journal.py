@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Final, Self, TextIO
 
 from ...core.filecache import cache_key, cache_root
 from ..identity import implementation_of, suite_digest
@@ -16,7 +16,7 @@ from ..target import Target
 from .isolation import Job
 from .selection import Selection
 
-_FOLDER = "conformance"
+_FOLDER: Final = "conformance"
 
 
 class Journal:
@@ -39,6 +39,13 @@ class Journal:
         for found in self._known.values():
             for r in found.values():
                 self.write(r)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     @classmethod
     def of(cls, selection: Selection, ready: Sequence[Target]) -> Journal:

@@ -43,8 +43,9 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         for t in ready
         for (op, d), mine in chosen.items()
     ]
-    work = Work(selection, jobs, ready, Journal.of(selection, ready), console)
-    results = _hold_to_profiles(work.run())
+    with Journal.of(selection, ready) as journal:
+        work = Work(selection, jobs, ready, journal, console)
+        results = _hold_to_profiles(work.run())
     held = waivers.apply(
         known,
         results,

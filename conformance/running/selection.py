@@ -14,7 +14,7 @@ from ...core.errors import ArgumentError
 from ...core.op import OPS
 from ...opset.profiles import PROFILES
 from ..cases.case import ANY, DEVICE, Case
-from ..cases.enumerate import all_pairs, cases
+from ..cases.enumerate import all_pairs, case_ids, cases
 from ..results.profiles import demanded_by
 from .isolation import WORKER
 
@@ -145,7 +145,7 @@ def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[Case, ...]
     found = {pair: tuple(_selected(selection, pair, wanted)) for pair in chosen_pairs(selection)}
     unknown = sorted(wanted - {c.id for mine in found.values() for c in mine})
     if unknown and selection.shard is None and not selection.lenient:
-        ids = (c.id for op, t in all_pairs() for c in cases(op, t, seed=selection.seed))
+        ids = (case for pair in all_pairs() for case in case_ids(*pair, seed=selection.seed))
         raise ArgumentError(
             f"no case {unknown[0]!r} among those selected{_near(unknown[0], ids)}; ids are exact", cases=tuple(unknown)
         )

@@ -20,7 +20,7 @@ def _results(monkeypatch: pytest.MonkeyPatch, fault: str, limit: float, *only: s
     monkeypatch.setenv("ZOO_FAULT", fault)
     runner = Runner(limit, WORKER)
     try:
-        job = Job("zoo-down", "cpu:0", "exp", "float32", False, only or None)
+        job = Job("zoo-down", "cpu:0", "exp", "float32", False, only)
         return {r.id: r for r in runner.run(job, lambda result: None)}
     finally:
         runner.close()
@@ -42,4 +42,4 @@ def test_a_hang_costs_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_that_dies_outside_of_cases_is_no_verdict() -> None:
     runner = Runner(5, (sys.executable, "-c", "raise SystemExit(7)"))
     with pytest.raises(ConformanceError, match="exit status 7"):
-        list(runner.run(Job("numpy", "cpu:0", "exp", "float32", True), lambda result: None))
+        list(runner.run(Job("numpy", "cpu:0", "exp", "float32", True, ("exp-float32-values",)), lambda result: None))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from opmux.conformance.running.run import Selection, run
+from opmux.conformance.running.run import run
+from opmux.conformance.running.selection import Selection
 from tests.conformance.zoo import registered
 from tests.remote import RemotePlugin
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opmux.conformance.running.run import Selection, run
+from opmux.conformance.running.run import run
+from opmux.conformance.running.selection import Selection
 from opmux.plugin import CallSpec, Kernel, Prepared
 from tests.conformance.zoo import FAULTS, TWINS, Fault, Zoo, kernel, registered
 

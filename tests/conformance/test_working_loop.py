@@ -1,0 +1,151 @@
+"""What makes the suite pleasant to work with: shards, resuming, the last failures, second tries, lost devices."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opmux.cli.main import main
+from opmux.conformance.cases.enumerate import cases
+from opmux.conformance.results.outcome import Outcome
+from opmux.conformance.results.report import Report
+from opmux.conformance.running import work
+from opmux.conformance.running.isolation import Job
+from opmux.conformance.running.journal import Journal, keep_last_failed, last_failed
+from opmux.conformance.running.run import run
+from opmux.conformance.running.selection import Selection, Shard, chosen_cases
+from opmux.conformance.target import targets
+from opmux.core.errors import ArgumentError
+from tests.conformance.zoo import TWINS, Zoo, kernel, registered, sign_of_zero
+
+EXP = {"ops": ("exp",), "dtypes": ("float32",)}
+ODD = (sys.executable, "-m", "tests.conformance.odd_worker")
+
+
+def _command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["conformance", *arguments])
+    return int(caught.value.code or 0)
+
+
+def test_shards_share_out_every_case_once() -> None:
+    parts = [chosen_cases(Selection(**EXP, shard=Shard(i, 3))).get(("exp", "float32"), ()) for i in (1, 2, 3)]
+    ids = [c.id for part in parts for c in part]
+    assert sorted(ids) == sorted(c.id for c in cases("exp", "float32"))
+    assert all(parts)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", ""])
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentError, match="I/N"):
+        Shard.parse(text)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    selection = Selection(("numpy",), **EXP, workers=1)
+    first = run(selection)
+    monkeypatch.setattr(work, "Runner", _NoRunner)
+    again = run(Selection(("numpy",), **EXP, workers=1, resume=True))
+    assert [(c.id, c.outcome) for c in again.cases] == [(c.id, c.outcome) for c in first.cases]
+    assert len(first.cases) == len(cases("exp", "float32"))
+
+
+class _NoRunner:
+    """In the place of what starts workers: nothing is left to be run."""
+
+    def __init__(self, *anything: object) -> None:
+        pass
+
+    def run(self, *anything: object) -> Any:
+        raise AssertionError("it runs what was run before")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_run_without_resume_begins_anew() -> None:
+    selection = Selection(("numpy",), **EXP, cases=("exp-float32-values",), workers=1)
+    ready = targets("numpy")
+    job = Job("numpy", "cpu:0", "exp", "float32", False, ("exp-float32-values",))
+    run(selection)
+    with Journal.of(replace(selection, resume=True), ready) as journal:
+        assert set(journal.known(job)) == {"exp-float32-values"}
+    with Journal.of(selection, ready) as journal:
+        assert journal.known(job) == {}
+
+
+def test_the_last_failures_are_remembered_until_they_pass() -> None:
+    with registered("zoo-last", Zoo([kernel("multiply", sign_of_zero)])) as name:
+        found = run(Selection((name,), ops=("multiply",), dtypes=("float32",), isolate=False))
+        keep_last_failed(found.cases, found.failures)
+        failed = last_failed([name])
+        assert set(failed) == {c.id for c in found.failures} != set()
+        keep_last_failed([c.turned(Outcome.PASS, "") for c in found.failures[1:]], [])
+        assert last_failed([name]) == (found.failures[0].id,)
+
+
+def test_lf_runs_what_failed_and_everything_where_nothing_did(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _command("--backend", "numpy", "--op", "exp", "--dtype", "float32", "--lf") == 0
+    captured = capsys.readouterr()
+    assert "nothing failed last time" in captured.err
+    assert f"{len(cases('exp', 'float32'))} cases" in captured.out
+
+
+def test_passing_when_run_again_is_a_flaky_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD_MARK", str(tmp_path / "mark"))
+    with registered("zoo-flaky", Zoo([kernel("exp", TWINS["exp"])])) as name:
+        found = run(Selection((name,), **EXP, cases=("exp-float32-values",), command=ODD, workers=1))
+    (result,) = found.cases
+    assert (result.outcome, result.flaky) == (Outcome.FAIL, True)
+    assert "passed when it was run again" in result.message
+    assert found.exit_code == 1
+
+
+def test_after_a_lost_device_the_rest_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD_MARK", str(tmp_path / "mark"))
+    selection = Selection((), ops=("exp", "multiply"), dtypes=("float32",), command=ODD, workers=1)
+    with registered("zoo-lost", Zoo([kernel("exp", TWINS["exp"]), kernel("multiply", TWINS["multiply"])])) as name:
+        found = run(replace(selection, backends=(name,)))
+    assert {c.outcome for c in found.cases if c.op == "exp"} == {Outcome.NOT_RUN}
+    assert {c.outcome for c in found.cases if c.op == "multiply"} == {Outcome.PASS, Outcome.UNSUPPORTED}
+    assert [c.lost for c in found.cases].count(True) == 1
+    assert found.cases[-1].message.startswith("cpu:0 was lost in exp-float32")
+    assert found.exit_code == 3
+
+
+def test_under_claims_warn_and_fail_when_asked_to() -> None:
+    with registered("zoo-under", Zoo([kernel("exp", TWINS["exp"])])) as name:
+        found = run(Selection((name,), **EXP, cases=("exp-float32-values",), isolate=False))
+    under = (found.cases[0].turned(Outcome.UNDER_CLAIM, "it also takes int8"),)
+    assert Report((name,), (*found.cases, *under)).exit_code == 0
+    assert Report((name,), (*found.cases, *under), strict_claims=True).exit_code == 1
+    assert "it also takes int8" in Report((name,), under).summary()
+
+
+def test_a_baseline_leaves_regressions_only() -> None:
+    with registered("zoo-base", Zoo([kernel("multiply", sign_of_zero)])) as name:
+        found = run(Selection((name,), ops=("multiply",), dtypes=("float32",), isolate=False))
+    known = frozenset((c.backend, c.device, c.id) for c in found.failures)
+    assert replace(found, baseline=known).exit_code == 0
+    assert replace(found, baseline=known - {min(known)}).exit_code == 1
+    assert "known failures" in replace(found, baseline=known).summary()
+
+
+def test_exact_ids_name_their_neighbours() -> None:
+    with pytest.raises(ArgumentError, match="did you mean 'exp-float32-values'"):
+        chosen_cases(Selection(**EXP, cases=("exp-float32-value",)))
+
+
+def test_json_holds_reproducers_that_run_the_case(capsys: pytest.CaptureFixture[str]) -> None:
+    case = "exp-float32-special-exp(-inf) -> +0"
+    assert _command("--backend", "numpy", "--op", "exp", "--dtype", "float32", "--case", case, "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["cases"]
+    assert shlex.split(found["reproducer"])[1:] == [
+        "conformance", "--backend", "numpy", "--op", "exp", "--dtype", "float32", "--case", case,
+    ]  # fmt: skip
