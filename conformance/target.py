@@ -20,6 +20,7 @@ from ..core.dtypes import dtype
 from ..core.errors import ConformanceError, PluginError, UnsupportedError
 from ..core.kernel import Reason
 from ..core.op import Op, Role
+from . import hoststate
 from .oracle.expect import Expected, Operands
 from .oracle.formats import Host
 
@@ -168,6 +169,7 @@ class Target:
 
     def compare(self, chosen: Candidate, result: Array | Host, expected: Expected, findings: Findings) -> None:
         """Hold one result to what is expected."""
+        hoststate.check(chosen.name)
         try:
             worst = expected.check(np.asarray(result.numpy() if isinstance(result, Array) else result))
         except ConformanceError as error:
