@@ -18,11 +18,12 @@ from ..core.dispatch.policy import policy
 from ..core.dispatch.registry import REGISTRY
 from ..core.dtypes import dtype
 from ..core.errors import ConformanceError, PluginError, UnsupportedError
-from ..core.kernel import Reason
+from ..core.kernel import Reason, Rejection
 from ..core.op import Op, Role
 from . import hoststate
 from .oracle.expect import Expected, Operands
 from .oracle.formats import Host
+from .performance.candidates import runnable
 
 
 class UnderClaimError(Exception):
@@ -114,13 +115,27 @@ class Target:
         return decision
 
     def _check_refusal(self, op: Op, error: UnsupportedError) -> None:
-        for name, rejection in error.culprits.get("reasons", {}).items():
-            if rejection.reason is Reason.PREPARE_FAILED:
-                raise ConformanceError(
-                    f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}",
-                    op=op.name,
-                    kernel=name,
-                )
+        reasons = error.culprits.get("reasons")
+        if reasons is None:
+            raise ConformanceError(f"{op.name}: it was refused without reasons: {error}", op=op.name)
+        for name, rejection in reasons.items():
+            self._check_rejection(op, name, rejection)
+
+    def _check_rejection(self, op: Op, name: str, rejection: Rejection | None) -> None:
+        """Demand that a kernel refuses by returning a Rejection that says why."""
+        if rejection is None:
+            return
+        if rejection.reason is Reason.PREPARE_FAILED:
+            raise ConformanceError(
+                f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}", op=op.name, kernel=name
+            )
+        if not isinstance(rejection.reason, Reason) or not str(rejection.detail).strip():
+            raise ConformanceError(
+                f"{op.name}: {name} refuses with {rejection!r}, which does not say why: a Rejection has a Reason and a "
+                f"detail for people",
+                op=op.name,
+                kernel=name,
+            )
 
     def _check_whose(self, op: Op, chosen: Candidate) -> None:
         for leaf in leaves(chosen):
@@ -160,7 +175,8 @@ class Target:
         self.compare(decision.chosen, result, expected, findings)
         if not every or any(p.chosen is decision.chosen or p.op is op for p in decision.chosen.parts):
             return  # after casts, the other candidates are of the cast operands
-        for candidate in decision.candidates[1:]:
+        for candidate in runnable(decision)[1:]:
+            self._check_rejection(op, candidate.name, candidate.rejection)
             if candidate.rejection is None and candidate.run is not None:
                 self._check_whose(op, candidate)
                 with self.watched(op):
@@ -171,7 +187,8 @@ class Target:
         """Hold one result to what is expected."""
         hoststate.check(chosen.name)
         try:
-            worst = expected.check(np.asarray(result.numpy() if isinstance(result, Array) else result))
+            check = expected.on(flushes=self.device.info.flushes_subnormals)
+            worst = check(np.asarray(result.numpy() if isinstance(result, Array) else result))
         except ConformanceError as error:
             raise ConformanceError(f"{chosen.name}: {error}", **error.culprits) from error
         findings.note(chosen, worst, expected.unit)

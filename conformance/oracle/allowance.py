@@ -42,13 +42,14 @@ def half_ulp(want: Host, form: Format) -> Host:
 def accumulated(rule: Accumulated, t: DType, want: Host, magnitude: Host, terms: Host | int) -> Host:
     """Return ``k * n * eps(accumulator) * sum|terms| + half an ulp``; relative to the result for products.
 
-    Terms that underflow in the accumulator lose up to half of its smallest number each.
+    Terms that underflow in the accumulator lose up to half of its smallest number each. The bound keeps the precision
+    of the magnitudes: near the largest float64 it must not become infinite, which would allow everything.
     """
     form = accumulator(t)
     count = np.asarray(terms, np.float64) + (_COMPLEX_TERMS if t.name in _PARTS else 0)
     scale = np.abs(want) if rule.multiplicative else magnitude
     with np.errstate(all="ignore"):
-        bound = rule.factor * count * form.epsilon * scale.astype(np.float64) + count * form.smallest
+        bound = rule.factor * count * form.epsilon * scale + count * form.smallest
         return np.asarray(bound + half_ulp(want, form_of(t)))
 
 

@@ -1,7 +1,8 @@
-"""Comparers: each raises ConformanceError at the worst element, or returns the worst error seen."""
+"""Comparers: rules bound to expected values, which raise ConformanceError at the worst element."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ...core.dtypes import DType
 from ...core.errors import ConformanceError
-from .formats import FORMATS, Host, Precise, nearest, precise, ulp_errors
+from .formats import FORMATS, Host, Precise, nearest, precise, ulp_errors, unit_exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,65 +40,125 @@ def check_layout(got: Host, shape: tuple[int, ...], where: Where) -> None:
         )
 
 
-def check_exact(got: Host, want: Host, where: Where) -> float:
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A rule bound to what is expected.
+
+    Attributes:
+        measure: returns for each element of a result its error, and whether it is wrong.
+        bound: the largest error that is right.
+        unit: of the errors.
+        want: the expected values, for the message.
+    """
+
+    measure: Callable[[Host], tuple[Host, Host]]
+    bound: float
+    unit: str
+    want: Host
+
+    def hold(self, got: Host, where: Where) -> float:
+        """Return the worst error of a result.
+
+        Raises:
+            ConformanceError: at the worst of the elements that are wrong.
+        """
+        errors, wrong = self.measure(got)
+        if np.any(wrong):
+            _fail(got, self, errors, np.asarray(wrong), where)
+        return float(np.max(errors, initial=0.0))
+
+
+def exact(want: Host) -> Judge:
     """Demand equal values: the sign of zero counts, all NaNs are equal."""
-    _fail(got, want, np.where(_differs(got, want), np.inf, 0.0), 0.0, "exact", where)
-    return 0.0
+    return Judge(lambda got: _unequal(_differs(got, want)), 0.0, "exact", want)
 
 
-def check_bits(got: Host, want: Host, where: Where) -> float:
+def bits(want: Host) -> Judge:
     """Demand equal bits, NaN payloads included."""
-    bits = f"V{got.dtype.itemsize}"
-    differs = np.ascontiguousarray(got).view(bits) != np.ascontiguousarray(want).view(bits)
-    _fail(got, want, np.where(differs.reshape(got.shape), np.inf, 0.0), 0.0, "bits", where)
-    return 0.0
+    raw = f"V{want.dtype.itemsize}"
+
+    def measure(got: Host) -> tuple[Host, Host]:
+        differs = np.ascontiguousarray(got).view(raw) != np.ascontiguousarray(want).view(raw)
+        return _unequal(np.asarray(differs.reshape(got.shape)))
+
+    return Judge(measure, 0.0, "bits", want)
 
 
-def check_ulp(got: Host, want: Precise, bound: float, where: Where) -> float:
+def ulp(want: Precise, bound: float, dtype: DType) -> Judge:
     """Demand an error of at most so many ULP; at a bound of 0.5, the correctly rounded value with ties to even."""
-    form = FORMATS[where.dtype.name]
-    errors = ulp_errors(got, want, form)
-    if bound == 0.5:
-        rounded = nearest(want, form)
-        wrong = _differs(got.astype(np.float64), rounded)
-        _fail(got, rounded, np.where(wrong, np.maximum(errors, 0.5), 0.0), 0.0, "ULP, correctly rounded", where)
-    else:
-        _fail(got, want.approximate(), errors, bound, "ULP", where)
-    return float(errors.max(initial=0.0))
+    form = FORMATS[dtype.name]
+    if bound != 0.5:
+
+        def measure(got: Host) -> tuple[Host, Host]:
+            errors = ulp_errors(got, want, form)
+            return errors, errors > bound
+
+        return Judge(measure, bound, "ULP", want.approximate())
+    rounded = nearest(want, form)
+
+    def measure_rounding(got: Host) -> tuple[Host, Host]:
+        return ulp_errors(got, want, form), _differs(got.astype(np.float64), rounded)
+
+    return Judge(measure_rounding, bound, "ULP, correctly rounded", rounded)
 
 
-def check_complex_ulp(got: Host, want: Host, bound: float, where: Where, slack: float) -> float:
+def complex_ulp(want: Host, bound: float, dtype: DType, slack: float) -> Judge:
     """Demand each part within so many ULP of the modulus.
 
     Args:
-        got: complex results.
         want: complex values in higher precision.
         bound: in ULP.
-        where: what it belongs to.
+        dtype: of the result.
         slack: the reference's own error, in ULP.
     """
-    part = FORMATS["float32" if where.dtype.name == "complex64" else "float64"]
+    part = FORMATS["float32" if dtype.name == "complex64" else "float64"]
     modulus = precise(np.abs(want))
-    from .formats import unit_exponent
-
     with np.errstate(all="ignore"):
         unit = np.ldexp(np.ones(want.shape, np.longdouble), unit_exponent(modulus, part, muller=True))
-        wide = got.astype(want.dtype)
-        off = np.maximum(np.abs(wide.real - want.real), np.abs(wide.imag - want.imag)) / unit
-        errors = np.where(np.isnan(wide) & np.isnan(want), 0.0, np.where(np.isnan(off), np.inf, off)).astype(np.float64)
-        errors = np.where((wide == want) & ~np.isnan(off), 0.0, errors)
-    _fail(got, want, errors, bound + slack, "ULP of the modulus", where)
-    return float(errors.max(initial=0.0))
+
+    def measure(got: Host) -> tuple[Host, Host]:
+        with np.errstate(all="ignore"):
+            wide = got.astype(want.dtype)
+            off = np.maximum(np.abs(wide.real - want.real), np.abs(wide.imag - want.imag)) / unit
+            infinite = np.where(np.isnan(off), np.inf, off).astype(np.float64)
+            errors = np.where(np.isnan(wide) & np.isnan(want), 0.0, infinite)
+            errors = np.where((wide == want) & ~np.isnan(off), 0.0, errors)
+        return errors, errors > bound + slack
+
+    return Judge(measure, bound + slack, "ULP of the modulus", want)
 
 
-def check_within(got: Host, want: Host, allowance: Host, where: Where) -> float:
-    """Demand an absolute error of at most the allowance, element by element; returns the largest share of it used.
+def within(want: Host, allowance: Host, dtype: DType) -> Judge:
+    """Demand an absolute error of at most the allowance, element by element; errors are shares of it.
 
     An infinity is right where the true value is one, or where the allowance reaches beyond the largest number.
     """
-    share = within_shares(got, want, allowance, where.dtype)
-    _fail(got, want, share, 1.0, "of the bound", where)
-    return float(share.max(initial=0.0))
+
+    def measure(got: Host) -> tuple[Host, Host]:
+        share = within_shares(got, want, allowance, dtype)
+        return share, share > 1.0
+
+    return Judge(measure, 1.0, "of the bound", want)
+
+
+def check_exact(got: Host, want: Host, where: Where) -> float:
+    """Hold a result to :func:`exact`."""
+    return exact(want).hold(got, where)
+
+
+def check_bits(got: Host, want: Host, where: Where) -> float:
+    """Hold a result to :func:`bits`."""
+    return bits(want).hold(got, where)
+
+
+def check_ulp(got: Host, want: Precise, bound: float, where: Where) -> float:
+    """Hold a result to :func:`ulp`."""
+    return ulp(want, bound, where.dtype).hold(got, where)
+
+
+def check_within(got: Host, want: Host, allowance: Host, where: Where) -> float:
+    """Hold a result to :func:`within`; returns the largest share of the allowance used."""
+    return within(want, allowance, where.dtype).hold(got, where)
 
 
 def within_shares(got: Host, want: Host, allowance: Host, dtype: DType) -> Host:
@@ -133,13 +194,16 @@ def _differs(got: Host, want: Host) -> Host:
         return np.asarray(~nan & ((got != want) | (np.signbit(got) != np.signbit(want))))
 
 
-def _fail(got: Host, want: Host, errors: Host, bound: float, unit: str, where: Where) -> None:
-    bad = errors > bound
-    if not bad.any():
-        return
-    worst = np.unravel_index(int(np.argmax(errors)), errors.shape) if errors.shape else ()
+def _unequal(differs: Host) -> tuple[Host, Host]:
+    return np.where(differs, np.inf, 0.0), differs
+
+
+def _fail(got: Host, judge: Judge, errors: Host, wrong: Host, where: Where) -> None:
+    want, bound, unit = judge.want, judge.bound, judge.unit
+    found = np.where(wrong, errors, -1.0)
+    worst = np.unravel_index(int(np.argmax(found)), errors.shape) if errors.shape else ()
     index = tuple(int(i) for i in worst)
-    count = int(np.count_nonzero(bad))
+    count = int(np.count_nonzero(wrong))
     shown = ", ".join(s for s in (_shown(x, index, errors.shape) for x in where.operands) if s)
     raise ConformanceError(
         f"{where.op} on {where.dtype}: {count} of {errors.size} elements are wrong; the worst is at {list(index)}: got "

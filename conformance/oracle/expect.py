@@ -19,16 +19,10 @@ from ...opset.accuracy import Accumulated, Accuracy, Composed, Exact, Ulp
 from ...opset.conversion import converted
 from ...opset.declare import declaration_of
 from . import allowance, exact
-from .compare import (
-    Where,
-    check_bits,
-    check_complex_ulp,
-    check_exact,
-    check_layout,
-    check_ulp,
-    check_within,
-)
+from .compare import Judge, Where, bits, check_layout, complex_ulp, ulp, within
+from .compare import exact as exactly
 from .composites import Opset
+from .flush import flushed, forgiving, least_normal
 from .formats import Host, precise
 from .reference import Reference
 
@@ -54,6 +48,8 @@ _AS_THEY_ARE: Final = frozenset(
         "conj",
     }
 )
+#: Ops that move values, on every device bit for bit.
+_MOVES: Final = _AS_THEY_ARE - {"cast"} | {"where", "take_along_axis", "scatter", "real", "imag"}
 #: Long double decides float64's bounds where it has 11 bits more; elsewhere the reference is float64 too, and its own
 #: error, at most that of a result, is granted beside the result's.
 LONG: Final = np.dtype(np.longdouble if np.finfo(np.longdouble).nmant >= 63 else np.float64)
@@ -67,14 +63,21 @@ class Expected:
     """What a call must give.
 
     Attributes:
-        specs: dtype and shape of the result.
+        spec: dtype and shape of the result.
         check: raises ConformanceError for a wrong result, returns the worst error seen, in the unit of the contract.
         unit: of that error: ``"exact"``, ``"ULP"`` or ``"of the bound"``.
+        flushing: the same for a device that flushes subnormals, by the rule of :mod:`.flush`; None where it makes no
+            difference.
     """
 
     spec: ArraySpec
     check: Callable[[Host], float]
     unit: str
+    flushing: Callable[[Host], float] | None = None
+
+    def on(self, *, flushes: bool) -> Callable[[Host], float]:
+        """Return the check for a device that does or does not flush subnormals."""
+        return self.flushing if flushes and self.flushing is not None else self.check
 
 
 def completed(op: Op, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,20 +116,28 @@ def expect(op: Op, operands: Operands, attributes: Mapping[str, Any]) -> Expecte
     given = dict(inferred.attributes) if op.primitive else completed(op, attributes)
     rule: Accuracy = declaration_of(op).accuracy
     where = Where(op.name, spec.dtype, ready)
-    if spec.dtype.kind not in (REAL, COMPLEX) or isinstance(rule, Exact) or _only_moves(rule, given):
-        check, unit = _exact(op, ready, given, where), "exact"
-    elif isinstance(rule, Ulp):
-        check, unit = _ulp(op, rule, ready, given, where), "ULP"
-    elif isinstance(rule, Accumulated):
-        check, unit = _accumulated(op, rule, ready, given, where), "of the bound"
-    else:
-        check, unit = _composed(op, rule, ready, given, dict(inferred.attributes), where), "of the bound"
 
-    def laid_out(got: Host) -> float:
+    def judge(values: Operands, *, flushes: bool) -> Judge:
+        if spec.dtype.kind not in (REAL, COMPLEX) or isinstance(rule, Exact) or _only_moves(rule, given):
+            return _exact(op, values, given, where)
+        if isinstance(rule, Ulp):
+            return _ulp(op, rule, values, given, where)
+        if isinstance(rule, Accumulated):
+            return _accumulated(op, rule, values, given, where, flushes=flushes)
+        return _composed(op, rule, values, given, dict(inferred.attributes), where, flushes=flushes)
+
+    plain = judge(ready, flushes=False)
+
+    def check(got: Host) -> float:
         check_layout(got, spec.shape, where)
-        return check(got)
+        return plain.hold(got, where)
 
-    return Expected(spec, laid_out, unit)
+    def flushing(got: Host) -> float:
+        check_layout(got, spec.shape, where)
+        without = tuple(None if x is None else flushed(x, dtype(x.dtype).name) for x in ready)
+        return forgiving(judge(ready, flushes=True), judge(without, flushes=True), spec.dtype).hold(got, where)
+
+    return Expected(spec, check, plain.unit.split(",")[0], None if op.name in _MOVES else flushing)
 
 
 def _ready(operands: Operands, inferred: Inferred) -> Operands:
@@ -183,22 +194,21 @@ def _leading_name(operands: Operands, where: Where) -> str:
     return dtype(operands[0].dtype).name if operands and operands[0] is not None else where.dtype.name
 
 
-def _exact(op: Op, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Callable[[Host], float]:
+def _exact(op: Op, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Judge:
     name = _leading_name(operands, where)
     want = _body(op, operands, attributes, name, None if op.name in _AS_THEY_ARE else np.dtype(np.float64))
     with np.errstate(all="ignore"):  # lossless: an exact op's values have the operand's precision
         want = want if want.dtype == where.dtype.numpy else want.astype(where.dtype.numpy)
-    compare = check_bits if op.name in _BITS else check_exact
-    return lambda got: compare(got, want, where)
+    return bits(want) if op.name in _BITS else exactly(want)
 
 
-def _ulp(op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Callable[[Host], float]:
+def _ulp(op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Judge:
     t = where.dtype
     if t in COMPLEXES:
         wide = wide_type(t)
         want = _body(op, operands, attributes, t.name, wide)
         slack = _COMPLEX_SLACK * _GRANTED if t.name == "complex128" else 2.0**-20
-        return lambda got: check_complex_ulp(got, want, rule.bound(t.name), where, slack)
+        return complex_ulp(want, rule.bound(t.name), t, slack)
     double = np.dtype(np.float64)
     plain = _body(op, operands, attributes, t.name, double)
     if exact.covers(op.name) and (t.name == "float64" or op.name in exact.ROUNDS_TWICE):
@@ -206,12 +216,12 @@ def _ulp(op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], w
         reference = exact.elementwise(op.name, tuple(x for x in widened if x is not None), plain)
     else:
         reference = precise(plain)
-    return lambda got: check_ulp(got, reference, rule.bound(t.name), where)
+    return ulp(reference, rule.bound(t.name), t)
 
 
 def _accumulated(
-    op: Op, rule: Accumulated, operands: Operands, attributes: Mapping[str, Any], where: Where
-) -> Callable[[Host], float]:
+    op: Op, rule: Accumulated, operands: Operands, attributes: Mapping[str, Any], where: Where, *, flushes: bool
+) -> Judge:
     t = where.dtype
     wide = wide_type(t)
     widened = [_widened(x, wide) for x in operands]
@@ -219,8 +229,20 @@ def _accumulated(
     # In magnitudes no infinity meets its opposite, and NaN stays where it is.
     sizes = [x if x is None or x.dtype.kind in "iub" else np.abs(x) for x in widened]
     magnitude = _body(op, sizes, attributes, t.name, None)
-    bound = allowance.accumulated(rule, t, want, magnitude, _terms(op, rule, widened, attributes)) * _GRANTED
-    return lambda got: check_within(got, want, bound, where)
+    counted = _terms(op, rule, widened, attributes)
+    terms = counted if rule.multiplicative else np.minimum(counted, _present(op, rule, widened, attributes))
+    bound = allowance.accumulated(rule, t, want, magnitude, terms) * _GRANTED
+    if flushes:  # every partial sum may vanish when it is below the accumulator's smallest normal number
+        bound = bound + np.asarray(counted) * least_normal("float32" if t.bits == 16 else t.name)
+    return within(want, bound, t)
+
+
+def _present(op: Op, rule: Accumulated, operands: Sequence[Host | None], attributes: Mapping[str, Any]) -> Host | int:
+    """Return how many terms of each result are not zero: adding a zero rounds nothing, in whatever order."""
+    if rule.terms == "scattered":
+        return _terms(op, rule, operands, attributes)
+    there = [x if x is None or x.dtype.kind in "iub" else (x != 0).astype(np.float64) for x in operands]
+    return np.maximum(_body(op, there, attributes, "float64", None), 1)
 
 
 def _terms(op: Op, rule: Accumulated, operands: Sequence[Host | None], attributes: Mapping[str, Any]) -> Host | int:
@@ -245,9 +267,11 @@ def _composed(
     attributes: Mapping[str, Any],
     normal: Mapping[str, Any],
     where: Where,
-) -> Callable[[Host], float]:
+    *,
+    flushes: bool,
+) -> Judge:
     t = where.dtype
     wide = wide_type(t)
     want = _body(op, operands, attributes, t.name, wide)
     bound = allowance.composed(op.name, rule, t, want, operands, normal) * _GRANTED
-    return lambda got: check_within(got, want, bound, where)
+    return within(want, bound + (rule.factor * least_normal(t.name) if flushes else 0.0), t)
