@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .output import JsonOption, emit, messages
+from .specs import SHORT
 
 if TYPE_CHECKING:
     from ..conformance.results.report import Report
@@ -102,7 +103,7 @@ def conformance(
         tuple(backend or ()),
         profile,
         tuple(op or ()),
-        tuple(dtype or ()),
+        tuple(SHORT.get(name, name) for name in dtype or ()),
         quick,
         chosen,
         waivers,
