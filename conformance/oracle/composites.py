@@ -48,7 +48,7 @@ class Wide:
         return self.values.size
 
     def __getitem__(self, key: Any) -> Wide:
-        return Wide(self.values[key], self.dtype, self._over)
+        return self._over.made(self.values[key], self.dtype)
 
     def _with(self, function: Callable[..., Host], *others: Any) -> Wide:
         with np.errstate(all="ignore"):
@@ -94,6 +94,10 @@ class Opset:
     def __init__(self, wide: np.dtype[Any], dtype_name: str) -> None:
         self._wide, self._np = wide, Reference(dtype_name)
 
+    def made(self, values: Host, t: DType) -> Wide:
+        """Return an array of this namespace."""
+        return Wide(values, t, self)
+
     def array(self, values: Host, t: DType) -> Wide:
         """Return values as an array of the reference: real and complex ones widened, others as they are."""
         if t.kind in (REAL, STORAGE):
@@ -101,7 +105,7 @@ class Opset:
             values = values.astype(self._wide)
         elif t.kind == COMPLEX:
             values = values.astype(np.result_type(self._wide, np.complex64))
-        return Wide(values, t, self)
+        return self.made(values, t)
 
     def __getattr__(self, name: str) -> Callable[..., Wide]:
         op = OPS.get(name)
@@ -136,7 +140,7 @@ class Opset:
             values = [None if x is None else np.broadcast_to(x, inferred.broadcast) for x in values]
         with np.errstate(all="ignore"):
             found = np.asarray(body(self._np, *values, **inferred.attributes))
-        return Wide(found, inferred.outputs[0].dtype, self)
+        return self.made(found, inferred.outputs[0].dtype)
 
     # Where the public function differs from the primitive, or the values must keep their precision:
 
@@ -145,39 +149,39 @@ class Opset:
         to = dtype(t)
         floats = (REAL, STORAGE, COMPLEX)
         if x.dtype.kind in floats and to.kind in floats:
-            return Wide(x.values, to, self)
+            return self.made(x.values, to)
         if to.kind in floats:
             return self.array(x.values.astype(np.uint8) if x.dtype.kind == BOOL else x.values, to)
-        return Wide(converted(x.values, to), to, self)
+        return self.made(converted(x.values, to), to)
 
     def copy(self, x: Any) -> Wide:
         """Values are not written, so they may be shared."""
-        return Wide(x.values, x.dtype, self)
+        return self.made(x.values, x.dtype)
 
     def matmul(self, x1: Any, x2: Any, *, dtype: Any = None) -> Wide:
         """Batch axes broadcast."""
         with np.errstate(all="ignore"):
-            return Wide(np.asarray(np.matmul(x1.values, x2.values)), x1.dtype, self)
+            return self.made(np.asarray(np.matmul(x1.values, x2.values)), x1.dtype)
 
     def reshape(self, x: Any, shape: Any) -> Wide:
         """Row-major, as everywhere."""
-        return Wide(x.values.reshape(shape), x.dtype, self)
+        return self.made(x.values.reshape(shape), x.dtype)
 
     def permute_dims(self, x: Any, axes: Any) -> Wide:
         """NumPy's transpose."""
-        return Wide(x.values.transpose(axes), x.dtype, self)
+        return self.made(x.values.transpose(axes), x.dtype)
 
     def moveaxis(self, x: Any, source: Any, destination: Any) -> Wide:
         """NumPy's moveaxis."""
-        return Wide(np.moveaxis(x.values, source, destination), x.dtype, self)
+        return self.made(np.moveaxis(x.values, source, destination), x.dtype)
 
     def broadcast_to(self, x: Any, shape: Any) -> Wide:
         """NumPy's broadcast_to."""
-        return Wide(np.broadcast_to(x.values, shape), x.dtype, self)
+        return self.made(np.broadcast_to(x.values, shape), x.dtype)
 
     def pad(self, x: Any, pad_width: Any, value: Any = 0) -> Wide:
         """The public form, with the value as a number."""
-        return Wide(np.pad(x.values, pad_width, constant_values=value), x.dtype, self)
+        return self.made(np.pad(x.values, pad_width, constant_values=value), x.dtype)
 
     def full(self, shape: Any, fill_value: Any, *, dtype: Any, device: Any = None) -> Wide:
         """The public form, with the value as a number."""
@@ -186,4 +190,4 @@ class Opset:
     def iota(self, shape: Any, axis: int = 0, *, dtype: Any = int64, device: Any = None) -> Wide:
         """The public form."""
         line = np.arange(shape[axis]).reshape(-1, *(1,) * (len(shape) - axis - 1))
-        return self.cast(Wide(np.broadcast_to(line, shape), int64, self), dtype)
+        return self.cast(self.made(np.broadcast_to(line, shape), int64), dtype)

@@ -111,7 +111,7 @@ def expect(op: Op, operands: Operands, attributes: Mapping[str, Any]) -> Expecte
     """
     operands = with_optional(op, operands)
     inferred = infer(op, operands, attributes)
-    ready = _ready(operands, inferred)
+    ready = operands_of(operands, inferred)
     (spec,) = inferred.outputs
     given = dict(inferred.attributes) if op.primitive else completed(op, attributes)
     rule: Accuracy = declaration_of(op).accuracy
@@ -140,8 +140,8 @@ def expect(op: Op, operands: Operands, attributes: Mapping[str, Any]) -> Expecte
     return Expected(spec, check, plain.unit.split(",")[0], None if op.name in _MOVES else flushing)
 
 
-def _ready(operands: Operands, inferred: Inferred) -> Operands:
-    """Cast and broadcast as the rules say."""
+def operands_of(operands: Operands, inferred: Inferred) -> Operands:
+    """Return operands cast and broadcast as the rules say."""
     casts = iter(inferred.casts or (None,) * len(operands))
     every = len(inferred.casts) == len(operands)  # elementwise rules speak of the operands that are there only
     made: list[Host | None] = []
@@ -190,15 +190,27 @@ def _body(
         return np.asarray(declaration_of(op).body(over, *arrays, **attributes).values)
 
 
-def _leading_name(operands: Operands, where: Where) -> str:
-    return dtype(operands[0].dtype).name if operands and operands[0] is not None else where.dtype.name
+def exact_values(
+    op: Op, operands: Operands, attributes: Mapping[str, Any], t: DType, *, widen: bool = True
+) -> Host:
+    """Return the result of a call whose contract gives every bit.
+
+    Args:
+        op: the op.
+        operands: cast and broadcast as its rules say.
+        attributes: normalised.
+        t: dtype of the result.
+        widen: whether the body may see float64; False where it has its own accumulator.
+    """
+    name = dtype(operands[0].dtype).name if operands and operands[0] is not None else t.name
+    wide = None if op.name in _AS_THEY_ARE or not widen else np.dtype(np.float64)
+    want = _body(op, operands, attributes, name, wide)
+    with np.errstate(all="ignore"):  # lossless: an exact op's values have the operand's precision
+        return want if want.dtype == t.numpy else want.astype(t.numpy)
 
 
 def _exact(op: Op, operands: Operands, attributes: Mapping[str, Any], where: Where) -> Judge:
-    name = _leading_name(operands, where)
-    want = _body(op, operands, attributes, name, None if op.name in _AS_THEY_ARE else np.dtype(np.float64))
-    with np.errstate(all="ignore"):  # lossless: an exact op's values have the operand's precision
-        want = want if want.dtype == where.dtype.numpy else want.astype(where.dtype.numpy)
+    want = exact_values(op, operands, attributes, where.dtype)
     return bits(want) if op.name in _BITS else exactly(want)
 
 
