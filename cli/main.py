@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import OpmuxError
-from . import conformance_command, demo_command, inspection, new_backend, opset_commands
+from . import bench_command, conformance_command, demo_command, inspection, new_backend, opset_commands
 from .output import fail, messages, with_optional_values
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def opmux(
     """
 
 
-for _module in (inspection, opset_commands, conformance_command, new_backend, demo_command):
+for _module in (inspection, opset_commands, bench_command, conformance_command, new_backend, demo_command):
     _module.add_to(app)
 
 

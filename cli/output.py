@@ -34,7 +34,11 @@ def fail(message: str) -> None:
 
 def emit(data: Any, target: str) -> None:
     """Write JSON to a file, or to standard output for ``-``; the file appears whole or not at all."""
-    text = json.dumps(data, indent=2, default=str) + "\n"
+    write(json.dumps(data, indent=2, default=str) + "\n", target, "--json")
+
+
+def write(text: str, target: str, option: str) -> None:
+    """Write the text that an option asks for to a file, or to standard output for ``-``; whole or not at all."""
     if target == "-":
         sys.stdout.write(text)
         return
@@ -44,7 +48,7 @@ def emit(data: Any, target: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise typer.BadParameter(f"cannot write {target}: {error.strerror}", param_hint="--json") from error
+        raise typer.BadParameter(f"cannot write {target}: {error.strerror}", param_hint=option) from error
     messages.print(f"wrote {target}", markup=False)
 
 

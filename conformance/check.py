@@ -45,7 +45,7 @@ def check(decision: Decision, operands: Sequence[Array | None], results: Sequenc
         host = tuple(None if x is None else x.numpy() for x in operands)
         got = np.asarray(results[0].numpy())
         if "elementwise" in decision.op.facts and got.size > SAMPLE:
-            host, got = _sampled(host, got)
+            host, got = sampled(host, got)
         expect(decision.op, host, dict(decision.attributes)).check(got)
     except ConformanceError as error:
         if "missing" in error.culprits:
@@ -56,7 +56,8 @@ def check(decision: Decision, operands: Sequence[Array | None], results: Sequenc
         _inside.reset(token)
 
 
-def _sampled(operands: tuple[Host | None, ...], got: Host) -> tuple[tuple[Host | None, ...], Host]:
+def sampled(operands: tuple[Host | None, ...], got: Host) -> tuple[tuple[Host | None, ...], Host]:
+    """Return some elements of an elementwise call, SAMPLE at most: those of the operands, and those of the result."""
     at = np.unique(
         np.append(np.linspace(0, got.size - 1, SAMPLE - 64).astype(np.int64), np.arange(got.size - 64, got.size))
     )

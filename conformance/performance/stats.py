@@ -85,12 +85,7 @@ def deviation(values: Sequence[float]) -> float:
     >>> round(deviation([1.0, 2.0, 3.0, 4.0, 1000.0]), 2)
     1.48
     """
-    return deviation_of(spread(values).iqr)
-
-
-def deviation_of(iqr: float) -> float:
-    """Return the standard deviation of a normal distribution with this interquartile range."""
-    return iqr / _IQR_OF_NORMAL
+    return spread(values).iqr / _IQR_OF_NORMAL
 
 
 def ranks(values: Sequence[float]) -> list[float]:

@@ -214,13 +214,23 @@ def explain(op: str | Op | Any, /, *args: Any, **attributes: Any) -> Explanation
         found = op if isinstance(op, Op) else getattr(op, "op", None)
         if not isinstance(found, Op):
             raise ArgumentError(f"{op!r} is not an op; pass an op's name or its public function", op=op)
-    with planning() as made:
-        OPS.public[found.name](*args, **attributes)
-    own = [d for d in made if d.op is found]
-    if not own:
-        raise ArgumentError(f"{found.name}: with these arguments the call is done without its kernel", op=found.name)
-    others = [d for d in made if d is not own[-1]]
-    explained = explanation_of(own[-1])
+    own, others = plan(found, *args, **attributes)
+    explained = explanation_of(own)
     if others:
         return replace(explained, notes=(f"the call also runs {_named(others)}", *explained.notes))
     return explained
+
+
+def plan(op: Op, /, *args: Any, **attributes: Any) -> tuple[Decision, list[Decision]]:
+    """Return the decision for a call of an op's public function, and those of what it calls besides; nothing runs.
+
+    Raises:
+        ArgumentError: when the call is done without the op's kernel.
+        UnsupportedError: when nothing can do the call.
+    """
+    with planning() as made:
+        OPS.public[op.name](*args, **attributes)
+    own = [d for d in made if d.op is op]
+    if not own:
+        raise ArgumentError(f"{op.name}: with these arguments the call is done without its kernel", op=op.name)
+    return own[-1], [d for d in made if d is not own[-1]]
