@@ -40,6 +40,7 @@ def run_job(job: Job, send: Send) -> None:
 
 def serve(jobs: TextIO, replies: TextIO) -> None:
     """Run jobs until there are no more."""
+    from ...core.dispatch.claims import CLAIMS
     from ...core.runtime import ensure_loaded
 
     def send(message: dict[str, Any]) -> None:
@@ -47,6 +48,9 @@ def serve(jobs: TextIO, replies: TextIO) -> None:
         replies.flush()
 
     ensure_loaded()
+    # What earlier runs found keeps a refuted kernel out of decisions: a second run would call its ops unsupported, or
+    # pass their decompositions, and a wrong backend would be conformant.
+    CLAIMS.clear()
     send({"ready": True})
     for line in jobs:
         run_job(Job.from_json(line), send)
