@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from ..core.errors import OpmuxError
-from . import bench_command, conformance_command, demo_command, inspection, new_backend, opset_commands
+from . import (
+    bench_command,
+    certificate_commands,
+    conformance_command,
+    demo_command,
+    inspection,
+    new_backend,
+    opset_commands,
+)
 from .output import fail, messages, with_optional_values
 
 app = typer.Typer(
@@ -37,7 +45,15 @@ def opmux(
     """
 
 
-for _module in (inspection, opset_commands, bench_command, conformance_command, new_backend, demo_command):
+for _module in (
+    inspection,
+    opset_commands,
+    bench_command,
+    conformance_command,
+    certificate_commands,
+    new_backend,
+    demo_command,
+):
     _module.add_to(app)
 
 
