@@ -1,0 +1,48 @@
+"""What the opset says of the ops that a report names, where it knows them: a certificate may be of another opset."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from ...core.dtypes import BY_NAME
+from ...core.op import OPS
+from ...opset import namespace  # noqa: F401 - every op has to be declared before it is looked up
+from ...opset.accuracy import Ulp
+from ...opset.declare import declaration_of
+from ..cases.case import DEVICE
+from .model import Worst
+
+_ORDER = {name: i for i, name in enumerate(BY_NAME)}
+
+
+@functools.cache
+def families() -> dict[str, str]:
+    """Return the family of every op, in the order of the opset."""
+    found = {op.name: declaration_of(op).family for op in OPS}
+    order = list(dict.fromkeys(found.values()))
+    return {**dict(sorted(found.items(), key=lambda item: order.index(item[1]))), DEVICE: DEVICE}
+
+
+def in_order(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return pairs of op and dtype by family, then by op and dtype, in the order of the opset."""
+    ops = {op: i for i, op in enumerate(families())}
+    return sorted(set(pairs), key=lambda p: (ops.get(p[0], len(ops)), p[0], place_of(p[1]), p[1]))
+
+
+def place_of(dtype: str) -> int:
+    """Return where a dtype stands among the others."""
+    return _ORDER.get(dtype, len(_ORDER))
+
+
+def worst(op: str, dtype: str, error: float, unit: str, case: str, kernel: str) -> Worst | None:
+    """Return the largest error with its share of what the contract allows; None where every bit is given."""
+    if unit in ("", "exact"):
+        return None
+    return Worst(error, unit, case, kernel, error if unit == "of the bound" else _share(op, dtype, error))
+
+
+def _share(op: str, dtype: str, error: float) -> float | None:
+    accuracy = declaration_of(OPS[op]).accuracy if op in OPS else None
+    bound = accuracy.bounds.get(dtype) if isinstance(accuracy, Ulp) else None
+    return error / bound if bound else None
