@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,8 @@ from .output import JsonOption, emit, messages
 from .specs import SHORT
 
 if TYPE_CHECKING:
+    from ..conformance.certificates.certify import Witness
+    from ..conformance.certificates.model import Certificate
     from ..conformance.results.report import Report
 
 _SELECTION = "What to run"
@@ -77,6 +81,33 @@ def conformance(
         bool,
         typer.Option("--strict-claims", help="What works undeclared fails the run.", rich_help_panel=_RESULTS),
     ] = False,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what was found as a certificate; FILE-BACKEND-DEVICE where there are several.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="CERT",
+            help="Fail only on what did not fail in this certificate; repeatable.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    performance: Annotated[
+        bool | None,
+        typer.Option(
+            "--performance/--no-performance",
+            help="Measure performance beside it; a whole run does.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Hold backends to the contracts of the opset.
@@ -86,6 +117,9 @@ def conformance(
 
     Example: opmux conformance --backend llvm --op exp --dtype float32 -x --lf
     """
+    from ..conformance.certificates.baseline import earlier_performance, known_failures
+    from ..conformance.certificates.certify import Witness
+    from ..conformance.performance.phase import BUDGET
     from ..conformance.running.journal import keep_last_failed
     from ..conformance.running.journal import last_failed as failed_last
     from ..conformance.running.run import run
@@ -116,9 +150,18 @@ def conformance(
         strict_claims=strict_claims,
         lenient=last_failed,
     )
+    if performance or (performance is None and not (quick or selection.partial)):
+        selection = replace(selection, performance=BUDGET)
+    _check_place(certificate)
+    before = _baseline(baseline or ())
+    witness = Witness.of(selection)
     report = run(selection, messages)
+    if before:
+        report = replace(report, baseline=known_failures(before), earlier=earlier_performance(before))
     keep_last_failed(report.cases, report.failures)
-    _record(report)
+    _record(report, witness)
+    if certificate is not None:
+        _certify(report, witness, certificate)
     if json:
         emit(report.to_dict(), json)
     if json != "-":
@@ -126,11 +169,38 @@ def conformance(
     raise typer.Exit(report.exit_code)
 
 
-def _record(report: Report) -> None:
-    """Write what the run shows where the dispatcher reads it."""
+def _record(report: Report, witness: Witness) -> None:
+    """Write what the run shows where the dispatcher reads it; of files that changed meanwhile it shows nothing."""
     from ..conformance.results.verdicts import verdicts
     from ..core.plugins import manager, proofs
 
     for subject in report.subjects:
-        found = verdicts(subject, report.cases, quick=report.quick, seed=report.seed)
-        proofs.keep(subject.backend, subject.version, manager.package_folder(subject.backend), found)
+        if witness.is_still(subject.backend):
+            found = verdicts(subject, report.cases, quick=report.quick, seed=report.seed)
+            proofs.keep(subject.backend, subject.version, manager.package_folder(subject.backend), found)
+
+
+def _check_place(certificate: Path | None) -> None:
+    """Say before a long run, and not after it, that its certificate could not be written."""
+    if certificate is not None and (certificate.is_dir() or not certificate.absolute().parent.is_dir()):
+        why = f"cannot write {certificate}: it is a folder, or is to lie in one that is not there"
+        raise typer.BadParameter(why, param_hint="--certificate")
+
+
+def _baseline(paths: Iterable[Path]) -> list[Certificate]:
+    from ..conformance.certificates.store import read
+
+    return [read(path) for path in paths]
+
+
+def _certify(report: Report, witness: Witness, path: Path) -> None:
+    """Write a certificate for every implementation on every device that was tried."""
+    from ..conformance.certificates.certify import certificates
+    from ..conformance.certificates.store import paths_for, write
+
+    made = certificates(report, witness)
+    for c, place in zip(made, paths_for(made, path), strict=True):
+        write(c, place)
+        messages.print(f"wrote {place}: {c.headline} (self-declared)", markup=False)
+    if not made:
+        messages.print(f"nothing ran, so {path} was not written", markup=False)

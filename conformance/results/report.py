@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from ...opset.declare import VERSION
 from ...opset.profiles import PROFILES
+from ..performance.flags import Flag
+from ..performance.phase import Performance
 from .outcome import BAD, CaseResult, Outcome
 from .profiles import ProfileVerdict, verdict_of
 from .subject import Subject
@@ -44,6 +46,8 @@ class Report:
         waiver_faults: waivers that have expired or that nothing needs, in words.
         baseline: ids of the cases that may fail, by backend and device, where only regressions count.
         performance: how fast each subject was, by backend and device.
+        earlier: how fast it was when the baseline was made.
+        notes: what a person should know and what fails nothing.
     """
 
     backends: tuple[str, ...]
@@ -61,7 +65,9 @@ class Report:
     waivers: tuple[Waiver, ...] = ()
     waiver_faults: tuple[str, ...] = ()
     baseline: frozenset[tuple[str, str, str]] | None = None
-    performance: dict[tuple[str, str], Any] = field(default_factory=dict)
+    performance: dict[tuple[str, str], Performance] = field(default_factory=dict)
+    earlier: dict[tuple[str, str], Performance] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -134,6 +140,10 @@ class Report:
         shown = [v for v in verdicts if v.whole or not self.partial]
         return sorted(shown, key=lambda v: (not v.claimed, not v.conformant))
 
+    def flags(self) -> list[Flag]:
+        """Return what is noticed about performance: what became slower, and a cost model that mispredicts."""
+        return [flag for key, found in self.performance.items() for flag in found.flags(self.earlier.get(key))]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""
         return {
@@ -154,6 +164,9 @@ class Report:
             "waivers": [w.to_dict() for w in self.waivers],
             "waiver_faults": list(self.waiver_faults),
             "troubles": list(self.troubles),
+            "notes": list(self.notes),
+            "performance": [p.to_dict() for p in self.performance.values()],
+            "flags": [flag.to_dict() for flag in self.flags()],
             "cases": [{**c.to_dict(), "kernel": c.kernel, "worst": c.worst} for c in self.cases],
         }
 
@@ -178,6 +191,8 @@ class Report:
             for device in devices:
                 lines.append(f"{backend} on {device}: {_counted(c.outcome for c in self.of(backend, device))}")
                 lines += [f"  {v}" for v in self._of_interest(by_subject[backend, device])]
+        lines += [f"note: {n}" for n in self.notes]
+        lines += [f"performance: {flag.message}" for flag in self.flags()]
         if not self.sufficient:
             kind = "quick" if self.quick else "partial" if self.partial else "stopped"
             lines.append(f"{kind} run: not sufficient for any claim")

@@ -54,7 +54,7 @@ class Job:
 
     def to_json(self) -> str:
         """Return the line that a worker reads."""
-        return json.dumps(vars(self)) + "\n"
+        return json.dumps(vars(self))
 
 
 class WorkerLostError(Exception):
@@ -78,13 +78,13 @@ class Worker:
             self.kill()
             raise
 
-    def send(self, job: Job) -> None:
-        """Give it a job."""
+    def send(self, request: str) -> None:
+        """Give it something to do, as one line of JSON."""
         stdin = self._process.stdin
         if stdin is None:
             raise WorkerLostError("it has no standard input", timed_out=False)
         try:
-            stdin.write(job.to_json().encode())
+            stdin.write(f"{request}\n".encode())
             stdin.flush()
         except OSError as error:
             raise WorkerLostError(self._epitaph(), timed_out=False) from error
@@ -156,7 +156,7 @@ class Runner:
             begun = time.monotonic()
             try:
                 worker = self._ready()
-                worker.send(replace(job, skip=tuple(done)))
+                worker.send(replace(job, skip=tuple(done)).to_json())
                 while "end" not in (message := worker.receive(self._limit)):
                     if "start" in message:
                         started, begun = message, time.monotonic()

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from ...core.dispatch.claims import CLAIMS
 from ...core.dispatch.registry import REGISTRY
 from ...core.plugins import manager
 from ...core.plugins.status import State
 from ...opset.profiles import PROFILES
+from ..cases.case import DEVICE
 from ..results import waivers
 from ..results.outcome import CaseResult, Outcome
 from ..results.profiles import demanded_by
 from ..results.report import Report
 from ..results.subject import Subject
 from ..target import Target, targets
+from .beside import Measured, measured
 from .isolation import Job
 from .journal import Journal
 from .selection import Selection, chosen_cases
@@ -43,7 +46,7 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         for t in ready
         for (op, d), mine in chosen.items()
     ]
-    with Journal.of(selection, ready) as journal:
+    with Journal.of(selection, ready) as journal, CLAIMS.set_aside():
         work = Work(selection, jobs, ready, journal, console)
         results = _hold_to_profiles(work.run())
     held = waivers.apply(
@@ -53,6 +56,7 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         versions={t.backend: REGISTRY.contributions[t.backend].version for t in ready},
         partial=selection.partial or selection.quick or work.stopped,
     )
+    figures, notes = _measured(selection, ready, [pair for pair in chosen if pair[0] != DEVICE], console)
     return Report(
         names,
         held.results,
@@ -68,7 +72,18 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         strict_claims=selection.strict_claims,
         waivers=held.used,
         waiver_faults=held.faults,
+        performance=figures,
+        notes=notes,
     )
+
+
+def _measured(
+    selection: Selection, ready: tuple[Target, ...], pairs: list[tuple[str, str]], console: Console | None
+) -> tuple[Measured, tuple[str, ...]]:
+    """Measure what was selected, or of a whole run what a certificate tells of, where that is asked for."""
+    if not selection.performance:
+        return {}, ()
+    return measured(ready, selection.performance, pairs if selection.partial else None, console)
 
 
 def _targets(selection: Selection) -> tuple[tuple[str, ...], tuple[Target, ...], tuple[str, ...]]:

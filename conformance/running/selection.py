@@ -74,6 +74,7 @@ class Selection:
         shard: only this part, by a hash of the case id.
         resume: go on with the same run where it was interrupted.
         strict_claims: an under-claim is a failure.
+        performance: seconds that each backend's performance may be measured for; 0 measures none.
         lenient: whether ids of cases that are not among those selected are left out instead of being an error.
     """
 
@@ -93,6 +94,7 @@ class Selection:
     shard: Shard | None = None
     resume: bool = False
     strict_claims: bool = False
+    performance: float = 0.0
     lenient: bool = False
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..locks import Order, held_across_fork
@@ -53,6 +55,20 @@ class ClaimTable:
         with self._lock:
             self._verdicts = {}
         tables.forget_decisions()
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Return a context in which only what is found inside is known.
+
+        What earlier runs of conformance refuted is out of every decision: a second run would call its ops unsupported,
+        or pass their decompositions, and a wrong backend would be conformant.
+        """
+        known = self._verdicts
+        self.clear()
+        try:
+            yield
+        finally:
+            self.record(known | self._verdicts)
 
     def verdict(self, key: ClaimKey) -> Verdict:
         """Return what is known of a claim."""
