@@ -31,7 +31,7 @@ def taken(x: Host, indices: Host, axis: int, mode: str) -> Host:
         return np.zeros(shape, x.dtype)
     found = np.take(x, at, axis=axis)
     if mode == "fill":
-        keep = inside.reshape(*(1,) * axis, *indices.shape, *(1,) * (x.ndim - axis - 1))
+        keep = inside.reshape((*(1,) * axis, *indices.shape, *(1,) * (x.ndim - axis - 1)))
         found = np.where(keep, found, np.zeros((), x.dtype))
     return np.asarray(found)
 
@@ -57,7 +57,7 @@ def scattered(x: Host, indices: Host, updates: Host, axis: int, mode: str, reduc
     at, inside = resolved(indices, x.shape[axis], mode)
     narrow = x.dtype.itemsize == 2 and x.dtype.kind not in "iu" and reduction in ("add", "multiply")
     made = np.moveaxis(x, axis, 0).astype(np.float32 if narrow else x.dtype, copy=True)
-    kept_last = updates.reshape(*x.shape[:axis], indices.size, *x.shape[axis + 1 :])
+    kept_last = updates.reshape((*x.shape[:axis], indices.size, *x.shape[axis + 1 :]))
     rows = np.moveaxis(kept_last, axis, 0).astype(made.dtype)
     with np.errstate(all="ignore"):
         for place, usable, row in zip(at.ravel(), inside.ravel(), rows, strict=True):

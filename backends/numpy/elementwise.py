@@ -131,6 +131,8 @@ def _by_recipe(op: str) -> Kernel:
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
         inputs = tuple(s.dtype.name for s in spec.arrays)
+        if not COMPLEXES.isdisjoint(inputs):
+            return Rejection(Reason.DTYPE, f"recipes are of real numbers, not of {', '.join(inputs)}")
         target = spec.attributes.get("dtype")
         program = recipe(op, inputs, None if target is None else target.name)
         if program is None:
