@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from .measure import Measurement
+from .measure import FEWEST_SAMPLES, Measurement
 from .stats import deviation, mape, spearman, spread
 
 Kind = Literal["slower", "slower-throughout", "cost-model", "not-comparable"]
@@ -18,8 +18,6 @@ LEAST_SLOWDOWN: Final = 1.5
 DEVIATIONS: Final = 4.0
 #: With fewer rows in common, the drift and the noise between runs cannot be told from what became slower.
 FEWEST_COMMON: Final = 12
-#: With fewer samples a row has no quartiles to speak of.
-FEWEST_REPEATS: Final = 5
 #: The cost model is flagged below this rank correlation, within a size class, and above this mean error.
 LEAST_CORRELATION: Final = 0.7
 MOST_ERROR: Final = 1.0
@@ -53,9 +51,9 @@ class Flag:
 def regressions(now: Iterable[Measurement], before: Iterable[Measurement]) -> tuple[Flag, ...]:
     """Return a flag for every row that became slower beyond the noise of both runs, the worst first.
 
-    The rule, per size class, over the rows with at least FEWEST_REPEATS samples in both runs. Of the logarithms of the
-    ratios of medians, the median is the drift of the machine and the interquartile range, as a standard deviation, the
-    noise between runs. A row is flagged when all of these hold:
+    The rule, per size class, over the rows with at least FEWEST_SAMPLES undisturbed samples in both runs. Of the
+    logarithms of the ratios of medians, the median is the drift of the machine and the interquartile range, as a
+    standard deviation, the noise between runs. A row is flagged when all of these hold:
 
     - it takes at least LEAST_SLOWDOWN times as long, in itself and beside the drift;
     - beside the drift it is slower by DEVIATIONS standard deviations of the noise between runs;
@@ -67,7 +65,7 @@ def regressions(now: Iterable[Measurement], before: Iterable[Measurement]) -> tu
     """
     earlier = {m.key: m for m in before}
     pairs = [(m, earlier[m.key]) for m in now if m.key in earlier]
-    pairs = [(m, old) for m, old in pairs if min(m.repeats, old.repeats) >= FEWEST_REPEATS]
+    pairs = [p for p in pairs if all(m.repeats >= FEWEST_SAMPLES and not m.disturbed for m in p)]
     found: list[Flag] = []
     for size in dict.fromkeys(m.size_class for m, _ in pairs):
         found += _slower([p for p in pairs if p[0].size_class == size])

@@ -20,8 +20,8 @@ from ..target import arguments, dense, leaves, only
 from .calls import SIZES, Call, calls
 from .operands import Operands
 from .roofline import Bound, Roofline, work_of
-from .stats import spread
-from .timing import calibrate, sample, timed, without_collection
+from .stats import Spread, spread
+from .timing import calibrate, interruptions, timed, without_collection
 
 #: Passes over all calls.
 PASSES: Final = 5
@@ -30,6 +30,10 @@ _SAMPLE_SECONDS: Final = 5e-4
 #: Samples of one call in one pass, at most.
 _MOST_SAMPLES: Final = 3
 _MOST_REPETITIONS: Final = 100_000
+#: With fewer samples there are no quartiles to speak of.
+FEWEST_SAMPLES: Final = 5
+#: Calls slower than this are not warmed up at each visit: they have time enough to do that themselves.
+_WARM_BELOW: Final = 5e-3
 #: A call is left out where the smaller one of its op says that one run takes more than this share of the budget.
 _LARGEST_SHARE: Final = 0.05
 
@@ -55,6 +59,7 @@ class Measurement:
         predicted: seconds by the cost model.
         share: the device's least seconds for that work, over the measured ones.
         bound: what those least seconds are spent on.
+        disturbed: whether other work took a CPU in too many samples for the others to count alone.
     """
 
     op: str
@@ -72,6 +77,7 @@ class Measurement:
     predicted: float
     share: float
     bound: Bound
+    disturbed: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -118,6 +124,19 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One timed loop.
+
+    Attributes:
+        seconds: of one run.
+        disturbed: whether the system gave a CPU to other work meanwhile.
+    """
+
+    seconds: float
+    disturbed: bool = False
+
+
 @dataclass
 class Timing:
     """A call on its way to a measurement.
@@ -126,14 +145,14 @@ class Timing:
         call: what.
         decision: who does it.
         each: about the seconds of one run; None before the first.
-        samples: seconds of one run, by sample.
+        samples: taken so far.
         repetitions: in one sample.
     """
 
     call: Call
     decision: Decision
     each: float | None = None
-    samples: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     repetitions: int = 1
 
 
@@ -253,10 +272,13 @@ class _Timer:
             timing.each = seconds_of(1)
             if timing.each < _SAMPLE_SECONDS:
                 timing.repetitions, timing.each = calibrate(seconds_of, _SAMPLE_SECONDS, _MOST_REPETITIONS)
-        once = 1.25 * timing.each * timing.repetitions
+        elif timing.each < _WARM_BELOW:  # between two visits other calls had the caches
+            seconds_of(max(1, timing.repetitions // 4))
+        once = timing.each * timing.repetitions
         for _ in range(max(1, min(_MOST_SAMPLES, int(share / max(once, 1e-9))))):
-            seconds = sample(seconds_of, timing.repetitions, timing.each)
-            timing.samples.append(seconds / timing.repetitions)
+            before = interruptions()
+            seconds = seconds_of(timing.repetitions) / timing.repetitions
+            timing.samples.append(Sample(seconds, interruptions() > before))
 
     def measured(self, roofline: Roofline) -> tuple[Measurement, ...]:
         """Return a row per call that has samples, in the order of the opset."""
@@ -267,12 +289,25 @@ class _Timer:
 
 def _measurement(timing: Timing, roofline: Roofline) -> Measurement:
     call, decision = timing.call, timing.decision
-    work, of = work_of(decision), spread(timing.samples)
+    work, (of, disturbed) = work_of(decision), undisturbed(timing.samples)
     floor = roofline.floor(work, computes_in(decision.inputs, decision.outputs))
     return Measurement(
         call.op.name, call.dtype, call.size, call.words, kernel_name(decision), of.median, of.best, of.q1, of.q3,
         of.count, work.flops, work.nbytes, decision.cost.total, floor.seconds / of.median, floor.bound,
+        disturbed,
     )  # fmt: skip
+
+
+def undisturbed(samples: Sequence[Sample]) -> tuple[Spread, bool]:
+    """Return where the samples lie during which no other work had the CPU; where they are too few, where all lie.
+
+    Returns:
+        Median and quartiles, and whether they are disturbed.
+    """
+    clean = [s.seconds for s in samples if not s.disturbed]
+    if len(clean) >= FEWEST_SAMPLES or len(clean) == len(samples):
+        return spread(clean), False
+    return spread([s.seconds for s in samples]), True
 
 
 def computes_in(inputs: Sequence[Signature | None], outputs: Sequence[Signature]) -> str:

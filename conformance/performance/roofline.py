@@ -124,7 +124,7 @@ class Roofline:
             return self.launch + (after.seconds - self.launch) * nbytes / after.nbytes
         before = self.transfers[i - 1]
         part = math.log(nbytes / before.nbytes) / math.log(after.nbytes / before.nbytes)
-        return before.seconds * (after.seconds / before.seconds) ** part
+        return float(before.seconds * (after.seconds / before.seconds) ** part)
 
     def bandwidth_at(self, nbytes: float) -> float:
         """Return the bytes per second that a call on so many can reach, launch included."""

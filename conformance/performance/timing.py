@@ -144,6 +144,15 @@ def timed(run: Run, operands: Operands, wait: Callable[[], None] | None) -> Seco
     return seconds_of
 
 
+def interruptions() -> int:
+    """Return how often the system has taken a CPU from this process for other work; 0 where it does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
     """Keep the garbage collector out of the block, as timeit does: it would count against whoever runs."""
