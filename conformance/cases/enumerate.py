@@ -13,7 +13,7 @@ from ...opset import namespace  # noqa: F401 - every op has to be declared befor
 from ...opset.declare import declaration_of
 from ..oracle.expect import Expected, expect
 from ..target import Findings, Target
-from . import basics, claims, determinism
+from . import basics, claims, determinism, properties
 from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
 from .samples import Sample, samples
 
@@ -26,6 +26,7 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
     basics.elementwise,
     basics.laid_out,
     basics.refused,
+    properties.family,
     determinism.family,
     claims.family,
 )

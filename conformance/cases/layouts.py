@@ -45,13 +45,13 @@ def _inside(x: Host, device: Device, step: int) -> Array:
     if not x.ndim:
         return dense(x, device)
     frame = np.empty(tuple(n * step + 2 for n in x.shape), x.dtype)
-    frame.view(f"u{x.dtype.itemsize}" if x.dtype.itemsize <= 8 else np.uint64)[...] = _poison(x.dtype)
+    frame.view(f"u{x.dtype.itemsize}" if x.dtype.itemsize <= 8 else np.uint64)[...] = poison(x.dtype)
     inner = tuple(slice(1, 1 + n * step, step) for n in x.shape)
     frame[inner] = x
     return dense(frame, device)[inner]
 
 
-def _poison(t: np.dtype[np.generic]) -> int:
+def poison(t: np.dtype[np.generic]) -> int:
     """A bit pattern that shows in any result: NaN for floats, true for bool."""
     return 1 if t.kind == "b" else (1 << min(t.itemsize * 8, 64)) - 1 if t.kind not in "iu" else 0x55
 
