@@ -14,14 +14,18 @@ from tests.stranger import install, opmux, python
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "abacus"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source, site = tmp_path_factory.mktemp("abacus") / "source", tmp_path_factory.mktemp("site")
+def built(factory: pytest.TempPathFactory) -> Path:
+    source, site = factory.mktemp("abacus") / "source", factory.mktemp("site")
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("*.so", "build", "*.egg-info"))
     name = install(source, site)
     assert "-py3-none-" in name  # one wheel for every Python of the platform
     assert not name.endswith("-any.whl")
     return site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory)
 
 
 def conformance(site: Path, *arguments: str) -> Any:
@@ -35,6 +39,11 @@ def test_it_is_found_and_ready(site: Path) -> None:
     assert done.returncode == 0, done.stderr
     [abacus] = [b for b in json.loads(done.stdout)["backends"] if b["name"] == "abacus"]
     assert (abacus["state"], abacus["devices"], abacus["profiles"]) == ("ready", ["abacus:0"], ["core-f32"])
+
+
+def test_two_builds_are_one_implementation(site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    library = Path("opmux_abacus", "libabacus.so")
+    assert (site / library).read_bytes() == (built(tmp_path_factory) / library).read_bytes()
 
 
 def test_its_own_tests_pass(site: Path) -> None:
