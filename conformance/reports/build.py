@@ -30,7 +30,7 @@ def page_of(given: Certificate, *, origin: str = "", seal: str = "self-declared"
         if claim.level == "shown":
             shown[claim.op, claim.dtype].append(claim.determinism)
     messages = {f.id: f.message for f in given.failures} | {w.id: w.message for w in given.warnings}
-    lines = {id: _line(id, str(outcome), messages.get(id, "")) for id, outcome in given.outcomes()}
+    lines = {case: _line(case, str(outcome), messages.get(case, "")) for case, outcome in given.outcomes()}
     return Page(
         backend.name, backend.version, device.name, backend.distribution, backend.implementation, backend.claims,
         device.kind, device.model, device.memory, device.flushes_subnormals, device.features,
@@ -51,7 +51,9 @@ def page_of(given: Certificate, *, origin: str = "", seal: str = "self-declared"
         environment={**given.environment, **backend.dependencies},
         assertions=given.assertions,
         profiles=tuple(
-            ProfileLine(p.profile, p.claimed, p.profile in given.conformant, p.whole, p.passed, p.of, p.missing, p.waived)
+            ProfileLine(
+                p.profile, p.claimed, p.profile in given.conformant, p.whole, p.passed, p.of, p.missing, p.waived
+            )
             for p in given.profiles
         ),
         cells=tuple(_cell(rows[pair], shown[pair]) for pair in facts.in_order(rows)),
@@ -91,10 +93,10 @@ def _page_of_run(report: Report, subject: Subject, witness: Witness | None) -> P
     )
 
 
-def _line(id: str, outcome: str, message: str) -> CaseLine:
+def _line(case: str, outcome: str, message: str) -> CaseLine:
     # Neither ops nor dtypes hold a dash; labels may.
-    op, dtype, *_ = id.split("-", 2)
-    return CaseLine(id, op, dtype, outcome, message=message)
+    op, dtype, *_ = case.split("-", 2)
+    return CaseLine(case, op, dtype, outcome, message=message)
 
 
 def _cell(row: OpRow, determinism: Iterable[str]) -> Cell:

@@ -59,7 +59,7 @@ def dot_plot(rows: Sequence[tuple[str, Sequence[Dot]]], *, label: str) -> str:
         rows: name and dots; what lies beyond 1 is drawn at the edge.
         label: what the chart shows, for those who cannot see it.
     """
-    left, width, right, top = 136, 330, 22, 22
+    left, width, right, top = 126, 230, 20, 22
     height = top + _ROW * len(rows) + 4
     made = [_opening(left + width + right, height, label)]
     for i in range(5):
@@ -149,11 +149,11 @@ class _LogAxes:
         for power in range(self.xs[0], self.xs[1] + 1):
             x = self.x(10.0**power)
             made.append(f'<path class="grid" d="M{_n(x)} {self.top}V{bottom}"/>')
-            made.append(_text(x, bottom + 17, f"{10.0**power:g}", "middle", "tick"))
+            made.append(_text(x, bottom + 17, _power(power), "middle", "tick"))
         for power in range(self.ys[0], self.ys[1] + 1):
             y = self.y(10.0**power)
             made.append(f'<path class="grid" d="M{self.left} {_n(y)}H{right}"/>')
-            made.append(_text(self.left - 8, y + 4, f"{10.0 ** (power - 9):g}", "end", "tick"))
+            made.append(_text(self.left - 8, y + 4, _power(power - 9), "end", "tick"))
         middle = _n(self.top + self.height / 2)
         made.append(_text(self.left + self.width / 2, bottom + 39, "operations per byte", "middle", "tick"))
         made.append(
@@ -167,6 +167,13 @@ def _decades(values: Iterable[float]) -> tuple[int, int]:
     logs = [math.log10(v) for v in values]
     first = math.floor(min(logs))
     return first, max(math.ceil(max(logs)), first + 1)
+
+
+def _power(exponent: int) -> str:
+    """Return a power of ten as axes show it."""
+    if -3 <= exponent <= 4:
+        return f"{10.0**exponent:g}"
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _opening(width: float, height: float, label: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Final
 
 from ...core.dtypes import BY_NAME
 from ...core.op import OPS
@@ -13,7 +14,9 @@ from ...opset.declare import declaration_of
 from ..cases.case import DEVICE
 from .model import Worst
 
-_ORDER = {name: i for i, name in enumerate(BY_NAME)}
+#: The error of a correctly rounded result, in ULP.
+ROUNDED: Final = 0.5
+_ORDER: Final = {name: i for i, name in enumerate(BY_NAME)}
 
 
 @functools.cache
@@ -39,10 +42,13 @@ def worst(op: str, dtype: str, error: float, unit: str, case: str, kernel: str) 
     """Return the largest error with its share of what the contract allows; None where every bit is given."""
     if unit in ("", "exact"):
         return None
-    return Worst(error, unit, case, kernel, error if unit == "of the bound" else _share(op, dtype, error))
+    bound = _bound(op, dtype)
+    if unit == "of the bound":
+        return Worst(error, unit, case, kernel, error, bound == ROUNDED)
+    return Worst(error, unit, case, kernel, error / bound if bound else None, error <= ROUNDED)
 
 
-def _share(op: str, dtype: str, error: float) -> float | None:
+def _bound(op: str, dtype: str) -> float | None:
+    """Return the bound in ULP; None where there is none, or where the op is not known."""
     accuracy = declaration_of(OPS[op]).accuracy if op in OPS else None
-    bound = accuracy.bounds.get(dtype) if isinstance(accuracy, Ulp) else None
-    return error / bound if bound else None
+    return accuracy.bounds.get(dtype) if isinstance(accuracy, Ulp) else None

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing else: no network, no other file; with one backend in depth or several side by side."""
+"""One HTML page that needs no network and no other file: one backend in depth, or several side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import facts, pictures
 from .compare import compare
 from .model import Cell, Failure, Page, Proof
 from .status import ABSENT, STATUSES, Status
-from .words import in_bytes, in_seconds, outcome_words, shortened
+from .words import first_line, in_bytes, in_seconds, outcome_words, shortened
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,6 +39,11 @@ class FailuresOfPair:
     dtype: str
     family: str
     shown: tuple[Failure, ...]
+
+    @property
+    def tally(self) -> str:
+        """How many did what."""
+        return ", ".join(f"{n} {word}" for word, n in Counter(f.word for f in self.shown).items())
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters.update(
-        seconds=in_seconds, bytes=in_bytes, shortened=shortened, outcome=outcome_words, slug=slug, message=_message
+        seconds=in_seconds,
+        bytes=in_bytes,
+        shortened=shortened,
+        outcome=outcome_words,
+        slug=slug,
+        message=_message,
+        first_line=first_line,
     )
     made.globals.update(ABSENT=ABSENT)
     return made

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..results.outcome import Outcome
 from .status import STATUSES, Status, status_of
+from .words import outcome_words
 
 #: How ``kernels`` names what is no kernel of the op itself.
 COMPOSED: Final = "decomposition of "
@@ -23,6 +24,7 @@ class Worst:
         error, unit: how large, in ``"ULP"`` or ``"of the bound"``.
         case, kernel: where it was seen, and of which kernel.
         share: the error over what the contract allows; None where the contract is not known here.
+        rounded: whether it is that of the correctly rounded result, to which nothing is nearer.
     """
 
     error: float
@@ -30,6 +32,7 @@ class Worst:
     case: str
     kernel: str
     share: float | None
+    rounded: bool = False
 
     def __str__(self) -> str:
         return f"{self.error:.3g} {self.unit}" if self.unit != "of the bound" else f"{self.error:.2g} of the bound"
@@ -317,4 +320,4 @@ def tally(counts: Mapping[str, int]) -> str:
     >>> tally({"pass": 1200, "fail": 2, "crash": 0})
     '1,200 pass, 2 fail'
     """
-    return ", ".join(f"{counts[o]:,} {o.replace('_', ' ')}" for o in map(str, Outcome) if counts.get(o)) or "nothing ran"
+    return ", ".join(f"{counts[o]:,} {outcome_words(o)}" for o in map(str, Outcome) if counts.get(o)) or "nothing ran"

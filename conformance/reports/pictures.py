@@ -12,10 +12,9 @@ from .charts import Dot, dot_plot, legend, roofline
 from .model import Cell, Page, Timing
 from .words import in_bytes, in_seconds
 
-#: An error of at most half an ULP is that of the correctly rounded result: nothing is nearer.
-ROUNDED: Final = 0.5
-#: Rows of one dot plot; more stand beside it.
-_ROWS: Final = 26
+#: Dot plots that stand side by side, and the fewest rows for which another one is begun.
+_BESIDE: Final = 3
+_FEWEST: Final = 12
 _SIZES: Final = ("small", "medium", "large")
 
 
@@ -37,7 +36,7 @@ class Accuracy:
 def accuracy(page: Page) -> Accuracy:
     """Return the worst error of every op and dtype as a share of what its contract allows, the largest first."""
     seen = [c for c in page.cells if c.worst is not None and c.worst.share is not None]
-    far = [c for c in seen if not _rounded(c)]
+    far = [c for c in seen if c.worst is not None and not c.worst.rounded]
     dtypes = sorted({c.dtype for c in far}, key=facts.place_of)
     by_op: dict[str, list[Cell]] = defaultdict(list)
     for c in far:
@@ -51,17 +50,12 @@ def accuracy(page: Page) -> Accuracy:
     return Accuracy(legend(dtypes), charts, tuple(dict.fromkeys(c.op for c in seen if c.op not in by_op)))
 
 
-def _rounded(cell: Cell) -> bool:
-    return cell.worst is not None and cell.worst.unit == "ULP" and cell.worst.error <= ROUNDED
-
-
 def _share(cell: Cell) -> float:
     return 0.0 if cell.worst is None or cell.worst.share is None else cell.worst.share
 
 
 def _plots(rows: Sequence[tuple[str, Sequence[Dot]]], label: str) -> tuple[str, ...]:
-    count = -(-len(rows) // _ROWS)
-    each = -(-len(rows) // count) if count else 1
+    each = max(_FEWEST, -(-len(rows) // _BESIDE))
     return tuple(dot_plot(rows[i : i + each], label=label) for i in range(0, len(rows), each))
 
 
@@ -95,7 +89,7 @@ def speed(page: Page) -> SpeedCharts | None:
         drawn = roofline(
             [_point(r, dtypes) for r in computing],
             slopes=_slopes(page.speed.bandwidths),
-            levels=[(f"{dtype} {rate / 1e9:,.0f}", rate) for dtype, rate in page.speed.rates if rate > 0],
+            levels=[(f"{dtype} {rate / 1e9:.3g} GFLOP/s", rate) for dtype, rate in page.speed.rates if rate > 0],
             label="Speed of each call over its arithmetic intensity, under the device's measured limits",
         )
     return SpeedCharts(legend(dtypes), drawn, _shares(rows, sizes), legend(sizes))

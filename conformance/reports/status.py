@@ -36,7 +36,7 @@ _ALL: Final = (
     Status("waived", "w", "waived", "A failure that a public waiver accepts until a day; it proves nothing."),
     Status("under_claim", "+", "under-claimed", "It works, and the backend does not say so."),
     Status("mixed", "±", "in part", "Some calls pass, some are refused as they should be."),
-    Status("unsupported", "–", "unsupported", "Refused with the typed exception."),
+    Status("unsupported", "-", "unsupported", "Refused with the typed exception."),
     Status("composed", "◇", "passed, composed", "Every case passes, by decomposition into the backend's other ops."),
     Status("pass", "✓", "passed", "Every case passes, by a kernel of the backend."),
 )
