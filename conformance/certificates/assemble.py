@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from ...core.dispatch.decision import Claim
 from ...opset.profiles import PROFILES
-from ..cases.case import DEVICE
 from ..results.outcome import BAD, Outcome
 from ..results.profiles import verdict_of
 from .model import (
@@ -126,13 +125,13 @@ def _op_row(pair: str, rest: Mapping[str, str], e: Evidence) -> OpRow:
 
 def _claims(e: Evidence, ops: Iterable[OpRow], complete: bool) -> tuple[ClaimRow, ...]:
     """Return what is proved: a refutation always, a proof only by a complete run in which nothing of the op failed."""
-    prefix, made = f"{e.backend.name}/", []
+    made = []
     for row in ops:
         neutral = all(Outcome(o) in _NEUTRAL for o in row.counts)
         for k in row.kernels:
-            if row.op == DEVICE or not k.name.startswith(prefix):
+            if not k.declared:
                 continue
-            name = k.name.removeprefix(prefix)
+            name = k.name.removeprefix(f"{e.backend.name}/")
             if k.refuted:
                 made.append(ClaimRow(name, row.op, row.dtype, str(Claim.REFUTED), None, None, "none"))
             elif complete and neutral and k.ran:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..performance.phase import Performance
 from ..results.outcome import BAD
 from .model import Certificate
 
@@ -17,3 +18,15 @@ def known_failures(certificates: Iterable[Certificate]) -> frozenset[tuple[str, 
     return frozenset(
         (c.backend.name, c.device.name, case) for c in certificates for case, outcome in c.outcomes() if outcome in BAD
     )
+
+
+def earlier_performance(certificates: Iterable[Certificate]) -> dict[tuple[str, str], Performance]:
+    """Return how fast each subject was, for ``Report.earlier``; what another version measured otherwise is left out."""
+    found = {}
+    for c in certificates:
+        try:
+            if c.performance is not None:
+                found[c.backend.name, c.device.name] = Performance.from_dict(c.performance)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found

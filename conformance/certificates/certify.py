@@ -10,13 +10,14 @@ import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from ...core.dispatch.decision import Claim
 from ...core.dispatch.registry import REGISTRY
+from ...core.kernel import Kernel
 from ...core.plugins import manager
 from ...core.plugins.identity import implementation
 from ...core.runtime import ensure_loaded
@@ -85,7 +86,9 @@ def certify(report: Report, subject: Subject, witness: Witness | None = None) ->
     cases: dict[str, dict[str, str]] = defaultdict(dict)
     for r in mine:
         pair = "-".join(r.pair)
-        cases[pair][r.id.removeprefix(f"{pair}-")] = str(r.outcome)
+        label = r.id.removeprefix(f"{pair}-")
+        if cases[pair].get(label) not in BAD:  # of two results, which is a fault of its own, the bad one stays
+            cases[pair][label] = str(r.outcome)
     seen = Counter(r.id for r in mine)
     backend = _backend(subject)
     run = Run(
@@ -228,26 +231,31 @@ def _kernels(report: Report, subject: Subject, mine: Sequence[CaseResult]) -> di
             if r.unit == "ULP" and math.isfinite(error):
                 worst = error if worst is None else max(worst, error)
             rows[pair][name] = KernelRow(name, known.ran + 1, worst, known.refuted)
-    found = verdicts(subject, mine, quick=report.quick, seed=report.seed)
-    promised = {k.name: k for k in REGISTRY.contributions[subject.backend].kernels if k.device == subject.kind}
-    refuted = {(key.kernel, key.dtype): v.evidence for key, v in found.items() if v.level is Claim.REFUTED}
-    for (kernel, dtype), case in refuted.items():
-        pair, name = f"{promised[kernel].op}-{dtype}", f"{subject.backend}/{kernel}"
-        known = rows[pair].get(name) or KernelRow(name, 0, None, "")
-        rows[pair][name] = KernelRow(name, known.ran, known.worst_ulp, case)
+    # By name, which is unique in a backend.
+    mine_by_name = {f"{subject.backend}/{k.name}": k for k in REGISTRY.contributions[subject.backend].kernels}
+    for key, verdict in verdicts(subject, mine, quick=report.quick, seed=report.seed).items():
+        if verdict.level is Claim.REFUTED:
+            name = f"{subject.backend}/{key.kernel}"
+            pair = f"{mine_by_name[name].op}-{key.dtype}"
+            rows[pair][name] = replace(rows[pair].get(name) or KernelRow(name, 0, None, ""), refuted=verdict.evidence)
     return {
-        pair: tuple(_promising(row, subject, pair, promised) for row in some.values()) for pair, some in rows.items()
+        pair: tuple(_promising(row, mine_by_name.get(row.name), *pair.split("-")) for row in some.values())
+        for pair, some in rows.items()
     }
 
 
-def _promising(row: KernelRow, subject: Subject, pair: str, kernels: Mapping[str, Any]) -> KernelRow:
-    """Return a row with what the kernel promises."""
-    kernel = kernels.get(row.name.removeprefix(f"{subject.backend}/"))
-    if kernel is None:
+def _promising(row: KernelRow, kernel: Kernel | None, op: str, dtype: str) -> KernelRow:
+    """Return a row with what the kernel declares and promises."""
+    if kernel is None or kernel.op != op:
         return row
-    p, dtype = kernel.promises, pair.partition("-")[2]
-    determinism = p.determinism.name.lower()
-    return KernelRow(row.name, row.ran, row.worst_ulp, row.refuted, p.max_ulp.get(dtype), determinism, p.order)
+    p, accepts = kernel.promises, kernel.accepts.dtypes
+    return replace(
+        row,
+        declared=not accepts or dtype in accepts[0],
+        promised_ulp=p.max_ulp.get(dtype),
+        determinism=p.determinism.name.lower(),
+        order=p.order,
+    )
 
 
 def _worst(mine: Iterable[CaseResult]) -> dict[str, tuple[Worst, ...]]:

@@ -136,6 +136,8 @@ class KernelRow:
         ran: in how many cases.
         worst_ulp: the largest error seen, where errors are counted in ULP.
         refuted: the first case that it failed; empty where there is none.
+        declared: whether it is one of the backend's kernels that take this dtype; what ran after casts, or in a
+            decomposition, has nothing to claim about it.
         promised_ulp, determinism, order: what it promises beyond the contract.
     """
 
@@ -143,6 +145,7 @@ class KernelRow:
     ran: int
     worst_ulp: float | None
     refuted: str
+    declared: bool = False
     promised_ulp: float | None = None
     determinism: str = "none"
     order: str | None = None
