@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,6 +24,11 @@ from . import hoststate
 from .oracle.expect import Expected, Operands
 from .oracle.formats import Host
 from .performance.candidates import runnable
+
+#: A large number in every float format and no truth value; not NaN, which would be right where NaN is expected.
+_GARBAGE: Final = 0x5A
+#: Blocks filled with it before a call: one for its result, others for what is copied before it.
+_SOILED: Final = 3
 
 
 class UnderClaimError(Exception):
@@ -65,6 +70,16 @@ class RefusedError(Exception):
 def dense(x: Host, device: Device) -> Array:
     """Return a copy of host data on a device, row-major, in memory of its own."""
     return asarray(np.array(x, order="C", copy=True), dtype=dtype(x.dtype), device=device, copy=True)
+
+
+def soil(device: Device, nbytes: int) -> None:
+    """Fill memory of a size that is about to be asked for with garbage.
+
+    Allocators hand out what was freed last, which would often be the right result of an earlier call: a kernel that
+    writes nothing would pass.
+    """
+    garbage = np.full(nbytes, _GARBAGE, np.uint8)
+    _held = [dense(garbage, device) for _ in range(_SOILED)]
 
 
 def leaves(candidate: Candidate) -> Iterator[Candidate]:
@@ -129,7 +144,8 @@ class Target:
             raise ConformanceError(
                 f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}", op=op.name, kernel=name
             )
-        if not isinstance(rejection.reason, Reason) or not str(rejection.detail).strip():
+        known: object = rejection.reason  # a backend may have put anything there
+        if not isinstance(known, Reason) or not str(rejection.detail).strip():
             raise ConformanceError(
                 f"{op.name}: {name} refuses with {rejection!r}, which does not say why: a Rejection has a Reason and a "
                 f"detail for people",
@@ -170,8 +186,7 @@ class Target:
             RefusedError, ConformanceError: as :meth:`decide`; and for a wrong result.
         """
         decision = self.decide(op, arrays, attributes)
-        with self.watched(op):
-            result = run_decision(decision, list(arrays), None)
+        result = self.launch(decision, arrays)
         self.compare(decision.chosen, result, expected, findings)
         if not every or any(p.chosen is decision.chosen or p.op is op for p in decision.chosen.parts):
             return  # after casts, the other candidates are of the cast operands
@@ -179,16 +194,25 @@ class Target:
             self._check_rejection(op, candidate.name, candidate.rejection)
             if candidate.rejection is None and candidate.run is not None:
                 self._check_whose(op, candidate)
+                soil(self.device, decision.outputs[0].nbytes)
                 with self.watched(op):
                     (result,) = candidate.run(list(arrays), None)
                 self.compare(candidate, result, expected, findings)
+
+    def launch(self, decision: Decision, arrays: Sequence[Array | None]) -> Any:
+        """Run a decision in memory that held garbage."""
+        soil(self.device, decision.outputs[0].nbytes)
+        with self.watched(decision.op):
+            return run_decision(decision, list(arrays), None)
 
     def compare(self, chosen: Candidate, result: Array | Host, expected: Expected, findings: Findings) -> None:
         """Hold one result to what is expected."""
         hoststate.check(chosen.name)
         try:
             check = expected.on(flushes=self.device.info.flushes_subnormals)
-            worst = check(np.asarray(result.numpy() if isinstance(result, Array) else result))
+            host = np.asarray(result.numpy() if isinstance(result, Array) else result)
+            worst = check(host)
+            _check_truth(host)
         except ConformanceError as error:
             raise ConformanceError(f"{chosen.name}: {error}", **error.culprits) from error
         findings.note(chosen, worst, expected.unit)
@@ -196,6 +220,12 @@ class Target:
     def watched(self, op: Op) -> Watch:
         """Return a context that fails when another backend's kernel runs inside: a fallback in secret."""
         return Watch(self.backend, op.name)
+
+
+def _check_truth(got: Host) -> None:
+    """Demand that truth values are stored as 0 or 1: another byte is true to one reader and a number to the next."""
+    if got.dtype == np.bool_ and got.size and int(got.view(np.uint8).max()) > 1:
+        raise ConformanceError(f"a truth value is stored as {int(got.view(np.uint8).max())}; its bytes are 0 and 1")
 
 
 class Watch:

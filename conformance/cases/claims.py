@@ -13,11 +13,11 @@ from ...core.arrays.array import Array
 from ...core.arrays.metadata import SLICE, apply, reshape
 from ...core.devices.device import Device
 from ...core.dispatch.choose import Planner, spec_of
-from ...core.dispatch.decision import Candidate, Claim, Kind
+from ...core.dispatch.decision import Candidate
 from ...core.dispatch.eligibility import rejection_by_facts
 from ...core.dispatch.policy import current
 from ...core.dispatch.registry import REGISTRY
-from ...core.dtypes import COMPLEX, REAL, DType, dtype
+from ...core.dtypes import COMPLEX, REAL, DType
 from ...core.errors import ConformanceError, OpmuxError
 from ...core.kernel import CANONICAL_ORDER, Determinism, Kernel, Reason
 from ...core.op import Op
@@ -34,6 +34,8 @@ from .samples import Sample
 _MARGIN = 17
 #: How many samples an undeclared kernel must get right before it counts as working.
 _ENOUGH = 3
+#: Elements of such a sample.
+_MOST = 1 << 14
 
 
 def family(op: Op, t: DType, context: OpContext) -> Iterator[tuple[str, str, OpCheck]]:
@@ -101,8 +103,8 @@ def _undeclared(t: DType, context: OpContext) -> OpCheck:
                 worked += 1
             if worked and worked == len(chosen):
                 raise UnderClaimError(
-                    f"{target.backend}/{kernel.name} does not declare {t} for {op.name}, and {worked} samples of it come "
-                    f"out right: declare it, and it will be used"
+                    f"{target.backend}/{kernel.name} does not declare {t} for {op.name}, and {worked} samples of it "
+                    f"come out right: declare it, and it will be used"
                 )
         findings.held()
 
@@ -110,12 +112,9 @@ def _undeclared(t: DType, context: OpContext) -> OpCheck:
 
 
 def _distinct(context: OpContext) -> list[Sample]:
-    """Return a few samples with values, the smallest first."""
+    """Return a few samples with values, large ones but none that takes long."""
     full = [s for s in context.samples if all(x is None or x.size for x in s.operands)]
-    ordered = sorted(full, key=lambda s: sum(x.size for x in s.operands if x is not None))
-    return ordered[-_ENOUGH:] if all(_size(s) < 1 << 14 for s in ordered[-_ENOUGH:]) else [
-        s for s in ordered if _size(s) < 1 << 14
-    ][-_ENOUGH:]
+    return [s for s in sorted(full, key=_size) if _size(s) < _MOST][-_ENOUGH:]
 
 
 def _size(sample: Sample) -> int:

@@ -13,7 +13,7 @@ from ...opset import namespace  # noqa: F401 - every op has to be declared befor
 from ...opset.declare import declaration_of
 from ..oracle.expect import Expected, expect
 from ..target import Findings, Target
-from . import basics, claims, determinism, properties
+from . import basics, claims, determinism, numerics, properties
 from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
 from .samples import Sample, samples
 
@@ -29,6 +29,7 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
     properties.family,
     determinism.family,
     claims.family,
+    numerics.family,
 )
 
 #: Families of cases of a device.

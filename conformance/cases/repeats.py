@@ -193,7 +193,7 @@ def batches(op: Op, t: DType) -> list[Batch]:
 
 def shifted(line: Operands, shift: int, size: int) -> Operands:
     """Return vectors of a size in which a line starts at an offset, between other values."""
-    made = []
+    made: list[Host | None] = []
     for x in line:
         if x is None:
             made.append(None)

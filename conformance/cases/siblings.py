@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any
 
+from ...core.errors import ConformanceError
 from ..running.isolation import Worker, WorkerLostError
 
 #: The documented variable (``docs/environment.md``).
@@ -24,32 +25,39 @@ class Sibling:
     """One process; lines of JSON to and fro, in the protocol of the suite's workers."""
 
     def __init__(self, backend: str, threads: int) -> None:
+        self._command = (sys.executable, "-m", __name__, backend, str(threads))
         self._worker: Worker | None = None
-        try:
-            self._worker = Worker((sys.executable, "-m", __name__, backend, str(threads)))
-        except WorkerLostError:
-            return  # the backend cannot be loaded a second time: its threads are varied in this process alone
-        atexit.register(self._worker.kill)
+        self._absent = False
 
     def digests(self, device: str, op: str, dtype: str) -> dict[str, str]:
-        """Return what the calls of an op and dtype give there, by call and kernel; nothing where it cannot say."""
-        if self._worker is None:
+        """Return what the calls of an op and dtype give there, by call and kernel.
+
+        Nothing where the backend is known to this process alone: its threads are then varied here only.
+
+        Raises:
+            ConformanceError: the calls end the process, or raise.
+        """
+        if self._absent:
             return {}
         try:
-            self._worker.send(_Question(device, op, dtype))  # type: ignore[arg-type]
+            if self._worker is None:
+                self._worker = Worker(self._command)
+                atexit.register(self._worker.kill)
+            self._worker.send(json.dumps({"device": device, "op": op, "dtype": dtype}))
             answer: dict[str, Any] = self._worker.receive(_LIMIT)
-        except WorkerLostError:
-            self._worker = None
-            raise
+        except WorkerLostError as lost:
+            self.close()
+            raise ConformanceError(f"{op} in a process with other threads: {lost.why}", op=op, dtype=dtype) from lost
+        if "error" in answer:
+            raise ConformanceError(f"{op} in a process with other threads: {answer['error']}", op=op, dtype=dtype)
+        self._absent = answer["absent"]
         return dict(answer["digests"])
 
-
-class _Question:
-    def __init__(self, device: str, op: str, dtype: str) -> None:
-        self._given = {"device": device, "op": op, "dtype": dtype}
-
-    def to_json(self) -> str:
-        return json.dumps(self._given) + "\n"
+    def close(self) -> None:
+        """End the process."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
 
 
 @functools.cache
@@ -60,6 +68,7 @@ def sibling(backend: str, threads: int) -> Sibling:
 
 def _serve(backend: str) -> None:
     from ...core.devices.device import find_device
+    from ...core.dispatch.registry import REGISTRY
     from ...core.runtime import ensure_loaded
     from ..target import Target, only
     from .determinism import digests
@@ -75,14 +84,15 @@ def _serve(backend: str) -> None:
     send({"ready": True})
     for line in sys.stdin:
         given = json.loads(line)
+        if backend not in REGISTRY.contributions:
+            send({"absent": True, "digests": {}})
+            continue
         try:
             target = Target(backend, find_device(given["device"]))
             with only(backend):
-                found = digests(target, given["op"], given["dtype"])
-        except Exception as error:  # a backend that only the other process has: nothing is known of it here
-            print(error, file=sys.stderr)
-            found = {}
-        send({"digests": found})
+                send({"absent": False, "digests": digests(target, given["op"], given["dtype"])})
+        except Exception as error:
+            send({"error": f"{type(error).__name__}: {error}"})
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ ROUNDS_TWICE: Final = frozenset({"fma", "floor_divide"})
 
 
 @functools.cache
-def _mpmath() -> Any:
+def mpmath_context() -> Any:
     try:
         import mpmath
     except ImportError:
@@ -147,7 +147,7 @@ def elementwise(op: str, operands: tuple[Host, ...], float64: Host) -> Precise:
     if op in RATIONAL:
         found = [_rational(RATIONAL[op], row, plain[i]) for i, row in enumerate(zip(*columns, strict=True))]
         return from_fractions(found, float64.shape)
-    mp = _mpmath()
+    mp = mpmath_context()
     with mp.workprec(_PRECISION):
         far = _FAR_OUT.get(op, lambda *row: 0)
         rows = [_real(mp, MPMATH[op], far, row, plain[i]) for i, row in enumerate(zip(*columns, strict=True))]

@@ -190,9 +190,7 @@ def _body(
         return np.asarray(declaration_of(op).body(over, *arrays, **attributes).values)
 
 
-def exact_values(
-    op: Op, operands: Operands, attributes: Mapping[str, Any], t: DType, *, widen: bool = True
-) -> Host:
+def exact_values(op: Op, operands: Operands, attributes: Mapping[str, Any], t: DType, *, widen: bool = True) -> Host:
     """Return the result of a call whose contract gives every bit.
 
     Args:

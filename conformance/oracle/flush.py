@@ -1,8 +1,8 @@
 """Devices that flush subnormals: what they may give where an operand or a result is below the smallest normal number.
 
-Such a device declares it (``DeviceInfo.flushes_subnormals``). It may then read a subnormal operand as a zero of its sign
-and give a zero of the right sign for a subnormal result; everything else is held to the contract, and an op that only
-moves values keeps every bit.
+Such a device declares it (``DeviceInfo.flushes_subnormals``). It may then read a subnormal operand as a zero of its
+sign and give a zero of the right sign for a subnormal result; everything else is held to the contract, and an op that
+only moves values keeps every bit.
 """
 
 from __future__ import annotations

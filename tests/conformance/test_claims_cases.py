@@ -16,6 +16,7 @@ from opmux.conformance.target import targets
 from opmux.plugin import Accepts, CallSpec, Determinism, Kernel, Prepared, Promises, Reason, Rejection
 from tests.conformance.zoo import Zoo, registered
 
+NOTHING = Promises()
 Prepare = Callable[[CallSpec], Prepared | Rejection]
 
 
@@ -35,7 +36,7 @@ def _computed(compute: Callable[..., Any], widths: frozenset[str] = frozenset())
     return prepare
 
 
-def _kernel(prepare: Prepare, *dtypes: str, op: str = "exp", promises: Promises = Promises()) -> Kernel:
+def _kernel(prepare: Prepare, *dtypes: str, op: str = "exp", promises: Promises = NOTHING) -> Kernel:
     return Kernel(op, op, "cpu", prepare, Accepts((frozenset(dtypes),) if dtypes else ()), promises)
 
 
