@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..oracle.formats import Host
 from .candidates import runnable, without_casts
 from .measure import computes_in
 from .operands import Operands
-from .roofline import WORKING_SETS, Bound, Floor, Roofline, measure_roofline, work_of
+from .roofline import PROBES, WORKING_SETS, Bound, Floor, Roofline, measure_roofline, work_of
 from .stats import Spread, spread
 from .timing import SecondsOf, Settings, calibrate, sample, timed, turns, without_collection
 
@@ -134,9 +134,11 @@ def bench(planned: Decision, settings: Settings = SETTINGS, progress: Progress |
     checked, wrong = check(decision, [None if x is None else np.asarray(x.numpy()) for x in operands], results)
     bad: dict[str, tuple[Status, str]] = {k: ("failed", v) for k, v in failed.items()}
     bad |= {k: ("wrong", v) for k, v in wrong.items()}
+    each = replace(PROBES, budget_seconds=min(PROBES.budget_seconds, settings.budget_seconds / 10))
     roofline = measure_roofline(
-        decision.device, (name,), working_sets=_around(work.nbytes), progress=lambda what: tell(0, 1, what)
-    )
+        decision.device, (name,), working_sets=_around(work.nbytes), settings=each,
+        progress=lambda what: tell(0, 1, what),
+    )  # fmt: skip
     good = {c.name: c for c in candidates if c.name in results and c.name not in bad}
     times = _times(good, operands, decision, settings, tell)
     floor = roofline.floor(work, name)

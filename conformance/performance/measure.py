@@ -60,6 +60,7 @@ class Measurement:
         share: the device's least seconds for that work, over the measured ones.
         bound: what those least seconds are spent on.
         disturbed: whether other work took a CPU in too many samples for the others to count alone.
+        interrupted: the share of the samples taken in which it did; none of those counts unless ``disturbed``.
     """
 
     op: str
@@ -78,6 +79,7 @@ class Measurement:
     share: float
     bound: Bound
     disturbed: bool = False
+    interrupted: float = 0.0
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -294,7 +296,7 @@ def _measurement(timing: Timing, roofline: Roofline) -> Measurement:
     return Measurement(
         call.op.name, call.dtype, call.size, call.words, kernel_name(decision), of.median, of.best, of.q1, of.q3,
         of.count, work.flops, work.nbytes, decision.cost.total, floor.seconds / of.median, floor.bound,
-        disturbed,
+        disturbed, sum(s.disturbed for s in timing.samples) / len(timing.samples),
     )  # fmt: skip
 
 

@@ -17,6 +17,9 @@ from .roofline import Roofline, measure_roofline
 BUDGET: Final = 40.0
 #: The share of it that is left for the rows, however long the roofline takes on a busy machine.
 _LEAST_FOR_ROWS: Final = 0.75
+#: Where other work took a CPU in more of the samples, kernels that use several threads wait for each other throughout a
+#: run, and what is slower cannot be told from what waited.
+MOST_INTERRUPTED: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,20 @@ class Performance:
             there = f"{previous.backend} on {previous.device} ({previous.product})"
             what = f"the earlier times are of {there}: nothing is compared with {self.device} ({self.product})"
             return (Flag("not-comparable", None, None, None, what, {}), *found)
+        busy = [
+            name for name, p in (("this run", self), ("the earlier run", previous)) if p.interrupted > MOST_INTERRUPTED
+        ]
+        if busy:
+            shares = f"{self.interrupted:.0%} of the samples now and {previous.interrupted:.0%} before"
+            what = f"the machine was busy during {' and '.join(busy)}: {shares} were interrupted; nothing is compared"
+            figures = {"interrupted": self.interrupted, "interrupted_before": previous.interrupted}
+            return (Flag("not-comparable", None, None, None, what, figures), *found)
         return (*regressions(self.rows, previous.rows), *found)
+
+    @property
+    def interrupted(self) -> float:
+        """The mean share of samples during which other work had a CPU."""
+        return sum(r.interrupted for r in self.rows) / len(self.rows) if self.rows else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, ready for JSON."""

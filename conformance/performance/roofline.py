@@ -49,10 +49,12 @@ _TRAFFIC: Final = ("copy", "add", "sum")
 _ARITHMETIC: Final = ("fma", "exp", "add", "bitwise_and")
 #: A probe whose single call takes longer ends its series: the device is slow, larger ones would take too long.
 _SLOW: Final = 0.2
+#: A kernel whose first two runs both take so many times as long as the fastest one's is not measured further.
+_FAR_BEHIND: Final = 10.0
 #: Below so many launches a call is bound by the launch: at least half of its time is none of its work.
 _LAUNCHES: Final = 2.0
 
-_PROBES: Final = Settings(rounds=7, sample_seconds=1e-3, budget_seconds=0.06, fewest=2)
+PROBES: Final = Settings(rounds=7, sample_seconds=1e-3, budget_seconds=0.06, fewest=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ def measure_roofline(
     dtypes: Sequence[str],
     *,
     working_sets: Sequence[int] = WORKING_SETS,
+    settings: Settings = PROBES,
     progress: Callable[[str], None] | None = None,
 ) -> Roofline:
     """Measure what a device does at best, by the kernels of every backend that serves it.
@@ -194,12 +197,13 @@ def measure_roofline(
         device: which.
         dtypes: whose arithmetic is measured.
         working_sets: in bytes.
+        settings: how each probe is measured.
         progress: told what is probed next.
 
     Raises:
         UnsupportedError: when nothing on the device copies.
     """
-    prober = _Prober(device, progress or (lambda what: None))
+    prober = _Prober(device, settings, progress or (lambda what: None))
     with policy(backends=None, fallback="forbid"), without_collection():
         launch = min((s for s, _, _ in prober.times("copy", float32, (1,))), default=math.inf)
         if math.isinf(launch):
@@ -214,8 +218,8 @@ def measure_roofline(
 class _Prober:
     """Times the probes."""
 
-    def __init__(self, device: Device, progress: Callable[[str], None]) -> None:
-        self._device, self._progress = device, progress
+    def __init__(self, device: Device, settings: Settings, progress: Callable[[str], None]) -> None:
+        self._device, self._settings, self._progress = device, settings, progress
         self._operands = Operands(device)
 
     def times(self, name: str, t: DType, shape: tuple[int, ...]) -> Iterator[tuple[float, Work, str]]:
@@ -231,19 +235,25 @@ class _Prober:
             candidates = runnable(decision)
         except (UnsupportedError, OutOfMemoryError):
             return
+        fastest = math.inf
         for candidate in candidates:
-            seconds = self._best(candidate, operands)
+            seconds = self._best(candidate, operands, fastest)
             if seconds is not None:
+                fastest = min(fastest, seconds)
                 yield seconds, work_of(decision), f"{name} {specs[0]} by {candidate.name}"
 
-    def _best(self, candidate: Candidate, operands: list[Any]) -> float | None:
+    def _best(self, candidate: Candidate, operands: list[Any], fastest: float) -> float | None:
+        """Return a kernel's best seconds; one far behind the fastest is no limit, so a first look at it will do."""
         if candidate.run is None or candidate.rejection is not None:
             return None
         wait = None if self._device.is_host else self._device.synchronize
         seconds_of = timed(candidate.run, operands, wait)
         try:
-            repetitions, each = calibrate(seconds_of, _PROBES.sample_seconds, _PROBES.most_repetitions)
-            rounds = _PROBES.rounds_for(each, repetitions)
+            first = seconds_of(1)
+            if first > _FAR_BEHIND * fastest and seconds_of(1) > _FAR_BEHIND * fastest:
+                return first
+            repetitions, each = calibrate(seconds_of, self._settings.sample_seconds, self._settings.most_repetitions)
+            rounds = self._settings.rounds_for(each, repetitions)
             return min(sample(seconds_of, repetitions, each) for _ in range(rounds)) / repetitions
         except OpmuxError:  # a kernel that fails is conformance's to report, and no limit
             return None

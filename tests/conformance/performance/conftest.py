@@ -29,8 +29,8 @@ class Machine:
     some samples, few of them by much.
     """
 
-    def __init__(self, seed: int, busy: float = 0.15) -> None:
-        self._busy = busy
+    def __init__(self, seed: int, busy: float = 0.15, offset: float = 0.05) -> None:
+        self._busy, self._offset = busy, offset
         self._rng = np.random.default_rng(seed)
         self.seconds = self._rng.uniform(1e-6, 1e-3, (3, 60))
 
@@ -41,7 +41,7 @@ class Machine:
         rows = []
         for size, seconds in zip(("small", "medium", "large"), self.seconds, strict=True):
             for i, each in enumerate(seconds):
-                offset = np.exp(rng.normal(0, 0.05))
+                offset = np.exp(rng.normal(0, self._offset))
                 busy = np.where(
                     rng.random(11) < self._busy, rng.uniform(1.5, 20, 11), np.exp(np.abs(rng.normal(0, 0.1, 11)))
                 )

@@ -78,6 +78,14 @@ def test_a_run_of_another_product_is_not_compared(row: Callable[..., Measurement
     assert "Acme Two" in flag.message
 
 
+def test_a_run_on_a_busy_machine_is_not_compared(row: Callable[..., Measurement]) -> None:
+    now, before = row([9.0] * 9), row([1.0] * 9)
+    (flag,) = of((now,)).flags(of((replace(before, interrupted=0.5),)))
+    assert flag.kind == "not-comparable"
+    assert "busy during the earlier run" in flag.message
+    assert flag.figures == {"interrupted": 0.0, "interrupted_before": 0.5}
+
+
 def test_when_the_budget_is_used_up_the_rest_is_skipped_and_named() -> None:
     clock = iter(range(1000))
     rows, skipped = measure(
