@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .output import JsonOption, emit, messages
+from .report_command import HTML_HELP, JUNIT_HELP, MARKDOWN_HELP, write_reports
 from .specs import SHORT
 
 if TYPE_CHECKING:
@@ -108,6 +109,18 @@ def conformance(
             rich_help_panel=_RESULTS,
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=HTML_HELP, show_default=False, rich_help_panel=_RESULTS),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=MARKDOWN_HELP, show_default=False, rich_help_panel=_RESULTS),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=JUNIT_HELP, show_default=False, rich_help_panel=_RESULTS),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Hold backends to the contracts of the opset.
@@ -120,6 +133,7 @@ def conformance(
     from ..conformance.certificates.baseline import earlier_performance, known_failures
     from ..conformance.certificates.certify import Witness
     from ..conformance.performance.phase import BUDGET
+    from ..conformance.reports.build import pages_of_run
     from ..conformance.running.journal import keep_last_failed
     from ..conformance.running.journal import last_failed as failed_last
     from ..conformance.running.run import run
@@ -162,6 +176,8 @@ def conformance(
     _record(report, witness)
     if certificate is not None:
         _certify(report, witness, certificate)
+    if html or markdown or junit:
+        write_reports(pages_of_run(report, witness), html=html, markdown=markdown, junit=junit)
     if json:
         emit(report.to_dict(), json)
     if json != "-":

@@ -16,6 +16,7 @@ from . import (
     inspection,
     new_backend,
     opset_commands,
+    report_command,
 )
 from .output import fail, messages, with_optional_values
 
@@ -51,6 +52,7 @@ for _module in (
     bench_command,
     conformance_command,
     certificate_commands,
+    report_command,
     new_backend,
     demo_command,
 ):

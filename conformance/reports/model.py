@@ -6,14 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
 
 from ..results.outcome import Outcome
 from .status import STATUSES, Status, status_of
 from .words import outcome_words
-
-#: How ``kernels`` names what is no kernel of the op itself.
-COMPOSED: Final = "decomposition of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,7 @@ class Cell:
     @cached_property
     def status(self) -> Status:
         """How it stands."""
-        composed = bool(self.kernels) and all(k.startswith(COMPOSED) for k in self.kernels)
-        return status_of(self.counts, composed=composed)
+        return status_of(self.counts, self.kernels)
 
     @property
     def tally(self) -> str:

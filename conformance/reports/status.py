@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from ..results.outcome import Outcome
+
+#: How what is no kernel of the op itself is named.
+COMPOSED: Final = "decomposition of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +46,28 @@ _ALL: Final = (
 #: By name, the most urgent first.
 STATUSES: Final = {s.name: s for s in _ALL}
 #: An op and dtype of which nothing was tried.
-ABSENT: Final = Status("absent", "", "not tried", "Nothing of it was tried.")
+ABSENT: Final = Status("absent", "·", "not tried", "Nothing of it was tried.")
 
 
-def status_of(counts: Mapping[str, int], *, composed: bool) -> Status:
+def status_of(counts: Mapping[str, int], kernels: Collection[str]) -> Status:
     """Return the status of cases that ended so.
 
     Args:
         counts: how many ended how, by the outcomes' names.
-        composed: whether nothing but decompositions ran.
+        kernels: what ran.
 
-    >>> status_of({"pass": 3, "fail": 1}, composed=False).word
+    >>> status_of({"pass": 3, "fail": 1}, ["acme/exp"]).word
     'failed'
-    >>> status_of({"pass": 3, "unsupported": 1}, composed=False).sign
+    >>> status_of({"pass": 3, "unsupported": 1}, ["acme/exp"]).sign
     '±'
     """
     passed, refused = counts.get(Outcome.PASS, 0), counts.get(Outcome.UNSUPPORTED, 0)
     for name in ("crash", "timeout", "fail", "not_run", "waived", "under_claim"):
         if counts.get(name, 0):
             return STATUSES[name]
-    if passed and refused:
-        return STATUSES["mixed"]
+    if refused:
+        # Cases that try the refusal itself pass, and nothing runs in them.
+        return STATUSES["mixed" if passed and kernels else "unsupported"]
     if not passed:
-        return STATUSES["unsupported"] if refused else ABSENT
-    return STATUSES["composed" if composed else "pass"]
+        return ABSENT
+    return STATUSES["composed" if kernels and all(k.startswith(COMPOSED) for k in kernels) else "pass"]

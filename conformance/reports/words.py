@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 
 def in_seconds(seconds: float) -> str:
     """Return a time with the unit that suits it.
@@ -52,3 +55,23 @@ def first_line(text: str, limit: int = 160) -> str:
     'exp: 3 ULP'
     """
     return shortened(next((line.strip() for line in text.splitlines() if line.strip()), ""), limit)
+
+
+#: Dtypes that stand for each other where all of them are meant.
+_TOGETHER: Final = {
+    ("int8", "int16", "int32", "int64"): "int8-64",
+    ("uint8", "uint16", "uint32", "uint64"): "uint8-64",
+    ("float16", "bfloat16", "float32", "float64"): "float16-64",
+    ("complex64", "complex128"): "complex64-128",
+    ("float8_e4m3fn", "float8_e5m2"): "float8",
+}
+
+
+def abridged(dtypes: Sequence[str]) -> list[str]:
+    """Return dtypes with a short name for those that are there together.
+
+    >>> abridged(["bool", "uint8", "float32", "complex64", "complex128"])
+    ['bool', 'uint8', 'float32', 'complex64-128']
+    """
+    names = {t: word for together, word in _TOGETHER.items() if set(together) <= set(dtypes) for t in together}
+    return list(dict.fromkeys(names.get(t, t) for t in dtypes))
