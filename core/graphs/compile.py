@@ -67,7 +67,8 @@ class Compiled:
         if captured.decision is None:
             return self._function(*arrays, **constants)
         results = run_decision(captured.decision, list(arrays), None)
-        return results if captured.many or not captured.decision.many else results[0]
+        # A plan with one result gives it bare; a function that returned a tuple of one gave a tuple.
+        return (results,) if captured.many and not captured.decision.many else results
 
     def graph(self, *arrays: Array, **constants: Any) -> Graph | None:
         """Return the graph for these arguments; None where the function runs eagerly."""

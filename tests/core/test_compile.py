@@ -98,3 +98,9 @@ def test_captures_are_dropped_with_the_decisions_that_they_hold() -> None:
         assert f.graph(x) is not first
     finally:
         manager.unregister("nobody")
+
+
+def test_a_tuple_of_one_stays_a_tuple() -> None:
+    f = ox.compile(lambda x: (x + 1.0,))
+    (y,) = f(ox.asarray([1.0, 2.0]))
+    assert y.tolist() == [2.0, 3.0]
