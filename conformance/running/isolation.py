@@ -13,13 +13,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
+from ...core.dispatch.registry import REGISTRY
 from ...core.errors import ConformanceError
+from ...core.plugins import manager
 from ..results.outcome import CaseResult, Outcome
 
-#: Starts the suite's own worker.
-WORKER: Final = (sys.executable, "-m", "opmux.conformance.running.worker")
+#: Starts the suite's own worker; ``-P`` keeps what lies in the current folder from taking a package's place.
+WORKER: Final = (sys.executable, "-P", "-m", "opmux.conformance.running.worker")
 #: Seconds that a worker may take to import opmux and to load the backends.
 _START_LIMIT: Final = 120.0
 #: Characters of a dead worker's standard error that go into the report.
@@ -73,7 +76,8 @@ class Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
         self._pending = b""
         try:
-            self.receive(_START_LIMIT)
+            #: Where it found opmux and the backends, by name.
+            self.folders: dict[str, str] = self.receive(_START_LIMIT).get("folders", {})
         except WorkerLostError:
             self.kill()
             raise
@@ -155,7 +159,7 @@ class Runner:
             started: dict[str, Any] | None = None
             begun = time.monotonic()
             try:
-                worker = self._ready()
+                worker = self._ready(job.backend)
                 worker.send(replace(job, skip=tuple(done)).to_json())
                 while "end" not in (message := worker.receive(self._limit)):
                     if "start" in message:
@@ -176,9 +180,19 @@ class Runner:
                 note(result)
                 yield result
 
-    def _ready(self) -> Worker:
+    def _ready(self, backend: str) -> Worker:
         if self._worker is None:
             self._worker = Worker(self._command)
+        here = folders()
+        for name in ("opmux", backend):
+            there = self._worker.folders.get(name)
+            if there is not None and there != here.get(name):
+                self.close()
+                raise ConformanceError(
+                    f"the worker found {name} in {there}, and this process in {here.get(name, 'no folder')}: what would"
+                    " be tried is not what is installed here; run the command in another folder, or mend the path",
+                    backend=backend,
+                )
         return self._worker
 
     def close(self) -> None:
@@ -186,6 +200,13 @@ class Runner:
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
+
+
+def folders() -> dict[str, str]:
+    """Return where opmux and the backends of this process lie, by name; without those that it registered itself."""
+    found = {name: manager.package_folder(name) for name in REGISTRY.contributions}
+    made = {name: str(folder.resolve()) for name, folder in found.items() if folder is not None}
+    return {**made, "opmux": str(Path(__file__).resolve().parents[2])}
 
 
 def _lost(job: Job, started: dict[str, Any], lost: WorkerLostError, seconds: float) -> CaseResult:

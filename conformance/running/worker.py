@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from .isolation import Job
+from .isolation import Job, folders
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -51,7 +51,7 @@ def serve(jobs: TextIO, replies: TextIO) -> None:
     # What earlier runs found keeps a refuted kernel out of decisions: a second run would call its ops unsupported, or
     # pass their decompositions, and a wrong backend would be conformant.
     CLAIMS.clear()
-    send({"ready": True})
+    send({"ready": True, "folders": folders()})
     for line in jobs:
         run_job(Job.from_json(line), send)
 

@@ -10,16 +10,21 @@ from typing import Final
 
 #: A certificate speaks of the code beside it, so it is not part of it.
 CERTIFICATES: Final = "opmux-certificate*.json"
+#: Hidden folders that hold code: where tools put the shared libraries that a wheel brings.
+_LIBRARIES: Final = frozenset({".libs", ".dylibs"})
 _CHUNK: Final = 1 << 20
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """Yield the files of a package in a stated order, without caches, hidden ones and certificates."""
+    """Yield the files of a package in a stated order, without caches, hidden ones and certificates.
+
+    Bytecode beside no source is code, as in packages that ship nothing else; only that in ``__pycache__`` is a cache.
+    """
     for place, children, names in os.walk(folder):
-        children[:] = sorted(c for c in children if c != "__pycache__" and not c.startswith("."))
+        children[:] = sorted(c for c in children if c != "__pycache__" and (not c.startswith(".") or c in _LIBRARIES))
         for name in sorted(names):
             path = Path(place, name)
-            if not (name.startswith(".") or name.endswith((".pyc", ".pyo")) or path.match(CERTIFICATES)):
+            if not (name.startswith(".") or path.match(CERTIFICATES)):
                 yield path
 
 

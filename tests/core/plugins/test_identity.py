@@ -17,7 +17,7 @@ def package(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["opmux-certificate.json", "opmux-certificate-acme.json", ".hidden", "x.pyc"])
+@pytest.mark.parametrize("name", ["opmux-certificate.json", "opmux-certificate-acme.json", ".hidden"])
 def test_what_is_no_code_does_not_count(package: Path, name: str) -> None:
     before = implementation(package)
     (package / name).write_text("anything")
@@ -36,7 +36,12 @@ def test_contents_names_and_places_count(package: Path) -> None:
     seen.add(implementation(package))
     (package / "data.bin").touch()
     seen.add(implementation(package))
-    assert len(seen) == 5
+    (package / "kernels.pyc").touch()  # imported where there is no kernels.py
+    seen.add(implementation(package))
+    (package / ".libs").mkdir()
+    (package / ".libs" / "acme-1.so").touch()
+    seen.add(implementation(package))
+    assert len(seen) == 7
 
 
 def test_the_folder_itself_does_not_count(package: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
