@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from ..errors import OpmuxError
 from ..locks import Order, held_across_fork
 from .status import Status
 
@@ -115,7 +116,10 @@ class Queue:
         """
         point = self.point(since)
         if self.device.several_queues:
-            point.record()
+            # Whoever needs the event tries again, and is told. A launch that raised here would go on unnoticed, while
+            # the memory that it uses is given away.
+            with contextlib.suppress(OpmuxError):
+                point.record()
         return point
 
     def record(self) -> tuple[int, Any]:

@@ -192,7 +192,7 @@ class Planner:
     def kernel(self, backend: str, kernel: Kernel, bound: str | None = None) -> Candidate:
         """Return the candidate for one kernel, priced and not yet prepared, or the reason against it."""
         name = f"{backend}/{kernel.name}"
-        version = REGISTRY.contributions[backend].version
+        version = REGISTRY.version(backend)
         claim, worst = claim_of(backend, version, kernel, self.spec, self.device)
         made = Candidate(name, Kind.KERNEL, backend, kernel, None, self.spec, claim=claim)
         rejection = (

@@ -110,6 +110,11 @@ class Registry:
         """Return the kinds of device for which somebody brought a kernel of this op."""
         return tuple(sorted({kind for name, kind in self._by_op if name == op}))
 
+    def version(self, backend: str) -> str:
+        """Return a backend's version; empty for one that another thread has dropped since its kernels were listed."""
+        found = self._contributions.get(backend)
+        return "" if found is None else found.version
+
     @property
     def contributions(self) -> dict[str, Contribution]:
         """Every registered backend."""
