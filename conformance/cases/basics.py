@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
-from ...core.dtypes import ALL, COMPLEX, STORAGE, DType
+from ...core.dtypes import ALL, COMPLEX, STORAGE, DType, dtype
 from ...core.op import Op, Role
 from ...opset.declare import declaration_of
 from ..oracle.expect import expect, infer
+from ..oracle.formats import Host
 from . import checks, layouts, values
 from .case import OpCheck, OpContext
 from .row_values import promotions
@@ -17,6 +19,17 @@ from .samples import Sample, is_exhaustive, operand_dtypes
 from .specials import specials
 
 Made = Iterator[tuple[str, str, OpCheck]]
+
+#: Ops of which an operand has to be in order.
+_ORDERED: Final = frozenset({"searchsorted"})
+#: Rounds of two calls: enough for counters and pools of a few entries to come round.
+_ROUNDS: Final = 12
+#: Bytes of operands, and how many calls are tried in turn.
+_SMALL: Final = 4096
+_MOST_CALLS: Final = 12
+#: The shape on which vectorised loops over strided lines run, by dtypes whose oracle is slow and by all others.
+_SLOW_SHAPE: Final = (35, 37)
+_LARGE_SHAPE: Final = (67, 45)
 
 
 def sampled(op: Op, t: DType, context: OpContext) -> Made:
@@ -63,6 +76,7 @@ def laid_out(op: Op, t: DType, context: OpContext) -> Made:
             yield "strides", name, checks.strided(flat, name, context.once(flat))
         else:
             yield "strides", name, checks.strided(base, name, once)
+    yield from _more_layouts(op, t, context, base)
     present = [x for x in base.operands if x is not None]
     each = "elementwise" in op.facts
     if len(present) > 1 and all(x.shape == present[-1].shape for x in present):
@@ -76,6 +90,52 @@ def laid_out(op: Op, t: DType, context: OpContext) -> Made:
     for i, x in enumerate(base.operands):
         if each and result is not None and x is not None and (x.dtype, x.shape) == (result.dtype.numpy, result.shape):
             yield "out", f"operand{i}", checks.out_operand(base, i, once)
+
+
+def _more_layouts(op: Op, t: DType, context: OpContext, base: Sample) -> Made:
+    """Operands in different layouts; more than a tile of them; and axes of length one, whose strides mean nothing."""
+    present = [x for x in base.operands if x is not None]
+    if len(present) > 1 and any(x.ndim > 1 for x in present):
+        yield "strides", "mixed", checks.mixed(base, context.once(base))
+    if op.name == "matmul":
+        pairs = Sample("batch", _batches(t), base.attributes)
+        for name in ("transposed", "permuted", "step", "zero"):
+            given = Sample("", tuple(map(layouts.constant_lines, pairs.operands))) if name == "zero" else pairs
+            yield "strides", f"batch-{name}", checks.strided(given, name, context.once(given))
+        yield "strides", "batch-mixed", checks.mixed(pairs, context.once(pairs))
+        first = Sample("", (layouts.constant_lines(pairs.operands[0]), pairs.operands[1]))
+        yield "strides", "batch-repeated", checks.repeated_first(first, context.once(first))
+    if context.quick or not ("elementwise" in op.facts or op.name in ("copy", "cast")):
+        return
+    if any(x is None or x.ndim != 2 for x in base.operands):
+        return
+    shape = _SLOW_SHAPE if t.name in ("float64", "complex128") else _LARGE_SHAPE
+    types = [dtype(x.dtype) for x in base.operands if x is not None]
+    large = Sample("", tuple(values.moderate(x, shape, op.name, i) for i, x in enumerate(types)), base.attributes)
+    for name in ("transposed", "negative", "mirrored", "step"):
+        yield "strides", f"large-{name}", checks.strided(large, name, context.once(large))
+    thin = Sample("", tuple(x[:, :1].copy() for x in base.operands if x is not None), base.attributes)
+    for name in ("transposed", "step"):
+        yield "strides", f"ones-{name}", checks.strided(thin, name, context.once(thin))
+
+
+def _batches(t: DType) -> tuple[Host, ...]:
+    return values.moderate(t, (3, 6, 5), "batches"), values.moderate(t, (3, 5, 7), "batches")
+
+
+def repeated(op: Op, t: DType, context: OpContext) -> Made:
+    """The same call many times with other data in between, and calls with other shapes and attributes in turn."""
+    base = context.base
+    if base is None or context.quick:
+        return
+    if op.name not in _ORDERED:
+        other = Sample(
+            "with other data", tuple(x if x is None else np.flip(x).copy() for x in base.operands), base.attributes
+        )
+        calls = [(s, context.once(s)) for s in (base, other)]
+        yield "values", "again", checks.interleaved(calls, _ROUNDS)
+    small = [s for s in context.samples if sum(x.nbytes for x in s.operands if x is not None) <= _SMALL]
+    yield "values", "interleaved", checks.interleaved([(s, context.once(s)) for s in small[:_MOST_CALLS]], 2)
 
 
 def refused(op: Op, t: DType, context: OpContext) -> Made:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,44 @@ def strided(given: Sample, layout: str, expected: Callable[[], Expected]) -> OpC
     return check
 
 
+def mixed(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
+    """The same values, each operand behind strides of its own."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        target.run(op, layouts.mixed(given.operands, target.device), given.attributes, expected(), findings)
+
+    return check
+
+
+def repeated_first(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
+    """The first operand repeated along its first axis, the others dense."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        first, *rest = given.operands
+        arrays = [None if first is None else layouts.repeated(first, target.device), *target.upload(tuple(rest))]
+        target.run(op, arrays, given.attributes, expected(), findings)
+
+    return check
+
+
+def interleaved(calls: Sequence[tuple[Sample, Callable[[], Expected]]], rounds: int) -> OpCheck:
+    """Many calls in turn, there and back: a kernel keeps nothing of one call that another one could see."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        uploaded = [target.upload(s.operands) for s, _ in calls]
+        for i in range(rounds):
+            turn = range(len(calls)) if i % 2 == 0 else reversed(range(len(calls)))
+            for k in turn:
+                given, expected = calls[k]
+                try:
+                    target.run(op, uploaded[k], given.attributes, expected(), findings)
+                except ConformanceError as error:
+                    text = f"{given.kind} {given.label or 'of the table'}, in round {i + 1} of {rounds}: {error}"
+                    raise ConformanceError(text, **error.culprits) from error
+
+    return check
+
+
 def special(given: Special) -> OpCheck:
     """A sentence of the declaration."""
 
@@ -81,8 +119,7 @@ def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> OpChe
         for n in (*edges, *reversed(edges[:-1])):
             parts = [None if x is None else apply(SLICE, x, (0,), (n,), (1,)) for x in arrays]
             decision = target.decide(op, parts, {})
-            with target.watched(op):
-                result = run_decision(decision, parts, None)
+            result = target.launch(decision, parts)
             found.append((n, decision.chosen, np.asarray(result.numpy())))
         longest, chosen, whole = found[len(edges) - 1]
         target.compare(chosen, whole, expected, findings)

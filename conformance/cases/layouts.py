@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -24,6 +25,18 @@ def transposed(x: Host, device: Device) -> Array:
 def negative(x: Host, device: Device) -> Array:
     """Every axis backwards."""
     return flip(dense(np.flip(x), device)) if x.ndim else dense(x, device)
+
+
+def mirrored(x: Host, device: Device) -> Array:
+    """The last axis backwards, the others forwards."""
+    return flip(dense(np.flip(x, -1), device), axis=-1) if x.ndim else dense(x, device)
+
+
+def permuted(x: Host, device: Device) -> Array:
+    """The last axis outermost in memory: neither row-major nor column-major from three axes on."""
+    if x.ndim < 2:
+        return dense(x, device)
+    return permute_dims(dense(np.moveaxis(x, -1, 0), device), (*range(1, x.ndim), 0))
 
 
 def repeated(x: Host, device: Device) -> Array:
@@ -58,11 +71,24 @@ def poison(t: np.dtype[np.generic]) -> int:
 
 LAYOUTS: Final[dict[str, Layout]] = {
     "transposed": transposed,
+    "permuted": permuted,
     "negative": negative,
+    "mirrored": mirrored,
     "zero": repeated,
     "offset": offset,
     "step": stepped,
 }
+
+
+#: With fewer axes a layout is the dense one, or another one's.
+_LEAST_AXES: Final = {"transposed": 2, "permuted": 3, "mirrored": 2}
+
+
+def mixed(operands: tuple[Host | None, ...], device: Device) -> list[Array | None]:
+    """Return each operand in another layout than the one before it; the first is column-major."""
+    kinds = (transposed, dense, stepped, mirrored)
+    present = itertools.cycle(kinds)
+    return [None if x is None else next(present)(x, device) for x in operands]
 
 
 def constant_lines(x: Host | None) -> Host | None:
@@ -72,5 +98,5 @@ def constant_lines(x: Host | None) -> Host | None:
 
 def changes(name: str, operands: tuple[Host | None, ...]) -> bool:
     """Return whether a layout differs from the dense one for at least one operand."""
-    least = 2 if name == "transposed" else 1
+    least = _LEAST_AXES.get(name, 1)
     return any(x is not None and x.ndim >= least and x.size > 1 for x in operands)

@@ -8,13 +8,14 @@ from ...core.dtypes import (
     COMPLEX,
     FLOATS,
     PROMOTION,
+    REAL,
     DType,
     int8,
     int32,
     uint8,
     uint32,
 )
-from ..oracle.formats import Host
+from ..oracle.formats import FORMATS, Host
 from . import values
 
 CUBE = (3, 5, 7)
@@ -49,6 +50,20 @@ def ties(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
 def growing(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
     """Terms of one sign: a sum kept in too narrow a dtype stops growing."""
     return values.moderate(t, shape, "growing", *seed, low=0.5, high=1.5)
+
+
+def nan_payloads(t: DType) -> Host:
+    """Return NaNs of both signs, quiet and signalling, whose payload is in the highest, the lowest and all bits.
+
+    The signalling ones of storage formats are whatever their bits say.
+    """
+    whole = np.dtype(f"u{t.itemsize}")
+    quiet = int(np.array(np.inf).astype(t.numpy).view(whole)) if t.kind == REAL else 0
+    field = (1 << (FORMATS[t.name].precision - 1)) - 1 if t.kind == REAL else 0
+    if not field:
+        return np.array([np.nan]).astype(t.numpy)
+    payloads = [1, 2, field, field >> 1, (field >> 1) + 1, (field >> 1) + 2]
+    return np.array([quiet | p | s << (t.bits - 1) for p in payloads for s in (0, 1)], whole).view(t.numpy)
 
 
 def promotions(t: DType) -> list[tuple[DType, DType]]:

@@ -9,6 +9,7 @@ import numpy as np
 from ...core.dtypes import (
     ALL,
     COMPLEX,
+    FLOATS,
     REAL,
     STORAGE,
     DType,
@@ -17,9 +18,9 @@ from ...core.dtypes import (
     float32,
     int32,
 )
-from ..oracle.formats import Host
+from ..oracle.formats import FORMATS, Host
 from . import values
-from .row_values import CUBE, LONG, empty, gentle, ties
+from .row_values import CUBE, LONG, empty, gentle, nan_payloads, ties
 from .samples import Sample, row
 
 
@@ -44,8 +45,26 @@ def _cast(t: DType) -> Iterator[Sample]:
     if t.kind in (REAL, STORAGE):
         yield Sample("midpoints-to-float16", (_midpoints(t),), {"dtype": dtype("float16")})
         yield Sample("midpoints-to-bfloat16", (_midpoints(t),), {"dtype": dtype("bfloat16")})
+        for to in FLOATS:
+            yield Sample(f"nan-payloads-to-{to}", (nan_payloads(t),), {"dtype": to})
+    if t.kind.endswith("integer") and t.bits > 8:
+        for to in FLOATS:
+            yield Sample(f"ties-to-{to}", (_ties(t, to),), {"dtype": to})
     yield Sample("empty", (empty(t, 0, 3),), {"dtype": float32 if t.kind != COMPLEX else t}, "shapes")
     yield Sample("0d", (grid[0, 0].copy(),), {"dtype": bool_}, "shapes")
+
+
+def _ties(t: DType, to: DType) -> Host:
+    """Return integers halfway between floats of every magnitude, and just beside, where a second rounding shows."""
+    halves = [
+        (1 << k) + odd * (1 << (k - FORMATS[to.name].precision)) + beside
+        for k in range(FORMATS[to.name].precision, t.bits)
+        for odd in (1, 3)
+        for beside in (-1, 0, 1)
+    ]
+    info = np.iinfo(t.numpy)
+    made = [s * n for n in halves for s in (1, -1) if info.min <= s * n <= info.max]
+    return np.array(made or [0], dtype=t.numpy)
 
 
 def _midpoints(t: DType) -> Host:
@@ -60,7 +79,7 @@ def _midpoints(t: DType) -> Host:
 
 @row("bitcast")
 def _bitcast(t: DType) -> Iterator[Sample]:
-    data = np.resize(values.hard(t), (3, 17)) if t.kind != STORAGE else values.exhaustive(t).reshape(16, 16)
+    data = np.resize(_hard_bits(t), (9, 31)) if t.kind != STORAGE else values.exhaustive(t).reshape(16, 16)
     for to in ALL:
         if to.bits == t.bits and to is not bool_:
             yield Sample(f"to-{to}", (data,), {"dtype": to}, base=to.kind.endswith("integer"))
@@ -68,11 +87,14 @@ def _bitcast(t: DType) -> Iterator[Sample]:
     yield Sample("empty", (empty(t, 0, 2),), {"dtype": t}, "shapes")
 
 
+def _hard_bits(t: DType) -> Host:
+    """Return hard values and, of floats, NaNs of every kind: what only moves keeps their bits."""
+    return np.append(values.hard(t), nan_payloads(t)) if t.kind == REAL else values.hard(t)
+
+
 @row("copy")
 def _copy(t: DType) -> Iterator[Sample]:
-    yield Sample(
-        "hard", (np.resize(values.hard(t) if t.kind != STORAGE else values.exhaustive(t), (9, 31)),), base=True
-    )
+    yield Sample("hard", (np.resize(_hard_bits(t) if t.kind != STORAGE else values.exhaustive(t), (9, 31)),), base=True)
     yield Sample("0d", (values.moderate(t, ()),), kind="shapes")
     yield Sample("empty", (empty(t, 2, 0),), kind="shapes")
     yield Sample("cube", (values.moderate(t, CUBE),), kind="shapes")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ...core.dtypes import (
+    REAL,
     DType,
     float32,
     int16,
@@ -18,6 +19,18 @@ from ..oracle.formats import Host
 from . import values
 from .row_values import CUBE, LONG, any_bits, empty, gentle, growing, hard_row, ties
 from .samples import Row, Sample, row
+
+#: Shapes of many axes, and which of them are reduced: apart, together, all but one.
+_FAR_AXES: Final = (
+    ("rank4-outer-inner", (3, 4, 2, 5), (0, 3)),
+    ("rank4-middle", (3, 4, 2, 5), (1, 2)),
+    ("rank5-alternating", (2, 3, 2, 3, 4), (0, 2, 4)),
+    ("rank6-but-one", (2, 3, 1, 2, 3, 2), (0, 1, 2, 3, 5)),
+    ("rank8", (2, 1, 2, 3, 1, 2, 1, 2), (1, 3, -1)),
+    ("square", (9, 9), 0),
+    ("wide-rows", (3, 300), 1),
+    ("tall-columns", (300, 5), 0),
+)
 
 
 def _reduction(make: Any, **more: Any) -> Row:
@@ -37,6 +50,8 @@ def _reduction(make: Any, **more: Any) -> Row:
         if more.get("empty", True):
             yield Sample("empty", (empty(t, 0),), {}, "shapes")
             yield Sample("empty-axis", (empty(t, 3, 0, 2),), {"axis": 1}, "shapes")
+        for label, shape, axis in _FAR_AXES:
+            yield Sample(label, (make(t, shape, label),), {"axis": axis}, "shapes")
         for n in (15, 17, 63, 65, 1023, 1025):
             yield Sample(f"n{n}", (make(t, (n,)),), {}, "shapes")
         if "dtype" in more:
@@ -56,12 +71,38 @@ def _to_dtype(t: DType, cube: Host) -> Iterator[Sample]:
 def _sum(t: DType) -> Iterator[Sample]:
     yield from _reduction(any_bits, dtype=True)(t)
     yield Sample("growing", (growing(t, (4100,)),))
+    yield from _each_place(t)
+
+
+def _each_place(t: DType) -> Iterator[Sample]:
+    """A one in every place of a line in turn: a sum whose bound forgives the loss of one term does not forgive it."""
+    yield Sample("places", (np.eye(67).astype(t.numpy),), {"axis": 1})
+    yield Sample("places-columns", (np.eye(67).astype(t.numpy),), {"axis": 0})
+    if t.kind == REAL:
+        line = np.eye(41)
+        line[line == 1] = np.where(np.arange(41) % 2, np.nan, np.inf)
+        yield Sample("places-nan", (line.astype(t.numpy),), {"axis": -1})
 
 
 row("prod")(_reduction(gentle, dtype=True))
-row("all")(_reduction(ties))
+
+
+def _truth(make: Any, *, rare: bool) -> Row:
+    def samples(t: DType) -> Iterator[Sample]:
+        yield from _reduction(make)(t)
+        line = np.eye(67, dtype=bool) == rare
+        yield Sample("places", (line.astype(t.numpy),), {"axis": 1})
+        yield Sample("places-columns", (line.astype(t.numpy),), {"axis": 0})
+
+    return samples
+
+
+row("all")(_truth(ties, rare=False))
 row("any")(
-    _reduction(lambda t, shape, *seed: np.where(ties(t, shape, *seed).astype(bool), t.numpy.type(0), ties(t, shape, 1)))
+    _truth(
+        lambda t, shape, *seed: np.where(ties(t, shape, *seed).astype(bool), t.numpy.type(0), ties(t, shape, 1)),
+        rare=True,
+    )
 )
 
 
@@ -70,6 +111,26 @@ def _extreme(t: DType) -> Iterator[Sample]:
     yield Sample("hard", (hard_row(t),), {"axis": 1})
     yield Sample("hard-columns", (hard_row(t),), {"axis": 0})
     yield Sample("ties", (ties(t, (9, 33)),), {"axis": 1})
+    yield from _extremes(t)
+
+
+def _extremes(t: DType) -> Iterator[Sample]:
+    """The largest, the smallest and NaN in every place of a line in turn; lines of one sign; lines without numbers."""
+    size = 67
+    place = np.eye(size, dtype=bool)
+    plain = values.small(t, (size, size), "plain")
+    for label, value in (("largest", 100), ("smallest", -100 if t.numpy.kind != "u" else 0)):
+        yield Sample(
+            f"places-{label}", (np.where(place, value, plain.astype(np.float64)).astype(t.numpy),), {"axis": 1}
+        )
+    ends = values.hard(t)
+    yield Sample("constant-lines", (np.repeat(ends[:, None], 19, axis=1),), {"axis": 1})
+    if t.kind == REAL:
+        yield Sample("places-nan", (np.where(place, np.nan, plain.astype(np.float64)).astype(t.numpy),), {"axis": 1})
+        columns = np.where(place, np.nan, plain.astype(np.float64)).astype(t.numpy)
+        yield Sample("places-nan-columns", (columns,), {"axis": 0})
+        zeros = np.where(place, 0.0, -0.0).astype(t.numpy)
+        yield Sample("places-zeros", (np.concatenate([zeros, -zeros]),), {"axis": 1})
 
 
 row("max")(_extreme)
@@ -86,6 +147,9 @@ def _position(t: DType) -> Iterator[Sample]:
     yield Sample("long", (ties(t, LONG),), {"axis": 0})
     yield Sample("one", (cube[:, :1],), {"axis": 1}, "shapes")
     yield Sample("empty-result", (empty(t, 0, 3),), {"axis": 1}, "shapes")
+    yield Sample("rank5", (values.moderate(t, (2, 3, 4, 1, 3)),), {"axis": 2}, "shapes")
+    yield Sample("wide", (values.moderate(t, (3, 1030)),), {"axis": 1}, "shapes")
+    yield from _extremes(t)
 
 
 row("argmax")(_position)
@@ -101,6 +165,8 @@ def _scan(make: Any) -> Row:
         yield Sample("long", (make(t, (1030,)),), {"axis": 0})
         yield Sample("empty", (empty(t, 3, 0),), {"axis": 1}, "shapes")
         yield Sample("one", (make(t, (1,)),), {"axis": 0}, "shapes")
+        yield Sample("rank5", (make(t, (2, 3, 4, 1, 3)),), {"axis": 2}, "shapes")
+        yield Sample("wide", (make(t, (3, 1030)),), {"axis": 1}, "shapes")
         yield from _to_dtype(t, cube)
 
     return samples
@@ -108,6 +174,29 @@ def _scan(make: Any) -> Row:
 
 row("cumulative_sum")(_scan(any_bits))
 row("cumulative_prod")(_scan(gentle))
+
+
+#: Sizes around the edges of register and cache tiles, odd and even, lines and columns.
+_EDGES: Final = (
+    (1, 1, 17), (17, 1, 1), (1, 17, 1), (2, 2, 2), (3, 3, 3), (4, 8, 16), (5, 9, 17), (8, 8, 8), (16, 16, 16),
+    (15, 33, 31), (31, 7, 65), (65, 65, 1), (1, 255, 3), (2, 256, 2), (2, 257, 2), (1, 513, 1),
+    (33, 34, 35), (96, 3, 97), (128, 5, 129),
+)  # fmt: skip
+
+
+def _each_term(t: DType) -> tuple[Host, Host]:
+    """A single product in every place of the contracted axis in turn: no loss of one is within the bound."""
+    x = np.eye(131)
+    y = np.arange(1, 4)[None, :] * np.where(np.arange(131)[:, None] % 2, 1, 2)
+    return x.astype(t.numpy), y.astype(t.numpy)
+
+
+def _infinite(t: DType) -> tuple[Host, Host]:
+    """NaN and infinities in few places, beside zeros: they reach their own rows and columns and no others."""
+    x, y = np.resize([0.0, 1.0, -2.0], (19, 23)), np.resize([1.0, 0.0, 3.0, -1.0], (23, 21))
+    x[3, 5], x[11, 22], x[18, 0] = np.nan, np.inf, -np.inf
+    y[0, 20], y[22, 7], y[9, 9] = np.inf, -np.inf, np.nan
+    return x.astype(t.numpy), y.astype(t.numpy)
 
 
 @row("matmul")
@@ -126,6 +215,13 @@ def _matmul(t: DType) -> Iterator[Sample]:
     yield Sample("empty-k", (make(3, 0), make(0, 4)), kind="shapes")
     yield Sample("empty-m", (make(0, 3), make(3, 4)), kind="shapes")
     yield Sample("one", (make(1, 1), make(1, 1)), kind="shapes")
+    yield Sample("batch-square", (make(3, 6, 6), make(3, 6, 6)))
+    yield Sample("batches", (make(2, 3, 4, 5), make(2, 3, 5, 6)))
+    yield Sample("places", _each_term(t))
+    for m, k, n in _EDGES:
+        yield Sample(f"{m}x{k}x{n}", (make(m, k), make(k, n)), kind="shapes")
+    if t.kind == REAL:
+        yield Sample("hard", _infinite(t))
     wider = {"int8": int32, "uint8": int32, "float16": float32, "bfloat16": float32, "int16": int64}.get(t.name)
     if wider is not None:
         yield Sample(f"to-{wider}", (make(9, 40), make(40, 7)), {"dtype": wider})

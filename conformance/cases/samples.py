@@ -4,7 +4,7 @@ in the modules ``rows_*``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -114,16 +114,43 @@ def _elementwise(op: Op, t: DType, quick: bool) -> list[Sample]:
         Sample("empty", tuple(np.empty((0, 3), g.dtype) for g in grid), kind="shapes"),
     ]
     if len(types) > 1:
-        found.append(_broadcast(grid))
+        found += _broadcasts(op, types)
+        if t.kind.endswith("integer") and all(x is t for x in types):
+            found.append(Sample("neighbours", _neighbours(t, len(types), op.name)))
         if t.kind == REAL and all(x is t for x in types):
             found.append(Sample("cancellation", _nearly_equal(t, len(types), op.name)))
     return found
 
 
-def _broadcast(grid: list[Host]) -> Sample:
-    """A column beside a row beside a number: every operand repeats along another axis."""
-    parts = (grid[0][:, :1], grid[1][:1, :], *(g[0, 0] for g in grid[2:]))
-    return Sample("broadcast", tuple(np.ascontiguousarray(p) if p.ndim else p.copy() for p in parts), kind="shapes")
+#: Shapes of operands that repeat along axes: a column beside a row beside a number, and what loops get wrong.
+_BROADCASTS: Final = {
+    "broadcast": ((5, 1), (1, 9), ()),
+    "broadcast-square": ((6, 6), (6,), (6, 1)),
+    "broadcast-square-column": ((6, 1), (6, 6), (6,)),
+    "broadcast-scalar": ((5, 9), (), (1,)),
+    "broadcast-scalar-first": ((), (5, 9), (9,)),
+    "broadcast-middle": ((3, 1, 5), (3, 4, 5), (4, 1)),
+    "broadcast-outer": ((2, 3, 1, 5), (4, 1), (3, 1, 1)),
+    "broadcast-rank6": ((2, 1, 3, 1, 2, 3), (3, 1, 2, 2, 1), (1, 1, 1, 1, 1, 3)),
+    "broadcast-empty": ((0, 1), (1, 3), ()),
+}
+
+
+def _broadcasts(op: Op, types: tuple[DType, ...]) -> Iterator[Sample]:
+    """Return operands that repeat, each along other axes."""
+    for label, shapes in _BROADCASTS.items():
+        drawn = tuple(
+            values.moderate(x, shape, op.name, i) for i, (x, shape) in enumerate(zip(types, shapes, strict=False))
+        )
+        yield Sample(label, drawn, kind="shapes")
+
+
+def _neighbours(t: DType, operands: int, name: str) -> Operands:
+    """Integers of every magnitude beside equal ones and ones that differ by one: all the same in a narrower format."""
+    x = values.stratified(t, 512, name, "neighbours")
+    step = values.generator(name, "steps").integers(-1, 2, x.size).astype(t.numpy)
+    with np.errstate(all="ignore"):
+        return (x, x + step, step)[:operands]
 
 
 def _nearly_equal(t: DType, operands: int, name: str) -> Operands:

@@ -28,6 +28,10 @@ _INTERVALS: Final = (
 )
 
 
+#: Hard values of which every triple is tried.
+_FEW: Final = 10
+
+
 def generator(*seed: object) -> np.random.Generator:
     """Return a random generator that depends on what is named alone."""
     return np.random.default_rng(zlib.crc32(repr(seed).encode()))
@@ -68,10 +72,27 @@ def hard(t: DType) -> Host:
     return np.append(rounded(np.concatenate([positive, -positive]), t), rounded(np.array([np.nan]), t))
 
 
+@functools.cache
+def hardest(t: DType) -> Host:
+    """Return those of the hard values of which every pair is tried, however few points there are."""
+    if t.kind.endswith("integer"):
+        info = np.iinfo(t.numpy)
+        ends = {info.min, info.min + 1, info.max // 2 + 1, info.max - 1, info.max, t.bits - 1, t.bits, t.bits + 1}
+        chosen = sorted(v for v in ends | {-7, -2, -1, 0, 1, 2, 3, 7, 64} if info.min <= v <= info.max)
+        return np.array(chosen, dtype=t.numpy)
+    if t.kind != REAL:
+        return hard(t)[:: 4 if t.kind == COMPLEX else 1]
+    form = FORMATS[t.name]
+    least, one = np.ldexp(1.0, form.lowest), 1 + form.epsilon
+    positive = np.array([0.0, form.smallest, least, 0.5, 1.0, one, 1.5, 2.0, 3.0, form.largest, np.inf])
+    return np.append(rounded(np.concatenate([positive, -positive]), t), rounded(np.array([np.nan]), t))
+
+
 def _hard_integers(t: DType) -> Host:
     info = np.iinfo(t.numpy)
     powers = {s * (1 << k) + d for k in range(0, t.bits, 3) for d in (-1, 0, 1) for s in (1, -1)}
     near = {info.min, info.min + 1, info.max - 1, info.max, 0, 1, 2, 3, 5, 7, 10, 63, 64, 100, -1, -2, -3, -7}
+    near |= {t.bits - 1, t.bits, t.bits + 1}
     return np.array(sorted(v for v in powers | near if info.min <= v <= info.max), dtype=t.numpy)
 
 
@@ -136,7 +157,11 @@ def small(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
 
 
 def tuples(t: DType, operands: int, count: int, *seed: object) -> tuple[Host, ...]:
-    """Return operands of one length: every pair of hard values (a draw of triples), then stratified ones."""
+    """Return operands of one length: pairs of hard values (a draw of triples), then stratified ones.
+
+    The pairs are all of them where there is room, else all of the hardest and a draw of the others; of triples, all of
+    a few.
+    """
     table = hard(t)
     rng = generator("tuples", t.name, operands, count, *seed)
     if operands == 1:
@@ -146,6 +171,9 @@ def tuples(t: DType, operands: int, count: int, *seed: object) -> tuple[Host, ..
         firsts = [table[g] for g in firsts]
     else:
         firsts = [table[rng.integers(0, table.size, count)] for _ in range(operands)]
+        few = hardest(t) if operands == 2 else hardest(t)[:: -(-hardest(t).size // _FEW)]
+        every = [g.ravel() for g in np.meshgrid(*(np.arange(few.size),) * operands)]
+        firsts = [np.concatenate([few[at], drawn]) for at, drawn in zip(every, firsts, strict=True)]
     made = []
     for i, first in enumerate(firsts):
         more = rng.permutation(stratified(t, count, i, *seed))

@@ -1,0 +1,203 @@
+"""Large operands: lengths, rows, batches and positions beyond 16 bits, 65,535 blocks, or float32's integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ...core.dtypes import REAL, DType, bool_, dtype, float32, int32
+from ...core.errors import ConformanceError
+from ...core.op import Op, Role
+from ...opset.declare import declaration_of
+from ..oracle.expect import expect
+from ..oracle.formats import Host
+from ..target import Findings, Target
+from . import checks, layouts, values
+from .case import OpCheck, OpContext
+from .samples import Sample, operand_dtypes
+
+#: More than 2**20, odd, and no multiple of a vector or a block.
+LONG: Final = (1 << 20) + 3
+#: More rows, batches or positions than a grid of 65,535 blocks or an index of 16 bits has.
+MANY: Final = 70_001
+#: A prime: no index that wraps at a power of two meets the same values again.
+_PERIOD: Final = 1009
+#: Beyond it float32 does not hold every integer.
+_BEYOND_FLOAT: Final = (1 << 24) + 9
+#: Ops of one operand that are not elementwise by their facts, and work so all the same, with what they are asked for.
+_PLAIN: Final[dict[str, dict[str, Any]]] = {"copy": {}, "cast": {"dtype": dtype("int16")}}
+_DTYPES: Final = (float32, int32, bool_)
+
+
+def family(op: Op, t: DType, context: OpContext) -> Iterator[tuple[str, str, OpCheck]]:
+    """The large calls of an op, on float32, int32 and bool, or on its first dtype where it takes none of them."""
+    tried = [x for x in declaration_of(op).dtypes if x in _DTYPES] or [declaration_of(op).dtypes[0]]
+    if context.quick or t not in tried:
+        return
+    if _by_element(op) and op.operand_count == len(operand_dtypes(op, t)):
+        yield "large", "line", _tiled(op, t, (_PERIOD,), LONG)
+        yield "large", "rows", _tiled(op, t, (_PERIOD, 3), MANY, layout="offset")
+    for s in _ROWS.get(op.name, _nothing)(t):
+        yield "large", s.label, checks.sample(s, context.once(s))
+
+
+def _by_element(op: Op) -> bool:
+    every = all(p.role is Role.ARRAY for p in op.parameters if p.required and p.role is not Role.ATTRIBUTE)
+    needed = [p for p in op.parameters if p.required and p.role is Role.ATTRIBUTE]
+    return op.name in _PLAIN or ("elementwise" in op.facts and every and not needed)
+
+
+def _tiled(op: Op, t: DType, shape: tuple[int, ...], count: int, layout: str = "") -> OpCheck:
+    """The same rows again and again: the oracle runs over the first ones, and where others differ, over those too."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        attributes = _PLAIN.get(op.name, {})
+        drawn = tuple(values.moderate(x, shape, op.name, i) for i, x in enumerate(operand_dtypes(op, t)))
+        expected = expect(op, drawn, attributes)
+        whole = tuple(np.resize(x, (count, *shape[1:])) for x in drawn)
+        arrays = [layouts.LAYOUTS[layout](x, target.device) for x in whole] if layout else target.upload(whole)
+        decision = target.decide(op, arrays, attributes)
+        got = np.asarray(target.launch(decision, arrays).numpy())
+        for start, part in _different(got):
+            try:
+                target.compare(decision.chosen, part, expected, findings)
+            except ConformanceError as error:
+                text = f"{got.shape} elements, those from {start} on: {error}"
+                raise ConformanceError(text, **error.culprits) from error
+
+    return check
+
+
+def _different(got: Host) -> Iterator[tuple[int, Host]]:
+    """Return every period of a result that differs from those before it, and where it starts; the tail made whole."""
+    whole = len(got) // _PERIOD * _PERIOD
+    periods = [(i, got[i : i + _PERIOD]) for i in range(0, whole, _PERIOD)]
+    if whole < len(got):
+        periods.append((whole, np.concatenate([got[whole:], got[: _PERIOD - (len(got) - whole)]])))
+        periods[-1][1][len(got) - whole :] = got[len(got) - whole : _PERIOD]
+    seen: set[bytes] = set()
+    for start, part in periods:
+        key = part.tobytes()
+        if key not in seen:
+            seen.add(key)
+            yield start, part
+
+
+Row = Callable[[DType], Iterator[Sample]]
+
+
+def _nothing(t: DType) -> Iterator[Sample]:
+    return iter(())
+
+
+def _sparse(t: DType, *shape: int) -> Host:
+    """Zeros, but for a one at the far end of each line and one just beyond 2**16."""
+    x = np.zeros(shape, t.numpy)
+    x[..., -1] = 1
+    x[..., min((1 << 16) + 1, shape[-1] - 2)] = 1
+    return x
+
+
+def _reduced(t: DType) -> Iterator[Sample]:
+    yield Sample("line", (_sparse(t, LONG),), {"axis": 0})
+    yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
+    yield Sample("columns", (np.ascontiguousarray(_sparse(t, 3, MANY).T),), {"axis": 0})
+    yield Sample("wide", (_sparse(t, 2, MANY),), {"axis": 1})
+
+
+def _scanned(t: DType) -> Iterator[Sample]:
+    yield Sample("line", (_sparse(t, MANY),), {"axis": 0})
+    yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
+
+
+def _sorted(t: DType) -> Iterator[Sample]:
+    yield Sample("line", (_ranked(t, MANY),), {"axis": 0})
+    yield Sample("rows", (values.moderate(t, (MANY, 3), "rows"),), {"axis": 1})
+
+
+def _ranked(t: DType, n: int) -> Host:
+    """Numbers with many ties."""
+    return np.asarray(values.generator("ranked", t.name).integers(-500, 500, n).astype(t.numpy))
+
+
+def _gathered(t: DType) -> Iterator[Sample]:
+    far = values.generator("far").integers(-MANY, MANY, 3000).astype(np.int32)
+    far[:3] = MANY - 1, (1 << 16) + 1, -1
+    yield Sample("line", (values.moderate(t, (MANY,), "line"), far), {"axis": 0})
+    yield Sample("rows", (values.moderate(t, (MANY, 2), "rows"), far), {"axis": 0})
+    yield Sample("indices", (values.moderate(t, (5, 3), "few"), np.resize([4, 0, -2, 3, 1, 2, -5], MANY)), {"axis": 0})
+
+
+def _scattered(t: DType) -> Iterator[Sample]:
+    far = values.generator("far").permutation(MANY)[:3000].astype(np.int32)
+    far[:2] = MANY - 1, (1 << 16) + 1
+    yield Sample("line", (values.moderate(t, (MANY,), "line"), far, values.moderate(t, (3000,), "u")), {"axis": 0})
+    few = np.resize([4, 0, 2, 3, 1, 2, 5], 5003)
+    if t is not bool_:
+        adding: Mapping[str, Any] = {"axis": 0, "reduction": "add"}
+        yield Sample("add", (values.small(t, (6,)), few, values.small(t, (5003,), "u")), adding)
+
+
+def _joined(t: DType) -> Iterator[Sample]:
+    x = values.moderate(t, (MANY,), "line")
+    yield Sample("line", (x, x[:7], x), {"axis": 0})
+    yield Sample("rows", (values.moderate(t, (MANY, 2), "rows"), values.moderate(t, (MANY, 1), "column")), {"axis": 1})
+
+
+def _padded(t: DType) -> Iterator[Sample]:
+    value = values.moderate(t, (), "pad")
+    yield Sample("line", (values.moderate(t, (MANY,), "line"), value), {"pad_width": ((3, 4),)})
+    yield Sample("widths", (values.moderate(t, (2,), "line"), value), {"pad_width": ((MANY, MANY + 1),)})
+    yield Sample("rows", (values.moderate(t, (MANY, 2), "rows"), value), {"pad_width": ((0, 1), (1, 0))})
+
+
+def _multiplied(t: DType) -> Iterator[Sample]:
+    def make(*shape: int) -> Host:
+        return values.moderate(t, shape, "matmul")
+
+    yield Sample("rows", (make(MANY, 3), make(3, 2)))
+    yield Sample("columns", (make(2, 3), make(3, MANY)))
+    yield Sample("batches", (make(MANY, 1, 2), make(MANY, 2, 1)))
+    yield Sample("terms", (_sparse(t, 2, MANY), np.ones((MANY, 1), t.numpy)))
+
+
+def _filled(t: DType) -> Iterator[Sample]:
+    yield Sample("rows", (values.moderate(t, ()),), {"shape": (MANY, 3)})
+
+
+def _ramped(t: DType) -> Iterator[Sample]:
+    yield Sample("rows", (), {"shape": (MANY, 3), "axis": 0, "dtype": t})
+    yield Sample("columns", (), {"shape": (3, MANY), "axis": 1, "dtype": t})
+    if t is float32:
+        yield Sample("beyond-2**24", (), {"shape": (_BEYOND_FLOAT,), "axis": 0, "dtype": t})
+
+
+def _random(t: DType) -> Iterator[Sample]:
+    key = np.array([0x01234567, 0x89ABCDEF], np.uint32)
+    carry = np.array([0xFFFF0000, 5, 0xFFFFFFFF, 0], np.uint32)
+    yield Sample("line", (key, carry), {"shape": (4 * MANY + 1,)})
+    yield Sample("rows", (key, carry), {"shape": (MANY, 3)})
+
+
+def _searched(t: DType) -> Iterator[Sample]:
+    yield Sample("line", (np.sort(_ranked(t, MANY)), np.arange(-502, 503).astype(t.numpy)), {"side": "right"})
+
+
+def _positions(t: DType) -> Iterator[Sample]:
+    yield Sample("line", (_sparse(t, LONG),), {"axis": 0})
+    last = np.zeros((2, MANY), t.numpy)
+    last[:, -1] = 1
+    yield Sample("last", (last,), {"axis": 1})
+    yield Sample("last-smallest", (1 - last if t.kind == REAL else 3 - last,), {"axis": 1})
+    yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
+
+
+_ROWS: Final[dict[str, Row]] = {
+    **dict.fromkeys(("sum", "max", "min", "all", "any"), _reduced),
+    **dict.fromkeys(("argmax", "argmin"), _positions),
+    **dict.fromkeys(("sort", "argsort"), _sorted),
+    "cumulative_sum": _scanned, "gather": _gathered, "scatter": _scattered, "concat": _joined, "pad": _padded,
+    "matmul": _multiplied, "full": _filled, "iota": _ramped, "random_bits": _random, "searchsorted": _searched,
+}  # fmt: skip

@@ -1,0 +1,42 @@
+"""Every planted fault, in the order of the families."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from ...core.errors import ArgumentError
+from .fault import Family, Fault
+from .faults import (
+    broadcasting,
+    casts,
+    integers,
+    lanes_and_blocks,
+    special_values,
+    strides_and_views,
+)
+
+FAMILIES: Final[tuple[Family, ...]] = (
+    lanes_and_blocks.FAMILY,
+    strides_and_views.FAMILY,
+    broadcasting.FAMILY,
+    casts.FAMILY,
+    special_values.FAMILY,
+    integers.FAMILY,
+)
+
+FAULTS: Final[tuple[Fault, ...]] = tuple(fault for family in FAMILIES for fault in family.faults)
+
+
+def find(name: str) -> Fault:
+    """Return a fault by name.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    found = next((f for f in FAULTS if f.name == name), None)
+    if found is None:
+        near = difflib.get_close_matches(name, [f.name for f in FAULTS], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ArgumentError(f"no planted fault named {name!r}{hint}", name=name)
+    return found
