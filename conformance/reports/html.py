@@ -110,7 +110,7 @@ class View:
     def failures(self) -> list[FailuresOfPair]:
         """The failures that are shown, by op and dtype."""
         by_pair: dict[tuple[str, str], list[Failure]] = defaultdict(list)
-        for f in self.page.failures[: self._limit]:
+        for f in self.page.first_failures(self._limit):
             by_pair[f.case.op, f.case.dtype].append(f)
         known = facts.families()
         return [FailuresOfPair(op, t, known.get(op, ""), tuple(found)) for (op, t), found in by_pair.items()]
@@ -118,7 +118,9 @@ class View:
     @cached_property
     def rest(self) -> list[tuple[str, int]]:
         """The ops of the failures that are not shown, each with their number."""
-        return Counter(f.case.op for f in self.page.failures[self._limit :]).most_common()
+        found = Counter(f.case.op for f in self.page.failures)
+        found.subtract(f.case.op for f in self.page.first_failures(self._limit))
+        return [(op, n) for op, n in found.most_common() if n]
 
     @cached_property
     def anchors(self) -> set[tuple[str, str]]:

@@ -16,6 +16,7 @@ LIMIT: Final = 900 * 1024
 #: Failures that are shown, of all backends together.
 _FAILURES: Final = 50
 _MESSAGE: Final = 1000
+_REST: Final = "The rest is left out: a summary holds no more.\n"
 _SIGNS: Final = {"conformant": "✅", "not conformant": "❌", "not sufficient": "⚠️", "no profile": "⚠️"}
 _ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~$@!&])")
 
@@ -29,7 +30,7 @@ def render(pages: Sequence[Page]) -> str:
     if len(pages) > 1:
         parts.append(_beside(compare(pages)))
     parts += [part for page in pages for part in _page(page, each)]
-    return _cut("\n\n".join(parts) + "\n")
+    return _cut(parts)
 
 
 def _page(page: Page, limit: int) -> Iterable[str]:
@@ -62,7 +63,7 @@ def _page(page: Page, limit: int) -> Iterable[str]:
 def _failures(page: Page, limit: int) -> Iterable[str]:
     yield "**Next:** " + escaped(first_line(page.failures[0].case.message))
     yield f"```sh\n{page.failures[0].reproducer.replace('```', '')}\n```"
-    shown = "\n\n".join(map(_failure, page.failures[:limit]))
+    shown = "\n\n".join(map(_failure, page.first_failures(limit)))
     rest = len(page.failures) - limit
     more = f"\n\nAnd {rest:,} more; the HTML report and the certificate hold them." if rest > 0 else ""
     yield _folded(f"{len(page.failures):,} failures", shown + more)
@@ -117,10 +118,12 @@ def _code(text: str) -> str:
     return text.replace("`", "'").replace("\n", " ")
 
 
-def _cut(text: str) -> str:
-    """Return a text of at most so many bytes, cut between lines."""
-    if len(text.encode()) <= LIMIT:
-        return text
-    kept = text.encode()[: LIMIT - 200].decode(errors="ignore").rpartition("\n")[0]
-    # What was cut through is closed, so that the rest of the page is not swallowed.
-    return f"{kept}\n```\n\n</details>\n\nThe rest was cut: a summary holds no more.\n"
+def _cut(parts: Iterable[str]) -> str:
+    """Return as many whole parts as a summary holds: one that was cut through would swallow what follows."""
+    kept, left = [], LIMIT - len(_REST.encode())
+    for part in parts:
+        left -= len(part.encode()) + 2
+        if left < 0:
+            return "\n\n".join([*kept, _REST])
+        kept.append(part)
+    return "\n\n".join(kept) + "\n"

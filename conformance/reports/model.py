@@ -281,6 +281,15 @@ class Page:
             found.update(c.counts)
         return {str(o): found[str(o)] for o in Outcome if found[str(o)]}
 
+    def first_failures(self, limit: int) -> tuple[Failure, ...]:
+        """Return so many failures in their order: of every op the first one, then the second, and so on."""
+        met = Counter[str]()
+        ranked = []
+        for i, f in enumerate(self.failures):
+            ranked.append((met[f.case.op], i, f))
+            met[f.case.op] += 1
+        return tuple(f for _, _, f in sorted(sorted(ranked, key=lambda r: r[:2])[:limit], key=lambda r: r[1]))
+
     @property
     def verdict(self) -> str:
         """``"conformant"``, ``"not conformant"``, ``"not sufficient"`` or ``"no profile"``."""
