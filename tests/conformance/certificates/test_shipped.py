@@ -23,7 +23,7 @@ import numpy as np
 from opmux.plugin import Accepts, Kernel, Prepared, hookimpl
 
 def prepare(spec):
-    return Prepared(lambda outs, ins, workspace, queue: np.exp(ins[0].host, out=outs[0].host))
+    return Prepared(lambda outs, ins, workspace, queue: None)
 
 @hookimpl
 def opmux_kernels():

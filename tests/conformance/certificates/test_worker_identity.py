@@ -19,8 +19,12 @@ BACKEND = """
 import numpy as np
 from opmux.plugin import Accepts, Kernel, Prepared, hookimpl
 
+def launch(outs, ins, workspace, queue):
+    np.negative(ins[0].host, out=outs[0].host)
+    {fault}
+
 def prepare(spec):
-    return Prepared(lambda outs, ins, workspace, queue: np.negative(ins[0].host, out=outs[0].host) {fault})
+    return Prepared(launch)
 
 @hookimpl
 def opmux_kernels():
@@ -42,8 +46,8 @@ def _package(folder: Path, fault: str) -> None:
 def opmux(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a program beside a sound checkout of a backend whose installed package is wrong."""
     site, checkout = tmp_path / "site", tmp_path / "checkout"
-    _package(site, "and outs[0].host.fill(7)")
-    _package(checkout, "")
+    _package(site, "outs[0].host.fill(7)")
+    _package(checkout, "pass")
     (site / "acmetwice-1.dist-info").mkdir()
     (site / "acmetwice-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acmetwice\nVersion: 1\n")
     (site / "acmetwice-1.dist-info" / "entry_points.txt").write_text(
@@ -55,7 +59,8 @@ def opmux(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     script.write_text("from opmux.cli.main import main\nmain()\n")
 
     def call(*start: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(site), "OPMUX_CACHE_DIR": str(tmp_path / "cache")}
+        path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": path, "OPMUX_CACHE_DIR": str(tmp_path / "cache")}
         return subprocess.run(
             [sys.executable, *(start or (str(script),)), *ARGUMENTS, CASE, "--certificate", str(tmp_path / "c.json")],
             cwd=checkout, env=environment, capture_output=True, text=True, check=False,
