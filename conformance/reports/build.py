@@ -9,6 +9,7 @@ from typing import Any
 
 from ..certificates.certify import Witness, certify
 from ..certificates.model import Certificate, OpRow
+from ..results.outcome import PROMISES, Outcome
 from ..results.report import Report
 from ..results.subject import Subject
 from . import facts
@@ -56,7 +57,7 @@ def page_of(given: Certificate, *, origin: str = "", seal: str = "self-declared"
             )
             for p in given.profiles
         ),
-        cells=tuple(_cell(rows[pair], shown[pair]) for pair in facts.in_order(rows)),
+        cells=tuple(_cell(rows[pair], shown[pair], given.cases) for pair in facts.in_order(rows)),
         cases=tuple(lines.values()),
         failures=tuple(Failure(lines[f.id], f.reproducer, f.flaky) for f in given.failures),
         proofs=tuple(Proof(c.kernel, c.op, c.dtype, c.level, c.max_ulp, c.determinism) for c in given.claims),
@@ -99,12 +100,15 @@ def _line(case: str, outcome: str, message: str) -> CaseLine:
     return CaseLine(case, op, dtype, outcome, message=message)
 
 
-def _cell(row: OpRow, determinism: Iterable[str]) -> Cell:
+def _cell(row: OpRow, determinism: Iterable[str], cases: Mapping[str, Mapping[str, str]]) -> Cell:
     found = [facts.worst(row.op, row.dtype, w.error, w.unit, w.case, w.kernel) for w in row.worst]
     largest = max((w for w in found if w is not None), key=_rank, default=None)
     classes = ", ".join(dict.fromkeys(d for d in determinism if d != "none"))
     family = facts.families().get(row.op, "")
-    return Cell(row.op, row.dtype, family, row.counts, tuple(k.name for k in row.kernels), largest, classes)
+    mine = cases.get(row.pair, {})
+    unpromised = sum(o == Outcome.UNSUPPORTED and label.partition("-")[0] in PROMISES for label, o in mine.items())
+    kernels = tuple(k.name for k in row.kernels)
+    return Cell(row.op, row.dtype, family, row.counts, kernels, largest, classes, unpromised)
 
 
 def _rank(w: Worst) -> tuple[float, float]:

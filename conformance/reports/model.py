@@ -44,6 +44,7 @@ class Cell:
         kernels: what ran.
         worst: the largest error; None where every bit is given.
         determinism: the classes that its kernels promise and kept to, comma-separated.
+        unpromised: how many of the unsupported cases are about promises that no kernel makes, which is no gap.
     """
 
     op: str
@@ -53,11 +54,13 @@ class Cell:
     kernels: tuple[str, ...] = ()
     worst: Worst | None = None
     determinism: str = ""
+    unpromised: int = 0
 
     @cached_property
     def status(self) -> Status:
         """How it stands."""
-        return status_of(self.counts, self.kernels)
+        refused = self.counts.get(Outcome.UNSUPPORTED, 0) - self.unpromised
+        return status_of({**self.counts, Outcome.UNSUPPORTED: refused}, self.kernels)
 
     @property
     def tally(self) -> str:

@@ -30,7 +30,7 @@ BAD = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT})
 
 
 #: Kinds of case about what a backend may promise beyond the op's contract.
-_PROMISES: Final = frozenset({"determinism", "claims"})
+PROMISES: Final = frozenset({"determinism", "claims"})
 _DTYPE: Final = re.compile(r"\b(?:" + "|".join(sorted(BY_NAME, key=len, reverse=True)) + r")\b")
 
 
@@ -86,7 +86,7 @@ class CaseResult:
 
     def optional(self, profile: str) -> bool:
         """Return whether a profile does without this case: a promise nobody made, or a dtype that it does not name."""
-        if self.kind in _PROMISES:
+        if self.kind in PROMISES:
             return True
         names = {t.name for t in PROFILES[profile].dtypes}
         label = self.id.removeprefix(f"{self.op}-{self.dtype}-{self.kind}")

@@ -56,7 +56,7 @@ def test_typing_filters_every_part_of_the_page(browser: Browser, written: Path) 
     tab.press("/")
     assert tab.evaluate("document.activeElement.name") == "words"
     tab.call("Input.insertText", text="exp")
-    assert tab.evaluate(VISIBLE % "table.matrix tr.op") == 5 - 4
+    assert tab.evaluate(VISIBLE % "table.matrix tr.op") == 1
     assert tab.evaluate("document.querySelector('#filter output').value") == "1 of 6 ops"
     assert tab.evaluate(VISIBLE % "details.failures") == 2
     tab.evaluate("document.querySelector('[name=words]').value = 'add'")
@@ -91,7 +91,8 @@ def test_arrow_keys_move_between_cells_and_the_inspector_follows(browser: Browse
     assert "worst error 1.5 ULP" in tab.evaluate(said)
     tab.press("ArrowRight")
     assert "exp float64: crashed" in tab.evaluate(said)
-    assert tab.evaluate("document.querySelectorAll('td[tabindex=\"0\"]').length") == 1
+    tabbed = "[...document.querySelectorAll('td[tabindex=\"0\"]')].map(c => c === document.activeElement)"
+    assert tab.evaluate(tabbed) == [True]
 
 
 def test_the_copy_button_takes_the_whole_command(browser: Browser, written: Path) -> None:
@@ -137,7 +138,7 @@ def test_backends_stand_side_by_side_and_unfold(browser: Browser, written: Path)
         "[...document.querySelectorAll('tr.dtype')].filter(r => r.offsetParent !== null).map(r => r.innerText)"
     )
     assert shown == ["float32\t✗ 1.5 ULP\t✓ 0.9 ULP", "float64\t!\tnot tried"]
-    assert "2.00×" in tab.evaluate("document.querySelector('#times').innerText")
+    assert "2.00" in tab.evaluate("document.querySelector('#times').innerText")
     tab.evaluate("location.hash = '#b1-top'; new Promise(done => setTimeout(done, 50))")
     assert tab.evaluate("document.querySelector('#b1-top').open") is True
 
