@@ -12,6 +12,7 @@ from typing import Final, Self, TextIO
 from ...core.filecache import cache_key, cache_root
 from ..identity import implementation_of, suite_digest
 from ..results.outcome import CaseResult
+from ..results.subject import environment
 from ..target import Target
 from .isolation import Job
 from .selection import Selection
@@ -51,15 +52,15 @@ class Journal:
     def of(cls, selection: Selection, ready: Sequence[Target]) -> Journal:
         """Return the journal of a run; one that goes on knows what the interrupted one found.
 
-        The file is named for all that the results depend on: the selection, the suite, each implementation.
+        The file is named for all that the results depend on: the selection, the suite, the environment (another NumPy
+        gives other results), each implementation.
         """
         root = cache_root()
         if root is None or not selection.isolate:
             return cls(None)
         about = replace(selection, resume=False, exit_first=False, workers=None, waivers=None)
-        key = cache_key(
-            repr(about), suite_digest(), *(f"{t.backend} {t.device.name} {implementation_of(t.backend)}" for t in ready)
-        )
+        tried = (f"{t.backend} {t.device.name} {implementation_of(t.backend)}" for t in ready)
+        key = cache_key(repr(about), suite_digest(), json.dumps(environment(), sort_keys=True), *tried)
         path = root / _FOLDER / f"run-{key[:24]}.jsonl"
         return cls(path, _read(path) if selection.resume else ())
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from opmux.conformance.certificates.store import read
-from opmux.conformance.running.isolation import Runner, folders
+from opmux.conformance.results.outcome import CaseResult, Outcome
+from opmux.conformance.running.isolation import Job, Runner, folders
+from opmux.conformance.running.journal import Journal
 from opmux.conformance.running.run import run
 from opmux.conformance.running.selection import Selection
 
@@ -91,3 +93,22 @@ def test_workers_of_this_process_see_what_it_sees() -> None:
     assert run(Selection(("numpy",), ops=("negative",), dtypes=("int32",))).counts["pass"] > 5
     assert set(folders()) >= {"numpy", "opmux"}
     assert Runner(1.0)._worker is None
+
+
+def test_a_run_does_not_go_on_with_what_another_environment_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPMUX_CACHE_DIR", str(tmp_path / "cache"))
+    resumed = Selection(("numpy",), resume=True)
+    job = Job("numpy", "cpu:0", "exp", "float32", False, (CASE,))
+
+    def known(numpy: str) -> dict[str, CaseResult]:
+        monkeypatch.setattr("opmux.conformance.running.journal.environment", lambda: {"numpy": numpy})
+        with Journal.of(resumed, ()) as journal:
+            return journal.known(job)
+
+    assert known("2.0") == {}
+    with Journal.of(Selection(("numpy",)), ()) as journal:
+        journal.write(CaseResult(CASE, "numpy", "exp", "float32", "values", "cpu:0", Outcome.PASS))
+    assert list(known("2.0")) == [CASE]
+    assert known("2.1") == {}
