@@ -319,6 +319,13 @@ def constant(value: Scalar, t: DType, device: Device) -> Array:
     return made
 
 
+def forget_constants(owner: str) -> None:
+    """Let go of the constants on an owner's devices: they would hold its memory, and its driver, for good."""
+    with _constants_lock:
+        gone = [_constants.pop(key) for key, x in tuple(_constants.items()) if x.device.owner == owner]
+    del gone  # outside of the lock: a driver takes the memory back
+
+
 def scalar_to_numpy(value: Scalar, t: DType) -> np.ndarray[Any, Any]:
     """Return a Python scalar as a 0-d NumPy array of a dtype.
 

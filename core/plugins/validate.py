@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..devices.device import DEVICES, Device, DeviceTable
 from ..devices.driver import DeviceDriver, DeviceInfo
+from ..dispatch.call import forget_constants
 from ..dispatch.registry import REGISTRY, Contribution, Registry
 from ..kernel import Accepts, CostTerms, Kernel, Promises
 from .examine import Offer
@@ -95,6 +96,7 @@ def withdraw(name: str) -> None:
     """Forget a backend's devices and kernels; arrays on its devices stay as they are."""
     DEVICES.drop(name)
     REGISTRY.drop(name)
+    forget_constants(name)
 
 
 def _device_faults(

@@ -181,3 +181,12 @@ def test_mixed_devices_are_refused_by_name(driver: RemoteDriver) -> None:
 def test_an_unknown_device_names_the_present_ones(driver: RemoteDriver) -> None:
     with pytest.raises(ox.DeviceError, match=r"cpu:0, remote:0"):
         ox.asarray(V).to_device("tpu")
+
+
+def test_a_backend_that_goes_gets_back_the_constants_on_its_device() -> None:
+    plugin = RemotePlugin()
+    manager.register("remote", plugin)
+    assert (on_remote() + 7.0).tolist() == [8.0, 11.0, 16.0]
+    manager.unregister("remote")
+    gc.collect()
+    assert plugin.drivers[0].live == set()
