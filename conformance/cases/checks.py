@@ -80,12 +80,24 @@ def repeated_first(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
 
 
 def interleaved(calls: Sequence[tuple[Sample, Callable[[], Expected]]], rounds: int) -> OpCheck:
-    """Many calls in turn, there and back: a kernel keeps nothing of one call that another one could see."""
+    """Many calls in turn, there and back: a kernel keeps nothing of one call that another one could see.
+
+    Calls with a dtype that the backend refuses are left out: they have cases of their own.
+    """
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         uploaded = [target.upload(s.operands) for s, _ in calls]
+        served, refusals = [], []
+        for k, (given, _) in enumerate(calls):
+            try:
+                target.decide(op, uploaded[k], given.attributes)
+                served.append(k)
+            except RefusedError as error:
+                refusals.append(error)
+        if refusals and not served:
+            raise refusals[0]
         for i in range(rounds):
-            turn = range(len(calls)) if i % 2 == 0 else reversed(range(len(calls)))
+            turn = served if i % 2 == 0 else reversed(served)
             for k in turn:
                 given, expected = calls[k]
                 try:
