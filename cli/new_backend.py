@@ -143,6 +143,7 @@ def write(target: Path, name: str, kind: str) -> list[Path]:
         "distribution": f"opmux-{name.replace('_', '-')}",
         "kind": kind,
         "devices": "" if kind == "cpu" else f'"{kind}"',
+        "profile": "" if kind == "cpu" else "\n      profile: core-f32",
         "spi": SPI_VERSION,
         "opset": f">={major}.{minor},<{int(major) + 1}",
     }

@@ -37,6 +37,9 @@ REDUCTIONS: Final = {"set": 0, "add": 1, "multiply": 2, "min": 3, "max": 4}
 ALL: Final = frozenset(TYPES)
 NUMBERS: Final = ALL - {"bool"}
 INDICES: Final = frozenset({"int32", "int64"})
+#: A kernel that declares a dtype has to take it. Shifts of int64 compare as uint64, and sums of uint32 are uint64.
+SHIFTS: Final = ("bitwise_left_shift", "bitwise_right_shift")
+SIGNED: Final = ALL - {"bool", "uint32"}
 Words = list[int]
 Steps = Callable[[CallSpec], "list[Words] | Rejection"]
 
@@ -169,13 +172,14 @@ def kernel(op: str, steps: Steps, dtypes: Sequence[frozenset[str]], layout: Layo
 
 
 KERNELS: Final = (
-    *(kernel(op, elementwise, [ALL]) for op in ops_with_recipes() if op != "bitcast"),
+    *(kernel(op, elementwise, [ALL]) for op in ops_with_recipes() if op not in ("bitcast", *SHIFTS)),
+    *(kernel(op, elementwise, [ALL - {"int64"}]) for op in SHIFTS),
     kernel("copy", copy, [ALL]),
     kernel("bitcast", elementwise, [NUMBERS]),
     kernel("full", lambda spec: [spread(spec, 1)], [ALL]),
     kernel("pad", pad, [ALL]),
     kernel("concat", lambda spec: list(concat(spec)), [ALL]),
-    kernel("sum", reduction(SUM), [NUMBERS]),
+    kernel("sum", reduction(SUM), [SIGNED]),
     kernel("max", reduction(MAX), [NUMBERS]),
     kernel("matmul", lambda spec: plain(MATMUL, spec=spec), [NUMBERS]),
     kernel("gather", gather, [ALL, INDICES], Layout.CONTIGUOUS),
