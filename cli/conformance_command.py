@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,9 +131,10 @@ def conformance(
     Example: opmux conformance --backend llvm --op exp --dtype float32 -x --lf
     """
     from ..conformance.certificates.baseline import earlier_performance, known_failures
-    from ..conformance.certificates.certify import Witness
+    from ..conformance.certificates.certify import Witness, certificates
     from ..conformance.performance.phase import BUDGET
     from ..conformance.reports.build import pages_of_run
+    from ..conformance.reports.html import require_jinja2
     from ..conformance.running.journal import keep_last_failed
     from ..conformance.running.journal import last_failed as failed_last
     from ..conformance.running.run import run
@@ -166,7 +167,9 @@ def conformance(
     )
     if performance or (performance is None and not (quick or selection.partial)):
         selection = replace(selection, performance=BUDGET)
-    _check_place(certificate)
+    _check_places({"--certificate": certificate, "--html": html, "--markdown": markdown, "--junit": junit})
+    if html is not None:
+        require_jinja2()
     before = _baseline(baseline or ())
     witness = Witness.of(selection)
     report = run(selection, messages)
@@ -174,10 +177,11 @@ def conformance(
         report = replace(report, baseline=known_failures(before), earlier=earlier_performance(before))
     keep_last_failed(report.cases, report.failures)
     _record(report, witness)
+    made = certificates(report, witness) if certificate or html or markdown or junit else []
     if certificate is not None:
-        _certify(report, witness, certificate)
+        _write(made, certificate)
     if html or markdown or junit:
-        write_reports(pages_of_run(report, witness), html=html, markdown=markdown, junit=junit)
+        write_reports(pages_of_run(report, made), html=html, markdown=markdown, junit=junit)
     if json:
         emit(report.to_dict(), json)
     if json != "-":
@@ -196,11 +200,12 @@ def _record(report: Report, witness: Witness) -> None:
             proofs.keep(subject.backend, subject.version, manager.package_folder(subject.backend), found)
 
 
-def _check_place(certificate: Path | None) -> None:
-    """Say before a long run, and not after it, that its certificate could not be written."""
-    if certificate is not None and (certificate.is_dir() or not certificate.absolute().parent.is_dir()):
-        why = f"cannot write {certificate}: it is a folder, or is to lie in one that is not there"
-        raise typer.BadParameter(why, param_hint="--certificate")
+def _check_places(files: Mapping[str, Path | None]) -> None:
+    """Say before a long run, and not after it, that a file of its results could not be written."""
+    for option, path in files.items():
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            why = f"cannot write {path}: it is a folder, or is to lie in one that is not there"
+            raise typer.BadParameter(why, param_hint=option)
 
 
 def _baseline(paths: Iterable[Path]) -> list[Certificate]:
@@ -209,12 +214,10 @@ def _baseline(paths: Iterable[Path]) -> list[Certificate]:
     return [read(path) for path in paths]
 
 
-def _certify(report: Report, witness: Witness, path: Path) -> None:
-    """Write a certificate for every implementation on every device that was tried."""
-    from ..conformance.certificates.certify import certificates
+def _write(made: Sequence[Certificate], path: Path) -> None:
+    """Write the certificate of every implementation on every device that was tried."""
     from ..conformance.certificates.store import paths_for, write
 
-    made = certificates(report, witness)
     for c, place in zip(made, paths_for(made, path), strict=True):
         write(c, place)
         messages.print(f"wrote {place}: {c.headline} (self-declared)", markup=False)

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..certificates.certify import Witness, certify
 from ..certificates.model import Certificate, OpRow
 from ..results.outcome import PROMISES, Outcome
 from ..results.report import Report
-from ..results.subject import Subject
 from . import facts
 from .model import CaseLine, Cell, Failure, Page, ProfileLine, Proof, Speed, Timing, Worst
 
@@ -69,23 +67,23 @@ def page_of(given: Certificate, *, origin: str = "", seal: str = "self-declared"
     )  # fmt: skip
 
 
-def pages_of_run(report: Report, witness: Witness | None = None) -> tuple[Page, ...]:
+def pages_of_run(report: Report, certificates: Iterable[Certificate]) -> tuple[Page, ...]:
     """Return a page for every backend and device of which something was run.
 
     Args:
         report: of the run.
-        witness: taken before it; without one nothing is conformant.
+        certificates: that follow from it, sealed or not.
     """
-    return tuple(_page_of_run(report, s, witness) for s in report.subjects if report.of(s.backend, s.device))
+    return tuple(_page_of_run(report, c) for c in certificates)
 
 
-def _page_of_run(report: Report, subject: Subject, witness: Witness | None) -> Page:
-    where = subject.backend, subject.device
+def _page_of_run(report: Report, certificate: Certificate) -> Page:
+    where = certificate.backend.name, certificate.device.name
     mine = report.of(*where)
     lines = {c.id: CaseLine(c.id, c.op, c.dtype, str(c.outcome), c.seconds, c.message, c.kernel) for c in mine}
     regressions = {c.id for c in report.regressions if (c.backend, c.device) == where}
     bad = [c for c in report.failures if (c.backend, c.device) == where]
-    page = page_of(certify(report, subject, witness), seal="a run, not sealed")
+    page = page_of(certificate, seal="a run, not sealed")
     return replace(
         page,
         cases=tuple(lines.values()),

@@ -206,6 +206,15 @@ def _title(pages: Sequence[Page]) -> str:
     return f"opmux conformance: {', '.join(dict.fromkeys(p.backend for p in pages))}"
 
 
+def require_jinja2() -> None:
+    """Say before a long run, and not after it, that its page could not be made.
+
+    Raises:
+        ArgumentError: jinja2 is not installed.
+    """
+    _environment()
+
+
 def _environment() -> Environment:
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
