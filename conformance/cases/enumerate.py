@@ -13,7 +13,21 @@ from ...opset import namespace  # noqa: F401 - every op has to be declared befor
 from ...opset.declare import declaration_of
 from ..oracle.expect import Expected, expect
 from ..target import Findings, Target
-from . import basics, claims, determinism, numerics, properties
+from . import (
+    basics,
+    claims,
+    concurrency,
+    determinism,
+    device_memory,
+    fault_loops,
+    guarded,
+    large,
+    model,
+    numerics,
+    programs,
+    properties,
+    queue_order,
+)
 from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
 from .samples import Sample, samples
 
@@ -26,6 +40,9 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
     basics.elementwise,
     basics.laid_out,
     basics.refused,
+    guarded.guarded,
+    basics.repeated,
+    large.family,
     properties.family,
     determinism.family,
     claims.family,
@@ -33,7 +50,14 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
 )
 
 #: Families of cases of a device.
-DEVICE_FAMILIES: Final[tuple[DeviceFamily, ...]] = ()
+DEVICE_FAMILIES: Final[tuple[DeviceFamily, ...]] = (
+    device_memory.memory,
+    queue_order.queues,
+    fault_loops.faults,
+    concurrency.threads,
+    programs.family,
+    model.family,
+)
 
 #: The dtypes that cases of a device are about: those that a core profile is named for.
 DEVICE_DTYPES: Final = (ANY, "float32", "float16", "bfloat16", "float64", "int8")

@@ -39,13 +39,23 @@ class Choices:
     def __init__(self, tape: bytes) -> None:
         self._tape, self._at = tape, 0
 
-    def _byte(self) -> int:
+    def byte(self) -> int:
+        """Return the next byte."""
         self._at += 1
         return self._tape[self._at - 1] if self._at <= len(self._tape) else 0
 
+    def part(self, count: int) -> Choices:
+        """Return the choices of the next bytes, so many of them, used or not."""
+        self._at += count
+        return Choices(self._tape[self._at - count : self._at])
+
+    def rest(self, count: int) -> bytes:
+        """Return the next bytes as they are."""
+        return self.part(count)._tape
+
     def below(self, count: int) -> int:
         """Return a number from 0 on; at most 256 are told apart."""
-        return self._byte() * count >> 8
+        return self.byte() * count >> 8
 
     def between(self, low: int, high: int) -> int:
         """Return a number of a range, both ends included."""
@@ -61,7 +71,7 @@ class Choices:
 
     def seed(self) -> int:
         """Return what seeds a generator."""
-        return self._byte() << 8 | self._byte()
+        return self.byte() << 8 | self.byte()
 
 
 @dataclass(frozen=True)

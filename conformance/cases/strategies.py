@@ -6,11 +6,12 @@ person can read.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ...core.arrays.array import Array
 from ...core.arrays.metadata import BROADCAST_TO, FLIP, PERMUTE_DIMS, SLICE, apply
 from ...core.devices.device import Device, find_device
 from ...core.dtypes import COMPLEX, REAL, STORAGE, DType, dtype
+from ...core.kernel import ArraySpec
 from ...core.op import OPS, Op
 from ...core.signature import Shape
 from ..oracle.formats import Host
@@ -26,6 +28,8 @@ from . import values
 from .falsify import Choices
 from .layouts import poison
 from .row_values import gentle
+
+T = TypeVar("T")
 
 #: Lengths of axes: simple ones, primes, those around powers of two.
 LENGTHS: Final = (
@@ -206,6 +210,15 @@ class Operand:
         once = tuple(min(n, 1) if a.repeated else n for n, a in zip(self.shape, _axes(self), strict=True))
         return np.broadcast_to(self.fill.make(self.dtype, once), self.shape)
 
+    @property
+    def spec(self) -> ArraySpec:
+        """Its dtype and shape."""
+        return ArraySpec(self.dtype, self.shape)
+
+    def upload(self, device: Device) -> Array:
+        """Return it on a device, in its layout."""
+        return place(self.host(), self.layout, device)
+
 
 def _axes(x: Operand) -> tuple[Axis, ...]:
     return x.layout.axes or (Axis(),) * len(x.shape)
@@ -326,26 +339,39 @@ def _operand_names(op: Op, count: int) -> list[str]:
     return names if len(names) == count else [f"x{i}" for i in range(1, count + 1)]
 
 
-def call_text(op: Op, operands: Sequence[str], attributes: Mapping[str, Any], device: Device) -> str:
-    """Return a call of the public function, as Python; operands are names."""
+def bound(op: Op, operands: Sequence[T], attributes: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return what the public function of an op takes by position and by name."""
     names = [p.name for p in op.parameters if p.name not in op.attribute_names]
     if len(names) == len(operands):
-        given = dict(zip(names, operands, strict=True))
+        given: dict[str, Any] = dict(zip(names, operands, strict=True))
     else:
-        given = {names[0]: f"[{', '.join(operands)}]"} if names else {}
-    given |= {name: value_text(value) for name, value in attributes.items()}
-    if op.creates and device.name != "cpu:0":
-        given["device"] = repr(device.name)
-    by_position: list[str] = []
-    by_name: list[str] = []
-    for p in inspect.signature(OPS.public[op.name]).parameters.values():
-        if p.name not in given:
+        given = {names[0]: list(operands)} if names else {}
+    given |= attributes
+    by_position: list[Any] = []
+    by_name: dict[str, Any] = {}
+    for name, kind in _public_parameters(op.name):
+        if name not in given:
             continue
-        if p.kind is p.POSITIONAL_ONLY or (p.kind is p.POSITIONAL_OR_KEYWORD and not by_name):
-            by_position.append(given[p.name])
+        if kind is inspect.Parameter.POSITIONAL_ONLY or (
+            kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and not by_name
+        ):
+            by_position.append(given[name])
         else:
-            by_name.append(f"{p.name}={given[p.name]}")
-    return f"ox.{op.name}({', '.join([*by_position, *by_name])})"
+            by_name[name] = given[name]
+    return by_position, by_name
+
+
+@functools.cache
+def _public_parameters(op: str) -> tuple[tuple[str, Any], ...]:
+    return tuple((p.name, p.kind) for p in inspect.signature(OPS.public[op]).parameters.values())
+
+
+def call_text(op: Op, operands: Sequence[str], attributes: Mapping[str, Any], device: Device) -> str:
+    """Return a call of the public function, as Python; operands are names."""
+    where = {"device": repr(device.name)} if op.creates and device.name != "cpu:0" else {}
+    by_position, by_name = bound(op, operands, {**{k: value_text(v) for k, v in attributes.items()}, **where})
+    texts = [f"[{', '.join(x)}]" if isinstance(x, list) else x for x in by_position]
+    return f"ox.{op.name}({', '.join([*texts, *(f'{k}={v}' for k, v in by_name.items())])})"
 
 
 def value_text(value: Any) -> str:
