@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import hashlib
 import os
 import threading
@@ -81,11 +82,15 @@ def _shows(t: DType, least: Determinism, show: Shown) -> OpCheck:
     return check
 
 
-def calls(op: Op, t: DType) -> list[Sample]:
-    """Return the calls of an op that are repeated: its base sample, large ones, and some of its other samples."""
+@functools.lru_cache(maxsize=2)
+def calls(op: Op, t: DType) -> tuple[Sample, ...]:
+    """Return the calls of an op that are repeated: its base sample, large ones, and some of its other samples.
+
+    Fewer where every bit is given: there other cases hold each result to it, and only races are left to be seen.
+    """
     given = samples(op, t, quick=True)
-    chosen = [s for s in given if s.base] + [s for s in given if s.kind == "values" and not s.base][:3]
-    return [*chosen, *repeats.large(op, t)]
+    others = [s for s in given if s.kind == "values" and not s.base]
+    return (*(s for s in given if s.base), *others[: 1 if op.settled(t) else 3], *repeats.large(op, t))
 
 
 def promised(target: Target, op: Op, sample: Sample, least: Determinism) -> list[str]:
