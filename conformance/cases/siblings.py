@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from ...core.errors import ConformanceError
+from ...core.plugins import manager
 from ..running.isolation import Worker, WorkerLostError
 
 #: The documented variable (``docs/environment.md``).
@@ -27,12 +28,12 @@ class Sibling:
     def __init__(self, backend: str, threads: int) -> None:
         self._command = (sys.executable, "-m", __name__, backend, str(threads))
         self._worker: Worker | None = None
-        self._absent = False
+        self._absent = manager.package_folder(backend) is None
 
     def digests(self, device: str, op: str, dtype: str) -> dict[str, str]:
         """Return what the calls of an op and dtype give there, by call and kernel.
 
-        Nothing where the backend is known to this process alone: its threads are then varied here only.
+        Nothing where this process registered the backend itself: its threads are then varied here only.
 
         Raises:
             ConformanceError: the calls end the process, or raise.
@@ -50,7 +51,6 @@ class Sibling:
             raise ConformanceError(f"{op} in a process with other threads: {lost.why}", op=op, dtype=dtype) from lost
         if "error" in answer:
             raise ConformanceError(f"{op} in a process with other threads: {answer['error']}", op=op, dtype=dtype)
-        self._absent = answer["absent"]
         return dict(answer["digests"])
 
     def close(self) -> None:
@@ -68,7 +68,6 @@ def sibling(backend: str, threads: int) -> Sibling:
 
 def _serve(backend: str) -> None:
     from ...core.devices.device import find_device
-    from ...core.dispatch.registry import REGISTRY
     from ...core.runtime import ensure_loaded
     from ..target import Target, only
     from .determinism import digests
@@ -84,13 +83,10 @@ def _serve(backend: str) -> None:
     send({"ready": True})
     for line in sys.stdin:
         given = json.loads(line)
-        if backend not in REGISTRY.contributions:
-            send({"absent": True, "digests": {}})
-            continue
         try:
             target = Target(backend, find_device(given["device"]))
             with only(backend):
-                send({"absent": False, "digests": digests(target, given["op"], given["dtype"])})
+                send({"digests": digests(target, given["op"], given["dtype"])})
         except Exception as error:
             send({"error": f"{type(error).__name__}: {error}"})
 
