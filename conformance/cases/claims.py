@@ -206,6 +206,11 @@ def _impossible(kernel: Kernel, op: Op, t: DType, *, flushes: bool) -> Iterator[
             yield f"it promises the canonical class in the order {promises.order!r}, which is not the canonical one"
         if flushes and t.kind in (REAL, COMPLEX):
             yield "it promises the canonical class on a device that flushes subnormals: promise batch at most"
+    elif promises.determinism.value >= Determinism.THREADS.value and promises.order is None and not op.settled(t):
+        yield (
+            f"it promises {promises.determinism.name.lower()} and names no order, so that calls cannot be bound to it: "
+            f"give Promises an order of the backend's own"
+        )
     bound = promises.max_ulp.get(t.name)
     if bound is None:
         return

@@ -105,8 +105,9 @@ def test_a_kernel_that_takes_halves_for_doubles_stays_in_its_own_memory() -> Non
         (Promises(determinism=Determinism.CANONICAL, order="mine"), "'mine'"),
         (Promises(max_ulp={"float32": 40.0}), "the op demands"),
         (Promises(max_ulp={"float32": -1.0}), "nothing keeps"),
+        (Promises(determinism=Determinism.BATCH), "names no order"),
     ],
-    ids=["order", "looser", "negative"],
+    ids=["order", "looser", "negative", "no-order"],
 )
 def test_a_promise_that_cannot_be_kept_is_a_failure(promises: Promises, says: str) -> None:
     kernel = _kernel(_computed(_exp), "float32", promises=promises)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from opmux.conformance.target import targets
 from opmux.core.dtypes import bfloat16, dtype, float16, float32, float64
 from opmux.core.errors import ConformanceError
 from opmux.core.op import OPS
-from opmux.plugin import CallSpec, DeviceInfo, Kernel, Prepared, Rates, hookimpl
+from opmux.plugin import CallSpec, Determinism, DeviceInfo, Kernel, Prepared, Promises, Rates, hookimpl
 from tests.conformance.zoo import Zoo, registered
 from tests.remote import RemotePlugin
 from tests.remote.kernels import _kernel as remote_kernel
@@ -229,6 +230,8 @@ def test_a_flushing_device_may_do_nothing_else(op: str, operands: Any, got: Any)
 class FlushingPlugin(RemotePlugin):
     """The remote device with units that flush operands and results."""
 
+    promises = Promises()
+
     def __init__(self, *, declares: bool) -> None:
         super().__init__(only=frozenset({"copy", "cast"}))
         for driver in self.drivers:
@@ -247,7 +250,19 @@ class FlushingPlugin(RemotePlugin):
             return compute
 
         made = [remote_kernel("multiply", lambda spec: flushing(np.multiply))]
-        return [*super().opmux_kernels(), *made, remote_kernel("exp", lambda spec: flushing(np.exp))]
+        made.append(replace(remote_kernel("exp", lambda spec: flushing(np.exp)), promises=self.promises))
+        return [*super().opmux_kernels(), *made]
+
+
+@pytest.mark.parametrize(("declares", "outcome"), [(True, Outcome.FAIL), (False, Outcome.PASS)])
+def test_a_flushing_device_never_has_the_canonical_class(declares: bool, outcome: Outcome) -> None:
+    plugin = FlushingPlugin(declares=declares)
+    plugin.promises = Promises(order="canonical", determinism=Determinism.CANONICAL)
+    with registered("remote", plugin) as name:
+        (case,) = (c for c in cases("exp", "float32") if c.label == "promises")
+        found = execute(case, targets(name)[0], Job(name, "remote:0", "exp", "float32", False, ()))
+    assert found.outcome is outcome
+    assert not declares or "flushes subnormals" in found.message
 
 
 @pytest.mark.parametrize(("declares", "bad"), [(True, 0), (False, 1)])
