@@ -50,7 +50,7 @@ def _page(page: Page, limit: int) -> Iterable[str]:
             )
             for p in page.profiles
         ]
-        yield _table(("profile", "passed", "claimed", "next"), rows)
+        yield _table(("profile", "passed", "claimed", "to do"), rows)
     if page.troubles:
         yield "\n".join(f"- **not run:** {escaped(shortened(t, _MESSAGE))}" for t in page.troubles)
     if page.failures:
@@ -120,7 +120,8 @@ def _code(text: str) -> str:
 
 def _cut(parts: Iterable[str]) -> str:
     """Return as many whole parts as a summary holds: one that was cut through would swallow what follows."""
-    kept, left = [], LIMIT - len(_REST.encode())
+    kept: list[str] = []
+    left = LIMIT - len(_REST.encode())
     for part in parts:
         left -= len(part.encode()) + 2
         if left < 0:

@@ -309,7 +309,9 @@ class Page:
         found, waived = len(self.failures), self.counts.get(Outcome.WAIVED, 0)
         reasons = ", ".join(dict.fromkeys(reason for reason, _ in self.obstacles))
         parts = [f"{found:,} {'failure' if found == 1 else 'failures'}"] if found else []
-        parts += [] if self.complete else [f"not sufficient for any claim ({reasons})" if reasons else "not sufficient"]
+        if not self.complete:
+            lacking = "incomplete" if self.verdict == "not sufficient" else "not sufficient for any claim"
+            parts.append(f"{lacking} ({reasons})" if reasons else lacking)
         parts += ["flushes subnormals"] if self.flushes_subnormals else []
         parts += [f"{waived:,} waived"] if waived else []
         return (*parts, self.seal)

@@ -1,0 +1,1 @@
+"""The HTML page: its parts, its style and its script."""
