@@ -146,9 +146,8 @@ Make = Callable[[Target], Sequence[Job]]
 
 
 def _at_once(make: Make, context: DeviceContext) -> Check:
-    seconds = _QUICK_SECONDS if context.quick else _SECONDS
-
     def check(target: Target, findings: Findings) -> None:
+        seconds = _QUICK_SECONDS if context.quick else _SECONDS
         Crew(make(target), context.seed).work(findings, seconds)
         target.device.synchronize()
 

@@ -19,6 +19,7 @@ from ..oracle.formats import Host
 from ..target import Findings, Target, dense
 from . import interception, values
 from .case import ANY, Check, DeviceContext
+from .fault_loops import FILLABLE
 from .workload import Workload, demand, hold, hold_bytes
 
 #: Bytes at which copies are split, aligned or rounded, and their neighbours.
@@ -26,8 +27,6 @@ SIZES: Final = (0, 1, 2, 3, 7, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 65_5
 _OFFSETS: Final = (0, 1, 3, 8, 63, 64, 65, 127, 4095, 4096, 4097)
 #: More than an address can count, less than a shape may have.
 _NEVER: Final = 1 << 62
-#: Devices of at most so many bytes are filled to the brim.
-_FILLABLE: Final = 1 << 31
 #: Seconds that looking for a slow leak may take.
 _LEAK_SECONDS: Final = 0.5
 
@@ -196,7 +195,7 @@ def out_of_memory(target: Target, findings: Findings, context: DeviceContext) ->
 def to_the_brim(target: Target, findings: Findings, context: DeviceContext) -> None:
     """A device filled until it refuses, twice: it holds as much the second time; a large one is not filled."""
     device = target.device
-    if device.is_host or device.info.memory > _FILLABLE:
+    if device.is_host or device.info.memory > FILLABLE:
         _slow_leak(findings, device)
         return
     chunk, counts = device.info.memory // 16, []

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...core.arrays.array import Array
+from ...core.devices.device import Buffer, Device
 from ...core.devices.queues import Queue, use_queue
 from ...core.errors import ConformanceError, DeviceError, DeviceLostError, KernelError, OpmuxError, OutOfMemoryError
 from ...core.graphs.compile import Compiled
@@ -28,6 +29,9 @@ from .workload import Workload, demand, hold
 #: More failures than any program here has calls: a loop that gets so far does not end.
 _MOST: Final = 1000
 _SHAPE: Final = (7, 7)
+#: Devices of at most so many bytes are filled to the brim.
+FILLABLE: Final = 1 << 31
+_SMALLEST_CHUNK: Final = 128
 
 
 class PlantedError(Exception):
@@ -333,12 +337,14 @@ class Failure:
         error: what with.
         judge: holds what comes of it.
         how: for launches, when they fail.
+        done: for copies, whether they fail when they are on the queue already.
     """
 
     call: str
     error: Callable[[], Exception]
     judge: Judge
     how: Callable[[Kernel, Launch, Sequence[Any], Exception], Any] = before
+    done: bool = False
 
 
 def _memory_error() -> Exception:
@@ -362,6 +368,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "late": Failure("launch", _planted, poisoned, late),
     "late-unread": Failure("launch", _planted, told_by_synchronize, late),
     "upload": Failure("upload", _planted, in_the_step(DeviceError)),
+    "upload-queued": Failure("upload", _planted, in_the_step(DeviceError), done=True),
     "download": Failure("download", _planted, in_the_step(DeviceError)),
     "record": Failure("record", _planted, in_the_step_if_needed),
     "wait": Failure("wait", _planted, in_the_step(DeviceError)),
@@ -377,6 +384,7 @@ def faults(t: str, context: DeviceContext) -> Iterator[tuple[str, str, Check]]:
         return
     for label, failure in FAILURES.items():
         yield "faults", label, _loops(failure)
+    yield "faults", "full", full
 
 
 def _loops(failure: Failure) -> Check:
@@ -401,16 +409,16 @@ def _loops(failure: Failure) -> Check:
 
 def _failed(loop: Loop, findings: Findings, failure: Failure, n: int, books: interception.Bookkeeping) -> bool:
     """Run the program with the n-th call failing; return whether there is an n-th one."""
-    when = f"the {n}th {failure.call} fails"
-    loop.trigger.arm(failure.call, n, failure.error)
+    when = f"with {failure.call} number {n} failing"
+    loop.trigger.arm(failure.call, n, failure.error, done=failure.done)
     try:
         fired = _judged(loop, findings, failure, when)
     finally:
         loop.trigger.disarm()
         loop.device.lost = None  # the loss was planted
     demand(findings, books.live == 0, f"{when}: {books.live} buffers stay allocated when all arrays are gone")
-    loop.hold_clean(findings, f"after {when}")
-    demand(findings, not books.wrong, f"after {when}: {books.wrong}")
+    loop.hold_clean(findings, f"after a run {when}")
+    demand(findings, not books.wrong, f"after a run {when}: {books.wrong}")
     return fired
 
 
@@ -426,3 +434,51 @@ def _judged(loop: Loop, findings: Findings, failure: Failure, when: str) -> bool
     else:
         loop.hold_others(findings, result, set(), "the run without a failure")
     return loop.trigger.fired
+
+
+def full(target: Target, findings: Findings) -> None:
+    """A device that is really full: the program fails at its first allocation, then later and later as memory returns.
+
+    The host's memory, and a device of too much, are not filled; there the program runs clean.
+    """
+    loop, device = Loop(target), target.device
+    loop.hold_clean(findings, "before any failure")
+    if device.is_host or device.info.memory > FILLABLE:
+        return
+    ballast = _ballast(device)
+    while True:
+        result = loop.run()
+        loop.read(result)
+        first = next(iter(result.failed), None)
+        if first is not None:
+            _typed(loop, result.failed[first], OutOfMemoryError, f"{first} on a full device")
+        _hold_what_fits(loop, findings, result)
+        del result
+        if first is None or not ballast:
+            break
+        ballast.pop()
+        device.synchronize()  # memory may come back when the queue gets there
+    ballast.clear()
+    device.synchronize()
+    loop.hold_clean(findings, "after the device was full")
+
+
+def _ballast(device: Device) -> list[Buffer]:
+    """Return buffers that fill a device: the largest first, the last ones no larger than a value of the program."""
+    held: list[Buffer] = []
+    chunk = device.info.memory // 4
+    while chunk >= _SMALLEST_CHUNK and len(held) < _MOST:
+        try:
+            held.append(device.alloc(chunk))
+        except OutOfMemoryError:
+            chunk //= 2
+    return held
+
+
+def _hold_what_fits(loop: Loop, findings: Findings, result: Result) -> None:
+    """Whatever was made is right, and whatever was not, or cannot be read, raises the typed error."""
+    for name, error in {**result.failed, **result.unread}.items():
+        _typed(loop, error, OutOfMemoryError, f"{name} on a full device")
+        findings.held()
+    for name, found in result.values.items():
+        hold(findings, found, loop.expected[name], f"{name} on a full device")

@@ -78,6 +78,7 @@ class Trigger:
 
     Attributes:
         fired: whether it has.
+        done: whether the call is made before it fails.
         at: what was being done then; whoever uses it keeps :attr:`doing` up to date.
     """
 
@@ -85,11 +86,12 @@ class Trigger:
         self._lock = threading.Lock()
         self._what, self._left = "", 0
         self._error: Callable[[], Exception] = RuntimeError
+        self.done = False
         self.fired, self.doing, self.at = False, "", ""
 
-    def arm(self, what: str, n: int, error: Callable[[], Exception]) -> None:
-        """Fail the n-th call named *what* from now on with a fresh error."""
-        self._what, self._left, self._error = what, n, error
+    def arm(self, what: str, n: int, error: Callable[[], Exception], *, done: bool = False) -> None:
+        """Fail the n-th call named *what* from now on with a fresh error, once it is done or without doing it."""
+        self._what, self._left, self._error, self.done = what, n, error, done
         self.fired, self.doing, self.at = False, "", ""
 
     def disarm(self) -> None:
@@ -151,8 +153,11 @@ class Bookkeeping(Around):
         self.inner.free(handle, last_uses)
 
     def upload(self, handle: Handle, offset: int, source: HostBytes, queue: Any) -> None:
-        self._fail_if_due("upload")
-        self.inner.upload(handle, offset, source, queue)
+        error = self._trigger.due("upload")
+        if error is None or self._trigger.done:
+            self.inner.upload(handle, offset, source, queue)
+        if error is not None:
+            raise error
 
     def download(self, target: HostBytes, handle: Handle, offset: int, queue: Any) -> None:
         self._fail_if_due("download")
