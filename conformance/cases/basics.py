@@ -26,10 +26,12 @@ _ORDERED: Final = frozenset({"searchsorted"})
 _ROUNDS: Final = 12
 #: Bytes of operands, and how many calls are tried in turn.
 _SMALL: Final = 4096
-_MOST_CALLS: Final = 12
+_MOST_CALLS: Final = 24
 #: The shape on which vectorised loops over strided lines run, by dtypes whose oracle is slow and by all others.
 _SLOW_SHAPE: Final = (35, 37)
 _LARGE_SHAPE: Final = (67, 45)
+#: More axes than loops are written for by hand.
+_DEEP_SHAPE: Final = (2, 3, 1, 2, 3, 4)
 
 
 def sampled(op: Op, t: DType, context: OpContext) -> Made:
@@ -109,8 +111,11 @@ def _more_layouts(op: Op, t: DType, context: OpContext, base: Sample) -> Made:
         return
     if any(x is None or x.ndim != 2 for x in base.operands):
         return
-    shape = _SLOW_SHAPE if t.name in ("float64", "complex128") else _LARGE_SHAPE
     types = [dtype(x.dtype) for x in base.operands if x is not None]
+    deep = Sample("", tuple(values.moderate(x, _DEEP_SHAPE, i) for i, x in enumerate(types)), base.attributes)
+    for name in ("permuted", "transposed", "mirrored", "offset"):
+        yield "strides", f"rank6-{name}", checks.strided(deep, name, context.once(deep))
+    shape = _SLOW_SHAPE if t.name in ("float64", "complex128") else _LARGE_SHAPE
     large = Sample("", tuple(values.moderate(x, shape, op.name, i) for i, x in enumerate(types)), base.attributes)
     for name in ("transposed", "negative", "mirrored", "step"):
         yield "strides", f"large-{name}", checks.strided(large, name, context.once(large))
@@ -124,18 +129,35 @@ def _batches(t: DType) -> tuple[Host, ...]:
 
 
 def repeated(op: Op, t: DType, context: OpContext) -> Made:
-    """The same call many times with other data in between, and calls with other shapes and attributes in turn."""
-    base = context.base
-    if base is None or context.quick:
+    """The same call many times with other data in between; calls with other shapes, attributes and strides in turn."""
+    if context.quick:
         return
-    if op.name not in _ORDERED:
-        other = Sample(
-            "with other data", tuple(x if x is None else np.flip(x).copy() for x in base.operands), base.attributes
-        )
-        calls = [(s, context.once(s)) for s in (base, other)]
-        yield "values", "again", checks.interleaved(calls, _ROUNDS)
+    base = context.base
     small = [s for s in context.samples if sum(x.nbytes for x in s.operands if x is not None) <= _SMALL]
-    yield "values", "interleaved", checks.interleaved([(s, context.once(s)) for s in small[:_MOST_CALLS]], 2)
+    small = sorted(small, key=lambda s: sum(x.nbytes for x in s.operands if x is not None))[:_MOST_CALLS]
+    if op.name not in _ORDERED:
+        if base is not None:
+            calls = [(s, context.once(s)) for s in (base, _with_other_data(base))]
+            yield "values", "again", checks.interleaved(calls, _ROUNDS)
+        numbers = [s for s in small if any(x is not None and x.ndim == 0 for x in s.operands)]
+        small += [_with_other_data(s) for s in numbers]
+    yield "values", "interleaved", checks.interleaved([(s, context.once(s)) for s in small], 2)
+    if base is not None and any(x is not None and x.size > 1 for x in base.operands):
+        names = [n for n in layouts.LAYOUTS if n != "zero" and layouts.changes(n, base.operands)]
+        yield "strides", "interleaved", checks.in_layouts(base, names, context.once(base))
+
+
+def _with_other_data(s: Sample) -> Sample:
+    """Return a call of the same shapes and attributes on other values."""
+
+    def other(x: Host) -> Host:
+        if x.size > 1:
+            return np.flip(x).copy()
+        return ~x if x.dtype.kind == "b" else (x + x.dtype.type(1)).astype(x.dtype)
+
+    with np.errstate(all="ignore"):
+        made = tuple(None if x is None else other(x) for x in s.operands)
+    return Sample(f"{s.label} with other data", made, s.attributes, s.kind)
 
 
 def refused(op: Op, t: DType, context: OpContext) -> Made:

@@ -101,10 +101,23 @@ def interleaved(calls: Sequence[tuple[Sample, Callable[[], Expected]]], rounds: 
             for k in turn:
                 given, expected = calls[k]
                 try:
-                    target.run(op, uploaded[k], given.attributes, expected(), findings)
+                    # Uploaded each time: the memory of one call's operands is that of another one's before.
+                    target.run(op, target.upload(given.operands), given.attributes, expected(), findings)
                 except ConformanceError as error:
                     text = f"{given.kind} {given.label or 'of the table'}, in round {i + 1} of {rounds}: {error}"
                     raise ConformanceError(text, **error.culprits) from error
+
+    return check
+
+
+def in_layouts(given: Sample, names: Sequence[str], expected: Callable[[], Expected]) -> OpCheck:
+    """One call behind one layout after the other, the dense one between them."""
+
+    def check(target: Target, op: Op, findings: Findings) -> None:
+        for name in (*names, *reversed(names)):
+            for lay in (layouts.LAYOUTS[name], dense):
+                arrays = [None if x is None else lay(x, target.device) for x in given.operands]
+                target.run(op, arrays, given.attributes, expected(), findings)
 
     return check
 

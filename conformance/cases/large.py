@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -94,9 +95,9 @@ def _nothing(t: DType) -> Iterator[Sample]:
 
 
 def _sparse(t: DType, *shape: int) -> Host:
-    """Zeros, but for a one at the far end of each line and one just beyond 2**16."""
+    """Zeros, but for a one at both ends of each line and one just beyond 2**16."""
     x = np.zeros(shape, t.numpy)
-    x[..., -1] = 1
+    x[..., 0] = x[..., -1] = 1
     x[..., min((1 << 16) + 1, shape[-1] - 2)] = 1
     return x
 
@@ -106,6 +107,15 @@ def _reduced(t: DType) -> Iterator[Sample]:
     yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
     yield Sample("columns", (np.ascontiguousarray(_sparse(t, 3, MANY).T),), {"axis": 0})
     yield Sample("wide", (_sparse(t, 2, MANY),), {"axis": 1})
+
+
+def _decided(t: DType, *, last: int) -> Iterator[Sample]:
+    """Lines whose last element alone decides."""
+    for label, shape, axis in (("line", (LONG,), 0), ("wide", (2, MANY), 1), ("columns", (MANY, 3), 0)):
+        x = np.full(shape, 1 - last).astype(t.numpy)
+        x[(..., -1) if axis == len(shape) - 1 else -1] = last
+        yield Sample(label, (x,), {"axis": axis})
+    yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
 
 
 def _scanned(t: DType) -> Iterator[Sample]:
@@ -196,7 +206,9 @@ def _positions(t: DType) -> Iterator[Sample]:
 
 
 _ROWS: Final[dict[str, Row]] = {
-    **dict.fromkeys(("sum", "max", "min", "all", "any"), _reduced),
+    "sum": _reduced,
+    **dict.fromkeys(("max", "any"), functools.partial(_decided, last=1)),
+    **dict.fromkeys(("min", "all"), functools.partial(_decided, last=0)),
     **dict.fromkeys(("argmax", "argmin"), _positions),
     **dict.fromkeys(("sort", "argsort"), _sorted),
     "cumulative_sum": _scanned, "gather": _gathered, "scatter": _scattered, "concat": _joined, "pad": _padded,

@@ -106,6 +106,9 @@ def _concat(t: DType) -> Iterator[Sample]:
     yield Sample("axis1", (x, y, z), {"axis": 1}, base=True)
     yield Sample("axis0", (x, x[:1]), {"axis": 0})
     yield Sample("last", (values.moderate(t, CUBE), values.moderate(t, CUBE, 1)), {"axis": -1})
+    many = tuple(values.moderate(t, (2, 1 + i % 2), "many", i) for i in range(21))
+    yield Sample("many", many, {"axis": 1}, "shapes")
+    yield Sample("rank5", tuple(values.moderate(t, (2, 1, n, 3, 2), n) for n in (1, 4, 2)), {"axis": 2}, "shapes")
     yield Sample("one", (x,), {"axis": 0}, "shapes")
     yield Sample("empty-part", (x, empty(t, 3, 0), y), {"axis": 1}, "shapes")
     yield Sample("empty", (empty(t, 0, 2), empty(t, 0, 2)), {"axis": 0}, "shapes")
@@ -118,6 +121,10 @@ def _pad(t: DType) -> Iterator[Sample]:
     yield Sample("pairs", (x, value), {"pad_width": ((1, 2), (0, 3))}, base=True)
     yield Sample("all", (values.moderate(t, CUBE), value), {"pad_width": 1})
     yield Sample("none", (x, value), {"pad_width": 0}, "shapes")
+    yield Sample("one-side", (x, value), {"pad_width": ((0, 4), (7, 0))})
+    yield Sample("wide", (x, value), {"pad_width": ((40, 1), (0, 70))}, "shapes")
+    yield Sample("rank5", (values.moderate(t, (2, 1, 3, 2, 2)), value),
+                 {"pad_width": ((0, 1), (2, 0), (1, 1), (0, 0), (0, 3))}, "shapes")  # fmt: skip
     yield Sample("empty", (empty(t, 0, 2), value), {"pad_width": ((1, 0), (0, 1))}, "shapes")
     yield Sample("0d", (values.moderate(t, ()), value), {"pad_width": ()}, "shapes")
 
@@ -133,6 +140,12 @@ def _gather(t: DType) -> Iterator[Sample]:
     yield Sample("last-uint8", (x, np.array([2, 0], np.uint8)), {"axis": -1})
     for mode in ("clip", "wrap", "fill"):
         yield Sample(f"outside-{mode}", (x, outside), {"axis": 1, "mode": mode})
+    square = values.moderate(t, (5, 5), "square")
+    for axis in (0, 1):
+        yield Sample(f"square-axis{axis}", (square, np.array([3, 0, -1, 1, 2], np.int32)), {"axis": axis}, "shapes")
+    places = np.array([[[1, -1], [0, 2]], [[-3, 1], [2, 2]]], np.int32)
+    yield Sample("rank5", (values.moderate(t, (2, 3, 3, 1, 2)), places), {"axis": 2}, "shapes")
+    yield Sample("again", (x, np.resize([3, 3, 3, 0, -1], 37)), {"axis": 0}, "shapes")
     yield Sample("0d-index", (x, np.array(2, np.int32)), {"axis": 2}, "shapes")
     yield Sample("no-indices", (x, np.empty((0,), np.int32)), {"axis": 1}, "shapes")
     yield Sample("empty-fill", (empty(t, 0, 2), np.array([0, 1], np.int32)), {"axis": 0, "mode": "fill"}, "shapes")
@@ -147,6 +160,14 @@ def _scatter(t: DType) -> Iterator[Sample]:
     yield Sample("rows", (x, np.array([2, 0, 2], np.int32), values.moderate(t, (3, 6), "u")), {"axis": 0})
     for mode in ("drop", "clip", "wrap"):
         yield Sample(f"outside-{mode}", (x, outside, values.moderate(t, (4, 5), mode)), {"axis": 1, "mode": mode})
+    below = np.array([-1, 0, -6, 3, -2], np.int32)
+    for mode in ("drop", "clip", "wrap"):
+        yield Sample(f"negative-{mode}", (x, below, values.moderate(t, (4, 5), "n")), {"axis": 1, "mode": mode})
+    places = np.array([[[1, -1]], [[2, 0]]], np.int32)
+    far = (values.moderate(t, (2, 3, 3, 2)), places, values.moderate(t, (2, 3, 2, 1, 2, 2), "u"))
+    yield Sample("rank6", far, {"axis": 2}, "shapes")
+    square = (values.moderate(t, (5, 5), "square"), below[:2], values.moderate(t, (5, 2), "u"))
+    yield Sample("square", square, {"axis": 1}, "shapes")
     yield Sample("int64", (x, repeated.astype(np.int64), values.moderate(t, (4, 7), "u")), {"axis": 1})
     yield Sample("no-indices", (x, np.empty((0,), np.int32), empty(t, 4, 0)), {"axis": 1}, "shapes")
     if t is bool_ or t.kind == STORAGE:
@@ -157,6 +178,14 @@ def _scatter(t: DType) -> Iterator[Sample]:
         make = gentle if reduction == "multiply" else ties if reduction in ("min", "max") else values.moderate
         given = (make(t, (4, 6)), repeated, make(t, (4, 7), "u"))
         yield Sample(reduction, given, {"axis": 1, "reduction": reduction})
+    if t.kind != COMPLEX:
+        table = values.hard(t)
+        old, new = (
+            np.resize(values.generator(k).permutation(table), s) for k, s in (("old", (9, 11)), ("new", (9, 29)))
+        )
+        at = values.generator("at").integers(-11, 11, 29).astype(np.int32)
+        for reduction in ("min", "max"):
+            yield Sample(f"{reduction}-hard", (old, at, new), {"axis": 1, "reduction": reduction})
 
 
 def _sorting(t: DType) -> Iterator[Sample]:
@@ -166,6 +195,11 @@ def _sorting(t: DType) -> Iterator[Sample]:
     yield Sample("ties", (ties(t, (7, 40)),), {"axis": -1})
     yield Sample("ties-descending", (ties(t, (7, 40)),), {"axis": 1, "descending": True})
     yield Sample("long", (values.moderate(t, LONG),), {})
+    for n in (2, 3, 4, 15, 16, 17, 31, 32, 33, 64, 100, 128, 257):
+        yield Sample(f"n{n}", (ties(t, (2, n), n),), {"descending": n % 2 == 0}, "shapes")
+    yield Sample("square", (values.moderate(t, (6, 6), "square"),), {"axis": 0}, "shapes")
+    yield Sample("rank5", (values.moderate(t, (2, 3, 4, 1, 2)),), {"axis": 2}, "shapes")
+    yield Sample("sorted", (np.sort(values.moderate(bool_, (70,)).astype(np.int8)).astype(t.numpy),), {}, "shapes")
     yield Sample("one", (values.moderate(t, (3, 1)),), {}, "shapes")
     yield Sample("empty", (empty(t, 3, 0),), {}, "shapes")
 
@@ -199,6 +233,7 @@ def _take_along_axis(t: DType) -> Iterator[Sample]:
 def _full(t: DType) -> Iterator[Sample]:
     value = values.moderate(t, ())
     yield Sample("grid", (value,), {"shape": (3, 17)})
+    yield Sample("another", (values.moderate(t, (), "another"),), {"shape": (3, 17)})
     yield Sample("hard", (values.hard(t)[-1].reshape(()) if t.kind != STORAGE else value,), {"shape": (70,)})
     if t.kind != COMPLEX:
         yield Sample("to-float32", (value,), {"shape": (4,), "dtype": float32})
@@ -210,6 +245,9 @@ def _full(t: DType) -> Iterator[Sample]:
 def _iota(t: DType) -> Iterator[Sample]:
     yield Sample("axis1", (), {"shape": (3, 17), "axis": 1, "dtype": t})
     yield Sample("axis0", (), {"shape": (9, 2), "axis": 0, "dtype": t})
+    yield Sample("square", (), {"shape": (6, 6), "axis": 0, "dtype": t}, "shapes")
+    yield Sample("middle", (), {"shape": (3, 5, 4), "axis": 1, "dtype": t}, "shapes")
+    yield Sample("rank6", (), {"shape": (2, 1, 3, 4, 1, 2), "axis": 3, "dtype": t}, "shapes")
     yield Sample("wraps", (), {"shape": (3000,), "axis": -1, "dtype": t})
     yield Sample("empty", (), {"shape": (0, 2), "axis": 0, "dtype": t}, "shapes")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ _FAR_AXES: Final = (
     ("rank6-but-one", (2, 3, 1, 2, 3, 2), (0, 1, 2, 3, 5)),
     ("rank8", (2, 1, 2, 3, 1, 2, 1, 2), (1, 3, -1)),
     ("square", (9, 9), 0),
+    ("square-last", (9, 9), 1),
+    ("cube-first", (4, 4, 4), 0),
+    ("cube-middle", (4, 4, 4), 1),
     ("wide-rows", (3, 300), 1),
     ("tall-columns", (300, 5), 0),
 )
@@ -123,6 +127,10 @@ def _extremes(t: DType) -> Iterator[Sample]:
         yield Sample(
             f"places-{label}", (np.where(place, value, plain.astype(np.float64)).astype(t.numpy),), {"axis": 1}
         )
+    wide = values.small(t, (8, 1030), "wide").astype(np.float64)
+    wide[np.arange(8), [0, 1, 255, 256, 257, 511, 1023, 1029]] = 100
+    yield Sample("places-wide", (wide.astype(t.numpy),), {"axis": 1})
+    yield Sample("places-wide-smallest", ((100 - wide).astype(t.numpy),), {"axis": 1})
     ends = values.hard(t)
     yield Sample("constant-lines", (np.repeat(ends[:, None], 19, axis=1),), {"axis": 1})
     if t.kind == REAL:
@@ -191,6 +199,20 @@ def _each_term(t: DType) -> tuple[Host, Host]:
     return x.astype(t.numpy), y.astype(t.numpy)
 
 
+def _ends(t: DType) -> tuple[Host, Host]:
+    """The ends of the range of integers, or factors of one size: sums of products in which every step is large."""
+    low, high = (np.iinfo(t.numpy).min, np.iinfo(t.numpy).max) if t.kind.endswith("integer") else (-3, 3)
+    x = np.array([[low] * 14, [high] * 14, [low, high] * 7], t.numpy)
+    return x, np.stack([x[0], x[1], x[2], x[2][::-1]], axis=1)
+
+
+def _cancelling(t: DType) -> tuple[Host, Host]:
+    """Partial sums beyond the range of float16, whose total is within."""
+    x = np.full((3, 41), 100).astype(t.numpy)
+    column = np.array([100] * 20 + [-100] * 20 + [3])
+    return x, np.stack([column, column[::-1]], axis=1).astype(t.numpy)
+
+
 def _infinite(t: DType) -> tuple[Host, Host]:
     """NaN and infinities in few places, beside zeros: they reach their own rows and columns and no others."""
     x, y = np.resize([0.0, 1.0, -2.0], (19, 23)), np.resize([1.0, 0.0, 3.0, -1.0], (23, 21))
@@ -202,8 +224,10 @@ def _infinite(t: DType) -> tuple[Host, Host]:
 @row("matmul")
 def _matmul(t: DType) -> Iterator[Sample]:
     def make(*shape: int) -> Host:
-        return values.moderate(t, shape, "matmul")
+        # A square times itself is the same product whichever operand comes first: no two operands are equal.
+        return values.moderate(t, shape, "matmul", next(count))
 
+    count = itertools.count()
     yield Sample("square", (make(7, 7), make(7, 7)), base=True)
     yield Sample("tall", (make(33, 5), make(5, 17)))
     yield Sample("blocks", (make(65, 130), make(130, 49)))
@@ -218,6 +242,8 @@ def _matmul(t: DType) -> Iterator[Sample]:
     yield Sample("batch-square", (make(3, 6, 6), make(3, 6, 6)))
     yield Sample("batches", (make(2, 3, 4, 5), make(2, 3, 5, 6)))
     yield Sample("places", _each_term(t))
+    yield Sample("ends", _ends(t))
+    yield Sample("cancelling", _cancelling(t))
     for m, k, n in _EDGES:
         yield Sample(f"{m}x{k}x{n}", (make(m, k), make(k, n)), kind="shapes")
     if t.kind == REAL:
@@ -225,3 +251,5 @@ def _matmul(t: DType) -> Iterator[Sample]:
     wider = {"int8": int32, "uint8": int32, "float16": float32, "bfloat16": float32, "int16": int64}.get(t.name)
     if wider is not None:
         yield Sample(f"to-{wider}", (make(9, 40), make(40, 7)), {"dtype": wider})
+        yield Sample(f"ends-to-{wider}", _ends(t), {"dtype": wider})
+        yield Sample(f"cancelling-to-{wider}", _cancelling(t), {"dtype": wider})

@@ -53,6 +53,8 @@ _QUICK_DEFAULT: Final = 1 << 9
 _QUOTIENTS: Final = frozenset({"divide", "reciprocal"})
 
 _GRID: Final = (5, 9)
+#: Longer rows, and no more of them than fit in a call that is tried in turn with others.
+_WIDE: Final = (3, 70)
 
 
 def row(name: str) -> Callable[[Row], Row]:
@@ -112,6 +114,7 @@ def _elementwise(op: Op, t: DType, quick: bool) -> list[Sample]:
         Sample("grid", tuple(grid), base=True),
         Sample("0d", tuple(g[0, 0].copy() for g in grid), kind="shapes"),
         Sample("empty", tuple(np.empty((0, 3), g.dtype) for g in grid), kind="shapes"),
+        Sample("wide", tuple(values.moderate(x, _WIDE, op.name, i) for i, x in enumerate(types)), kind="shapes"),
     ]
     if len(types) > 1:
         found += _broadcasts(op, types)

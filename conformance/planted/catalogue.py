@@ -8,11 +8,17 @@ from typing import Final
 from ...core.errors import ArgumentError
 from .fault import Family, Fault
 from .faults import (
+    accuracy,
     broadcasting,
     casts,
     integers,
     lanes_and_blocks,
+    matmul,
+    movement,
+    reductions,
+    sizes,
     special_values,
+    state,
     strides_and_views,
 )
 
@@ -23,6 +29,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     casts.FAMILY,
     special_values.FAMILY,
     integers.FAMILY,
+    reductions.FAMILY,
+    matmul.FAMILY,
+    movement.FAMILY,
+    accuracy.FAMILY,
+    state.FAMILY,
+    sizes.FAMILY,
 )
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(fault for family in FAMILIES for fault in family.faults)
