@@ -25,8 +25,9 @@ T = TypeVar("T")
 
 #: Bytes of a tape, where nothing else is said.
 TAPE: Final = 64
-#: Seconds for which a failing example is made smaller; beyond, the smallest so far is reported.
-SHRINKING: Final = 10.0
+#: Seconds for which a failing example is made smaller; beyond, the smallest so far is reported. A backend may fail in a
+#: thousand cases.
+SHRINKING: Final = 2.0
 
 
 class Choices:

@@ -21,6 +21,8 @@ from .falsify import Choices, falsify, seed_of
 from .model_machine import MEANINGS, Machine
 from .model_rules import RULES
 
+#: Seconds for which what fails is made smaller: such cases are few, and shrinking makes them readable.
+SHRINKING: Final = 10.0
 CASES: Final = 3
 #: Histories of a case, in the full run and in the quick one, and how many steps each has.
 HISTORIES: Final = 150
@@ -46,7 +48,7 @@ def _check(histories: int, seed: int) -> Check:
             run(tape, target, findings, served)
 
         tape = 1 + STEPS[1] * _STEP
-        found = falsify(lambda c: c.rest(tape), holds, examples=histories, seed=seed, tape=tape)
+        found = falsify(lambda c: c.rest(tape), holds, examples=histories, seed=seed, tape=tape, shrinking=SHRINKING)
         if found is not None:
             raise found.error
 

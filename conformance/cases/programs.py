@@ -37,6 +37,8 @@ from .falsify import Choices, falsify, seed_of
 from .program_nodes import INPUTS, NODE, Draft, Node, Program, View, call, candidates, drawn, inputs, sees_bits
 from .strategies import program as as_python
 
+#: Seconds for which what fails is made smaller: such cases are few, and shrinking makes them readable.
+SHRINKING: Final = 10.0
 #: Cases of each way to run, and programs in each; the same in the quick run.
 CASES: Final = 2
 PROGRAMS: Final = 30
@@ -70,7 +72,7 @@ def _check(t: DType, programs: int, seed: int, way: type[Eager]) -> Check:
 
         trial = way(target, findings)
         tape = INPUTS + 1 + NODES[1] * NODE
-        found = falsify(make, trial.holds, examples=programs, seed=seed, tape=tape)
+        found = falsify(make, trial.holds, examples=programs, seed=seed, tape=tape, shrinking=SHRINKING)
         if found is not None:
             text = trial.text(found.example, found.error if isinstance(found.error, WrongNodeError) else None)
             culprits = getattr(found.error, "culprits", {})

@@ -31,14 +31,15 @@ from .row_values import gentle
 
 T = TypeVar("T")
 
-#: Lengths of axes: simple ones, primes, those around powers of two.
+#: Lengths of axes: simple ones, primes, those around powers of two. Zero comes apart, in one shape of twelve.
 LENGTHS: Final = (
-    1, 2, 3, 0, 4, 5, 7, 8, 9, 11, 13, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 101, 127, 128, 129, 251, 255, 256, 257,
+    1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 101, 127, 128, 129, 251, 255, 256, 257,
     509, 511, 512, 513, 1021, 1023, 1024, 1025, 2047, 2048, 2049, 4093, 4095, 4096, 4097,
 )  # fmt: skip
 #: Ranks, the usual ones more often.
-RANKS: Final = (1, 0, 2, 1, 2, 3, 1, 2, 3, 4, 5, 6)
+RANKS: Final = (1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 0, 4, 5, 6)
 MOST_AXES: Final = 6
+_EMPTY: Final = 12
 
 #: An operand of at most so many elements is written out, a larger one by its fill.
 _WRITTEN: Final = 24
@@ -389,29 +390,30 @@ def shape(c: Choices, most: int, *, least_rank: int = 0, most_rank: int = MOST_A
         empty: whether lengths of zero are allowed.
     """
     rank = min(max(c.pick(RANKS), least_rank), most_rank)
+    hollow = empty and c.flag(_EMPTY)
+    zero = c.below(max(rank, 1))
     made: list[int] = []
-    taken = 1
+    rest = most
     for i in range(most_rank):
-        room = most // max(taken, 1) if i == rank - 1 else max(int((most // max(taken, 1)) ** (1 / 2)), 4)
-        options = [n for n in LENGTHS if n <= max(room, 1) and (n or empty)]
-        n = c.pick(options)
-        if i < rank:
-            made.append(n)
-            taken *= max(n, 1)
+        room = rest if i == rank - 1 else max(int(rest**0.5), min(rest, 4))
+        n = c.pick([n for n in LENGTHS if n <= max(room, 1)])
+        if i < rank:  # from the last axis on, so that a simpler example has fewer of the first
+            made.insert(0, 0 if hollow and i == zero else n)
+            rest //= n
     return tuple(made)
 
 
 def layout(c: Choices, given: Shape, *, repeats: bool = True) -> Layout:
-    """Return a layout for a shape, the dense one in a third of the cases."""
-    how = c.below(3)
+    """Return a layout for a shape, the dense one in a quarter of the cases."""
+    how = c.below(4)
     if how == 0 or not given:
         return DENSE
     options = AXES if repeats else tuple(a for a in AXES if not a.repeated)
-    axes = tuple(c.pick(options) for _ in given)
+    axes = tuple(reversed([c.pick(options) for _ in given]))  # from the last on, as lengths are
     order: tuple[int, ...] = ()
-    if how == 2 and len(given) > 1:
+    if how > 1 and len(given) > 1:
         order = tuple(reversed(range(len(given))))
-        if c.flag():
+        if how == 3:
             order = tuple(int(i) for i in values.generator("order", c.seed()).permutation(len(given)))
     return Layout(axes if any(a != Axis() for a in axes) else (), order if order != tuple(range(len(given))) else ())
 
