@@ -69,9 +69,11 @@ def write_reports(pages: Sequence[Page], *, html: Path | None, markdown: Path | 
         (html, as_html.render), (markdown, as_markdown.render), (junit, as_junit.render),
     )  # fmt: skip
     for path, render in renderers:
-        if path is not None:
+        if path is not None and pages:
             write_text(path, render(pages))
             messages.print(f"wrote {path}", markup=False)
+        elif path is not None:
+            messages.print(f"nothing ran, so {path} was not written", markup=False)
 
 
 def _show(c: Comparison, every: bool) -> None:

@@ -32,17 +32,21 @@ class FailuresOfPair:
 
     Attributes:
         op, dtype, family: which.
+        total: how many there are.
         shown: those that stand in full.
     """
 
     op: str
     dtype: str
     family: str
+    total: int
     shown: tuple[Failure, ...]
 
     @property
     def tally(self) -> str:
         """How many did what."""
+        if len(self.shown) < self.total:
+            return f"{self.total:,} failures, {len(self.shown)} of them here"
         return ", ".join(f"{n} {word}" for word, n in Counter(f.word for f in self.shown).items())
 
 
@@ -112,8 +116,10 @@ class View:
         by_pair: dict[tuple[str, str], list[Failure]] = defaultdict(list)
         for f in self.page.first_failures(self._limit):
             by_pair[f.case.op, f.case.dtype].append(f)
-        known = facts.families()
-        return [FailuresOfPair(op, t, known.get(op, ""), tuple(found)) for (op, t), found in by_pair.items()]
+        known, totals = facts.families(), Counter((f.case.op, f.case.dtype) for f in self.page.failures)
+        return [
+            FailuresOfPair(op, t, known.get(op, ""), totals[op, t], tuple(found)) for (op, t), found in by_pair.items()
+        ]
 
     @cached_property
     def rest(self) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from .words import first_line, shortened
 #: What XML 1.0 cannot hold, not even escaped.
 _NO_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: Characters of a message.
-_MESSAGE: Final = 20_000
+_MESSAGE: Final = 2000
 _ERRORS: Final = (Outcome.CRASH, Outcome.TIMEOUT)
 _SKIPPED: Final = {
     Outcome.UNSUPPORTED: "unsupported", Outcome.WAIVED: "waived", Outcome.NOT_RUN: "not run",

@@ -51,6 +51,23 @@ def test_a_run_writes_every_report(opmux: Command, tmp_path: Path) -> None:
     assert any(float(case.get("time", "0")) > 0 for case in root.iter("testcase"))
 
 
+def test_where_nothing_ran_nothing_is_written(opmux: Command, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    # One part of so many holds no case of this op.
+    few = ("--op", "random_bits", "--dtype", "uint32", "--shard", "7/9999")
+    status, _, err = opmux("conformance", "--backend", "numpy", *few, "--html", str(page))
+    assert status == 5
+    assert "nothing ran" in err
+    assert not page.exists()
+
+
+def test_a_place_that_is_not_there_is_named_before_the_run(opmux: Command) -> None:
+    status, _, err = opmux(*RUN, "--junit", "/nowhere/junit.xml")
+    assert status == 2
+    assert "--junit" in err
+    assert "/nowhere/junit.xml" in err
+
+
 def test_certificates_stand_side_by_side(opmux: Command, certificate: Callable[[str], str], tmp_path: Path) -> None:
     status, out, err = opmux("report", certificate("numpy"), certificate("llvm"), "--html", str(tmp_path / "both.html"))
     assert status == 0, err

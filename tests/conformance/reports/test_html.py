@@ -83,6 +83,10 @@ def test_failures_that_are_left_out_are_named_by_op(monkeypatch: pytest.MonkeyPa
     assert "And 1 more, which the certificate holds: exp (1)." in html.render([acme()])
 
 
+def test_a_pair_whose_failures_do_not_all_stand_says_how_many_there_are() -> None:
+    assert "20 failures, 2 of them here" in html.render([large()])
+
+
 def test_an_op_of_another_opset_is_shown() -> None:
     page = acme()
     cell = replace(page.cells[0], op="warp<9>", family="")
