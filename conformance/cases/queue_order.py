@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...core.arrays.array import Array
-from ...core.devices.queues import Queue, use_queue
+from ...core.devices.queues import Queue, queue_of, use_queue
 from ...core.devices.status import Status
 from ...core.errors import ConformanceError
 from ..oracle.formats import Host
@@ -21,10 +21,15 @@ from ..target import Findings, Target
 from .case import ANY, Check, DeviceContext
 from .workload import Workload, demand, hold
 
-#: Seconds of work that a producer puts on its queue, and the most calls that it takes.
+#: Seconds of work that a producer puts on its queue, at first and at most.
 _LATE: Final = 0.02
-_MOST_CALLS: Final = 512
-#: Elements of the arrays: a copy of them takes a while, and a call is longer than its launch.
+_LATEST: Final = 0.3
+#: A call of a producer takes so many times longer than its launch; else a queue would be done as soon as it is filled.
+_RATIO: Final = 4
+#: Bytes of a producer's operand at most, and what share of the device's memory.
+_MOST_BYTES: Final = 1 << 28
+_SHARE: Final = 16
+#: Elements of the arrays that are held.
 _ELEMENTS: Final = 1 << 18
 #: Elements of an upload that takes longer than the next launch.
 _LARGE: Final = 16 * _ELEMENTS
@@ -64,35 +69,57 @@ class Bench:
         self.device = target.device
         self.first, self.second = self.device.default_queue, self.device.queue()
         self.x, self.y = (self.work.values((_ELEMENTS,), i, seed) for i in range(2))
-        self._calls = self._enough()
+        self._scratch: dict[Queue, Array] = {}
         self._last: Status | None = None
         self._in_time = True
+        self._heavy, self._each = self._slow_enough()
+        # Work that is over when its launch returns is never late, and cannot be overtaken.
+        self._at_once = self.device.is_host or all(self._is_over(self._busy(4)) for _ in range(3))
+        self._calls = 2 if self.device.is_host else max(4, int(_LATE / self._each))
 
-    def _enough(self) -> int:
-        """Return how many calls keep a queue busy for long enough."""
-        x, y = self.work.upload(self.x), self.work.upload(self.y)
-        self.work.add(x, y).numpy()  # code is made on the first call
-        if self.device.is_host:
-            return 2
-        start = time.perf_counter()
-        for _ in range(4):
-            self.work.add(x, y)
-        self.device.synchronize()
-        each = (time.perf_counter() - start) / 4
-        return max(8, min(_MOST_CALLS, int(_LATE / max(each, 1e-6))))
+    def _slow_enough(self) -> tuple[Array, float]:
+        """Return an operand that makes a call take longer than its launch, and how long it takes."""
+        count = _ELEMENTS
+        while True:
+            heavy = self.work.upload(np.resize(self.x, count))
+            self._scratch.clear()
+            self._busy(1, heavy)  # code is made on the first call
+            self.device.synchronize()
+            start = time.perf_counter()
+            self._busy(4, heavy)
+            launched = time.perf_counter() - start
+            self.device.synchronize()
+            whole = time.perf_counter() - start
+            most = min(_MOST_BYTES, self.device.info.memory // _SHARE)
+            if self.device.is_host or whole > _RATIO * launched or whole > _LATE or 4 * heavy.nbytes > most:
+                return heavy, max(whole / 4, 1e-6)
+            count *= 4
+
+    def _busy(self, calls: int, heavy: Array | None = None) -> Array:
+        """Put calls on the queue in use, which need no memory but the first one's."""
+        x, queue = self._heavy if heavy is None else heavy, queue_of(self.device)
+        made = self._scratch.pop(queue, None)
+        for _ in range(calls):
+            made = self.work.add(x, x, out=made)
+        return self._scratch.setdefault(queue, x if made is None else made)
+
+    @staticmethod
+    def _is_over(x: Array) -> bool:
+        status = x._buffer.status
+        return status is None or status.ended()
 
     def shows(self, check: Callable[[Bench, Findings], None], findings: Findings) -> bool:
         """Do a round; return whether all that was to be late was."""
         self._in_time = True
         check(self, findings)
-        if not self._in_time:
-            self._calls = min(2 * self._calls, _MOST_CALLS)
-        return self._in_time
+        if self._in_time or self._at_once:
+            return True
+        self._calls = min(2 * self._calls, max(4, int(_LATEST / self._each)))
+        return False
 
     def late(self, x: Array, y: Array) -> Array:
         """Return the sum of two arrays, behind so much other work of the queue that it is there late."""
-        for _ in range(self._calls):
-            self.work.add(y, x)
+        self._busy(self._calls)
         made = self.work.add(x, y)
         self._last = made._buffer.status
         return made
