@@ -59,6 +59,7 @@ def test_session_of_the_page_runs_as_shown(finished: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_generated_package_is_where_the_page_says(generated: Path, tmp_path: Path) -> None:
     install(generated, tmp_path)
     found = verdict(tmp_path)
@@ -67,6 +68,12 @@ def test_generated_package_is_where_the_page_says(generated: Path, tmp_path: Pat
     assert str(found["missing"][0]).startswith(following)  # type: ignore[index]
 
 
+def test_its_blocks_serve_the_whole_core_profile(finished: Path) -> None:
+    found = verdict(finished, "--quick")
+    assert not found["missing"], found
+
+
+@pytest.mark.slow
 def test_its_blocks_lead_to_the_core_profile(finished: Path) -> None:
     found = verdict(finished)
     assert found["passed"] == found["of"] == int(SAID[-1][0]) == int(SAID[-1][1])
