@@ -19,6 +19,12 @@ def suite_digest() -> str:
     return f"sha256:{hashlib.sha256(''.join(parts).encode()).hexdigest()}"
 
 
+@functools.cache
+def core_digest() -> str:
+    """Return a digest of the machinery between the suite and a backend."""
+    return implementation(Path(__file__).resolve().parents[1] / "core")
+
+
 def suite_version() -> str:
     """Return the version of opmux, which the suite is part of."""
     return metadata.version("opmux")

@@ -13,7 +13,7 @@ from ..running.isolation import Worker, WorkerLostError
 from .measure import Progress
 from .phase import BUDGET, Performance, performance
 
-COMMAND: Final = (sys.executable, "-m", "opmux.conformance.performance.isolated")
+COMMAND: Final = (sys.executable, "-P", "-m", "opmux.conformance.performance.isolated")
 #: Seconds without a word, in which one call is timed.
 _LIMIT: Final = 120.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self, TextIO
 
 from ...core.filecache import cache_key, cache_root
-from ..identity import implementation_of, suite_digest
+from ..identity import core_digest, implementation_of, suite_digest
 from ..results.outcome import CaseResult
 from ..results.subject import environment
 from ..target import Target
@@ -58,9 +58,9 @@ class Journal:
         root = cache_root()
         if root is None or not selection.isolate:
             return cls(None)
-        about = replace(selection, resume=False, exit_first=False, workers=None, waivers=None)
+        about = replace(selection, resume=False, exit_first=False, workers=None, waivers=None, performance=0.0)
         tried = (f"{t.backend} {t.device.name} {implementation_of(t.backend)}" for t in ready)
-        key = cache_key(repr(about), suite_digest(), json.dumps(environment(), sort_keys=True), *tried)
+        key = cache_key(repr(about), suite_digest(), core_digest(), json.dumps(environment(), sort_keys=True), *tried)
         path = root / _FOLDER / f"run-{key[:24]}.jsonl"
         return cls(path, _read(path) if selection.resume else ())
 

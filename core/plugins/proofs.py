@@ -50,10 +50,12 @@ def recall(backend: str, version: str, folder: Path | None) -> None:
     try:
         digest = implementation(folder)
         for path in shipped:
-            found |= dict(_of_certificate(path, backend, version, digest))
+            for key, verdict in _of_certificate(path, backend, version, digest):
+                if key not in found or verdict.level is Claim.REFUTED:  # of two that disagree
+                    found[key] = verdict
         if kept is not None:
             found |= dict(_kept(json.loads(kept), backend, version, digest))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         _log.warning("what conformance found about %s cannot be read and is not believed: %s", backend, error)
     if found:
         CLAIMS.record(found)

@@ -71,9 +71,9 @@ class _NoRunner:
 
 def test_a_run_without_resume_begins_anew() -> None:
     selection = Selection(("numpy",), **EXP, cases=("exp-float32-values",), workers=1)
+    run(selection)
     ready = targets("numpy")
     job = Job("numpy", "cpu:0", "exp", "float32", False, ("exp-float32-values",))
-    run(selection)
     with Journal.of(replace(selection, resume=True), ready) as journal:
         assert set(journal.known(job)) == {"exp-float32-values"}
     with Journal.of(selection, ready) as journal:
