@@ -18,8 +18,8 @@ SIGNATURE: Final = "signature"
 def digest_of(document: Mapping[str, Any]) -> str:
     """Return the digest of a document without its own digest and signature.
 
-    It is the SHA-256 of the text that :func:`json.dumps` makes with sorted keys, no spaces and plain Unicode. A tool that
-    writes 1.0 as 1 makes another document of it.
+    It is the SHA-256 of the text that :func:`json.dumps` makes with sorted keys, no spaces and plain Unicode. A tool
+    that writes 1.0 as 1 makes another document of it.
 
     >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1, "digest": "any"})
     True
