@@ -160,13 +160,17 @@ def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> OpChe
 def _as_prefix_of(expected: Expected, whole: Host, n: int) -> Expected:
     """Return the expectation of the first elements, given a right result for all."""
 
-    def check(got: Host) -> float:
-        check_layout(got, (n,), Where("", expected.spec.dtype))
-        merged = whole.copy()
-        merged[:n] = got
-        return expected.check(merged)
+    def of(check: Callable[[Host], float]) -> Callable[[Host], float]:
+        def prefix(got: Host) -> float:
+            check_layout(got, (n,), Where("", expected.spec.dtype))
+            merged = whole.copy()
+            merged[:n] = got
+            return check(merged)
 
-    return Expected(ArraySpec(expected.spec.dtype, (n,)), check, expected.unit)
+        return prefix
+
+    spec = ArraySpec(expected.spec.dtype, (n,))
+    return Expected(spec, of(expected.check), expected.unit, of(expected.on(flushes=True)))
 
 
 def same_operand(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
