@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,8 +26,14 @@ from .strategies import Operand, bound, broadcast_from, call_text, operand, oper
 
 #: Elements that a value of a program may have, as a multiple of what its inputs may have.
 _GROWTH: Final = 4
-#: How many values back a node may reach.
-_FAR_BACK: Final = 12
+#: How many values back a node reaches: mostly to the latest, so that there are chains to be fused.
+_BACK: Final = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 6, 8, 12)
+#: One node in so many is a view.
+_VIEW: Final = 6
+#: One in so many, but for the views, may have operands of other dtypes than the program's own.
+_OTHER: Final = 3
+#: One value in so many comes out of a compiled program without need.
+_SHOWN: Final = 6
 #: Bytes of choices for the inputs, and for each node. Nodes do not share bytes, so that leaving one out moves nothing.
 INPUTS: Final = 48
 NODE: Final = 8
@@ -142,6 +148,37 @@ class Program:
         return arrays, lines, arguments
 
 
+def simpler(program: Program) -> Iterator[Program]:
+    """Return programs with one node less, the last ones first: one that is unused, or that its input can stand for."""
+    first = len(program.inputs)
+    used = {i for node in program.nodes for i in node.inputs}
+    specs = [*(x.spec for x in program.inputs), *(n.spec for n in program.nodes)]
+    for k in reversed(range(len(program.nodes))):
+        i = first + k
+        if i not in used:
+            yield _with_one_less(program, i, i)
+        else:
+            for stand_in in program.nodes[k].inputs:
+                if specs[stand_in] == specs[i]:
+                    yield _with_one_less(program, i, stand_in)
+
+
+def _with_one_less(program: Program, i: int, by: int) -> Program:
+    """Return a program without a value; others read another one in its place."""
+
+    def renumbered(j: int) -> int:
+        j = by if j == i else j
+        return j - (j > i)
+
+    k = i - len(program.inputs)
+    nodes = (*program.nodes[:k], *program.nodes[k + 1 :])
+    return Program(
+        program.inputs,
+        tuple(replace(n, inputs=tuple(map(renumbered, n.inputs))) for n in nodes),
+        (*program.shown[:k], *program.shown[k + 1 :]),
+    )
+
+
 @dataclass
 class Draft:
     """A program in the making.
@@ -162,7 +199,7 @@ class Draft:
         if not found:
             return None
         # Counted from the latest, however many there are: leaving out an early node changes no choice of a later one.
-        return found[-1 - min(self.c.below(_FAR_BACK), len(found) - 1)]
+        return found[-1 - min(self.c.pick(_BACK), len(found) - 1)]
 
     def node(self, op: Op, inputs: Sequence[int], attributes: Mapping[str, Any]) -> Node | None:
         """Return a call, or None where it makes too much."""
@@ -344,17 +381,21 @@ def drawn(tape: Choices, t: DType, most: int, pool: Sequence[tuple[Op, DType]], 
     specs = [x.spec for x in given]
     made: list[Node] = []
     shown: list[bool] = []
+    own = [entry for entry in pool if entry[1] is t]
     for _ in range(tape.between(*nodes)):
         c = tape.part(NODE)
         kind = c.byte()
         if not kind:  # what shrinks to nothing
             continue
         draft = Draft(c, specs, most)
-        node = view(draft, c.pick((t, t, bool_, int32))) if kind % 4 == 0 else call(draft, *pool[c.below(len(pool))])
+        if kind % _VIEW == 0:
+            node = view(draft, c.pick((t, t, bool_, int32)))
+        else:
+            node = call(draft, *c.pick(own if own and kind % _OTHER else pool))
         if node is not None:
             made.append(node)
             specs.append(node.spec)
-            shown.append(c.flag(4))
+            shown.append(c.flag(_SHOWN))
     return Program(given, tuple(made), tuple(shown))
 
 

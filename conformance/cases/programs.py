@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -33,8 +34,8 @@ from ..oracle.expect import expect
 from ..oracle.formats import FORMATS, Host
 from ..target import Findings, RefusedError, Target, Watch, dense
 from .case import ANY, Check, DeviceContext
-from .falsify import Choices, falsify, seed_of
-from .program_nodes import INPUTS, NODE, Draft, Node, Program, View, call, candidates, drawn, inputs, sees_bits
+from .falsify import Choices, Falsified, falsify, seed_of
+from .program_nodes import INPUTS, NODE, Draft, Node, Program, View, call, candidates, drawn, inputs, sees_bits, simpler
 from .strategies import program as as_python
 
 #: Seconds for which what fails is made smaller: such cases are few, and shrinking makes them readable.
@@ -72,8 +73,9 @@ def _check(t: DType, programs: int, seed: int, way: type[Eager]) -> Check:
 
         trial = way(target, findings)
         tape = INPUTS + 1 + NODES[1] * NODE
-        found = falsify(make, trial.holds, examples=programs, seed=seed, tape=tape, shrinking=SHRINKING)
+        found = falsify(make, trial.holds, examples=programs, seed=seed, tape=tape, shrinking=SHRINKING / 2)
         if found is not None:
+            found = _reduced(found, trial.holds)
             text = trial.text(found.example, found.error if isinstance(found.error, WrongNodeError) else None)
             culprits = getattr(found.error, "culprits", {})
             raise ConformanceError(
@@ -81,6 +83,24 @@ def _check(t: DType, programs: int, seed: int, way: type[Eager]) -> Check:
             ) from found.error
 
     return check
+
+
+def _reduced(found: Falsified[Program], holds: Callable[[Program], None]) -> Falsified[Program]:
+    """Return a failing program with nodes left out, one after the other, as long as it fails."""
+    until = time.monotonic() + SHRINKING / 2
+    options = simpler(found.example)
+    while time.monotonic() < until:
+        option = next(options, None)
+        if option is None:
+            break
+        try:
+            holds(option)
+        except DeviceLostError:
+            raise
+        except Exception as error:
+            found = Falsified(option, error)
+            options = simpler(option)
+    return found
 
 
 class WrongNodeError(ConformanceError):

@@ -17,7 +17,7 @@ from .strategies import Call
 from .strategy_rows import drawn
 
 #: Examples of an op and dtype, in the full run and in the quick one.
-EXAMPLES: Final = 20
+EXAMPLES: Final = 18
 QUICK_EXAMPLES: Final = 6
 #: Elements that an operand may have, and that one in so many examples may have.
 MOST: Final = 200
