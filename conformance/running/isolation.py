@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,8 +27,16 @@ from ..results.outcome import CaseResult, Outcome
 WORKER: Final = (sys.executable, "-P", "-m", "opmux.conformance.running.worker")
 #: Seconds that a worker may take to import opmux and to load the backends.
 _START_LIMIT: Final = 120.0
-#: Characters of a dead worker's standard error that go into the report.
+#: Characters of a dead worker's standard error that go into the report, and how many are looked through for them.
 _LAST_WORDS: Final = 2000
+_LAST_PAGES: Final = 1 << 16
+#: What the dump of the threads of a process that dies begins with.
+_DUMP: Final = "Fatal Python error"
+#: Seconds in which a worker that is told to die may say where it stands.
+_DYING: Final = 2.0
+#: Seconds between two looks at how much memory a worker holds, and the share of the machine's that it may.
+_LOOK: Final = 0.2
+_MEMORY_SHARE: Final = 0.75
 
 
 @dataclass(frozen=True)
@@ -69,11 +79,20 @@ class WorkerLostError(Exception):
 
 
 class Worker:
-    """One worker process."""
+    """One worker process, with whatever it starts.
 
-    def __init__(self, command: tuple[str, ...]) -> None:
+    Args:
+        command: starts it.
+        memory: bytes that it may hold.
+    """
+
+    def __init__(self, command: tuple[str, ...], memory: int | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+        # A group of its own: an interrupt from the terminal goes to the run alone, which ends every group.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, process_group=0
+        )
+        self._memory = memory_limit() if memory is None else memory
         self._pending = b""
         try:
             #: Where it found opmux and the backends, by name.
@@ -97,36 +116,75 @@ class Worker:
         """Return its next message.
 
         Raises:
-            WorkerLostError: it died, or said nothing within so many seconds.
+            WorkerLostError: it died, said nothing within so many seconds, said what no worker says, or held more memory
+                than it may.
         """
         deadline = time.monotonic() + limit
         while b"\n" not in self._pending:
-            stdout = self._process.stdout
-            if stdout is None:
-                raise WorkerLostError("it has no standard output", timed_out=False)
-            ready, _, _ = select.select([stdout], [], [], max(deadline - time.monotonic(), 0))
-            if not ready:
-                self.kill()
-                raise WorkerLostError(f"no answer within {limit:g} s", timed_out=True)
-            part = os.read(stdout.fileno(), 1 << 16)
-            if not part:
-                raise WorkerLostError(self._epitaph(), timed_out=False)
-            self._pending += part
+            self._pending += self._next_part(deadline, limit)
         line, _, self._pending = self._pending.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
+        try:
+            message: object = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            self.end()
+            raise WorkerLostError(f"something wrote {line[:80]!r} where only the worker writes", timed_out=False)
         return message
 
+    def _next_part(self, deadline: float, limit: float) -> bytes:
+        stdout = self._process.stdout
+        if stdout is None:
+            raise WorkerLostError("it has no standard output", timed_out=False)
+        while not select.select([stdout], [], [], min(max(deadline - time.monotonic(), 0), _LOOK))[0]:
+            held = _resident(self._process.pid)
+            if held > self._memory:
+                self.end()
+                raise WorkerLostError(
+                    f"it held {held:,} bytes of memory, more than the {self._memory:,} that it may", timed_out=False
+                )
+            if time.monotonic() >= deadline:
+                place = self._place()
+                raise WorkerLostError(f"no answer within {limit:g} s" + (f": {place}" if place else ""), timed_out=True)
+        part = os.read(stdout.fileno(), 1 << 16)
+        if not part:
+            raise WorkerLostError(self._epitaph(), timed_out=False)
+        return part
+
+    def _place(self) -> str:
+        """End it, and return where its threads stood."""
+        with contextlib.suppress(OSError):
+            self._process.send_signal(signal.SIGABRT)  # at which a worker says where it stands
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DYING)
+        self.end()
+        return self._last_words()
+
     def _epitaph(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_DYING)
+        except subprocess.TimeoutExpired:
+            return f"it closed its output and went on: {self._place()}"
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(self._errors.tell() - _LAST_WORDS, 0))
-        words = self._errors.read().decode(errors="replace").strip()
+        words = self._last_words()
         return f"the worker ended with {how}" + (f": {words}" if words else "")
 
+    def _last_words(self) -> str:
+        """Return the end of its standard error, or what it said of its threads when it died."""
+        self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(self._errors.tell() - _LAST_PAGES, 0))
+        words = self._errors.read().decode(errors="replace").strip()
+        dumped = words.rfind(_DUMP)
+        return words[-_LAST_WORDS:] if dumped < 0 else words[dumped:][:_LAST_WORDS]
+
+    def end(self) -> None:
+        """End the process and whatever it started; from any thread."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
-        """End it."""
-        self._process.kill()
+        """End it, and close what it was spoken to through."""
+        self.end()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             if stream is not None:
@@ -136,53 +194,92 @@ class Worker:
                     continue  # what it had not read of a job is of no use any more
 
 
+def _resident(pid: int) -> int:
+    """Return how many bytes of memory a process holds; 0 where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def memory_limit() -> int:
+    """Return the bytes that a worker may hold: a share of what this machine, or the container, has."""
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no such control, or no limit
+            most = min(most, int(Path(path).read_text(encoding="ascii")))
+    return int(most * _MEMORY_SHARE)
+
+
 class Runner:
     """Runs jobs one after the other in a worker process, which it replaces as often as it must.
 
     Args:
         limit: seconds for one case.
         command: starts a worker.
+        memory: bytes that a worker may hold; None for a share of the machine's.
     """
 
-    def __init__(self, limit: float, command: tuple[str, ...] = WORKER) -> None:
-        self._limit, self._command = limit, command
+    def __init__(self, limit: float, command: tuple[str, ...] = WORKER, memory: int | None = None) -> None:
+        self._limit, self._command, self._memory = limit, command, memory
         self._worker: Worker | None = None
+        self._ended = threading.Event()
 
     def run(self, job: Job, note: Callable[[CaseResult], None]) -> Iterator[CaseResult]:
-        """Run a job; one result per case, whatever the cases do.
+        """Run a job; one result per case, whatever the cases do, and a second one for a case that was over when its
+        worker died.
 
         Raises:
             ConformanceError: no worker can be started, or it fails outside of every case.
         """
         done: list[str] = []
-        while True:
+        while not self._ended.is_set():
             started: dict[str, Any] | None = None
+            last: CaseResult | None = None
+            known = frozenset(done)
             begun = time.monotonic()
             try:
                 worker = self._ready(job.backend)
+                if self._ended.is_set():  # while it was starting
+                    self.close()
+                    return
                 worker.send(replace(job, skip=tuple(done)).to_json())
                 while "end" not in (message := worker.receive(self._limit)):
                     if "start" in message:
                         started, begun = message, time.monotonic()
                         continue
-                    result = CaseResult.from_dict(message["result"])
-                    done.append(result.id)
+                    last = _result(message)
+                    done.append(last.id)
                     started = None
-                    note(result)
-                    yield result
+                    note(last)
+                    yield last
                 return
             except WorkerLostError as lost:
                 self.close()
-                if started is None:
+                if self._ended.is_set():
+                    return
+                result = None
+                if started is not None:
+                    result = _lost(job, started, lost, time.monotonic() - begun)
+                elif last is not None:  # work that went on after the case: a queue, a thread, a destructor
+                    result = last.turned(Outcome.CRASH, f"the worker was lost right after this case: {lost.why}")
+                if result is None or result.id in known:  # another worker would come no further
                     raise ConformanceError(f"{job.op} on {job.dtype}: {lost.why}", op=job.op, dtype=job.dtype) from lost
-                result = _lost(job, started, lost, time.monotonic() - begun)
                 done.append(result.id)
                 note(result)
                 yield result
 
+    def end(self) -> None:
+        """End the worker and start no other; from any thread."""
+        self._ended.set()
+        worker = self._worker
+        if worker is not None:
+            worker.end()
+
     def _ready(self, backend: str) -> Worker:
         if self._worker is None:
-            self._worker = Worker(self._command)
+            self._worker = Worker(self._command, self._memory)
         here = folders()
         for name in ("opmux", backend):
             there = self._worker.folders.get(name)
@@ -207,6 +304,18 @@ def folders() -> dict[str, str]:
     found = {name: manager.package_folder(name) for name in REGISTRY.contributions}
     made = {name: str(folder.resolve()) for name, folder in found.items() if folder is not None}
     return {**made, "opmux": str(Path(__file__).resolve().parents[2])}
+
+
+def _result(message: dict[str, Any]) -> CaseResult:
+    """Return the result in a message.
+
+    Raises:
+        WorkerLostError: there is none.
+    """
+    try:
+        return CaseResult.from_dict(message["result"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WorkerLostError(f"it sent {str(message)[:80]}, which is no result", timed_out=False) from error
 
 
 def _lost(job: Job, started: dict[str, Any], lost: WorkerLostError, seconds: float) -> CaseResult:

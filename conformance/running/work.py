@@ -53,6 +53,7 @@ class Work:
         self._lost: dict[tuple[str, str], str] = {}
         self._retries = _MOST_RETRIES
         self._lock = threading.Lock()
+        self._runners: list[Runner] = []
         self.troubles: list[str] = []
 
     @property
@@ -125,13 +126,20 @@ class Work:
         threads = [
             threading.Thread(target=self._serve, args=(waiting, advance)) for _ in range(min(count, len(self._jobs)))
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException:  # an interrupt: no worker outlives the run
+            self._stop.set()
+            for runner in tuple(self._runners):
+                runner.end()
+            raise
 
     def _serve(self, waiting: queue.SimpleQueue[tuple[int, Job]], advance: Callable[[int], None]) -> None:
         runner = Runner(self._selection.limit, self._selection.command)
+        self._runners.append(runner)
         try:
             while not self._stop.is_set():
                 try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -59,9 +58,12 @@ def serve(jobs: TextIO, replies: TextIO) -> None:
 def main() -> None:
     """Serve the process that started this one."""
     faulthandler.enable()
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # What backends read and print goes elsewhere, also where they do it in C.
+    jobs, replies = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    serve(sys.stdin, replies)
+    serve(jobs, replies)
 
 
 if __name__ == "__main__":
