@@ -82,6 +82,11 @@ def soil(device: Device, nbytes: int) -> None:
     _held = [dense(garbage, device) for _ in range(_SOILED)]
 
 
+def soil_host(nbytes: int) -> None:
+    """Fill host memory of a size that is about to be asked for with garbage, so that what is not read back shows."""
+    np.full(nbytes, _GARBAGE, np.uint8)
+
+
 def leaves(candidate: Candidate) -> Iterator[Candidate]:
     """Return every candidate that a choice ends in: kernels, and whatever else there is."""
     for _, copy in candidate.copies:
@@ -210,6 +215,8 @@ class Target:
         hoststate.check(chosen.name)
         try:
             check = expected.on(flushes=self.device.info.flushes_subnormals)
+            if isinstance(result, Array) and not self.device.is_host:
+                soil_host(result.size * result.dtype.itemsize)
             host = np.asarray(result.numpy() if isinstance(result, Array) else result)
             worst = check(host)
             _check_truth(host)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...core.arrays.array import OutError
+from ...core.arrays.array import Array, OutError
 from ...core.arrays.metadata import SLICE, apply
 from ...core.dispatch.call import decide_call, run_decision
 from ...core.dispatch.decision import Candidate
@@ -96,18 +96,42 @@ def interleaved(calls: Sequence[tuple[Sample, Callable[[], Expected]]], rounds: 
                 refusals.append(error)
         if refusals and not served:
             raise refusals[0]
+        seen: list[set[bytes]] = [set() for _ in calls]
         for i in range(rounds):
             turn = served if i % 2 == 0 else reversed(served)
             for k in turn:
                 given, expected = calls[k]
+                # Uploaded each time: the memory of one call's operands is that of another one's before.
+                arrays = target.upload(given.operands)
                 try:
-                    # Uploaded each time: the memory of one call's operands is that of another one's before.
-                    target.run(op, target.upload(given.operands), given.attributes, expected(), findings)
+                    if i in (0, rounds - 1):
+                        target.run(op, arrays, given.attributes, expected(), findings)
+                    else:
+                        _once_more(target, op, arrays, given.attributes, expected, seen[k], findings)
                 except ConformanceError as error:
                     text = f"{given.kind} {given.label or 'of the table'}, in round {i + 1} of {rounds}: {error}"
                     raise ConformanceError(text, **error.culprits) from error
 
     return check
+
+
+def _once_more(
+    target: Target,
+    op: Op,
+    arrays: list[Array | None],
+    attributes: Mapping[str, Any],
+    expected: Callable[[], Expected],
+    seen: set[bytes],
+    findings: Findings,
+) -> None:
+    """Run the chosen kernel; of results that were held before only the bits are compared."""
+    decision = target.decide(op, arrays, attributes)
+    got = np.asarray(target.launch(decision, arrays).numpy())
+    if got.tobytes() in seen:
+        findings.held()
+        return
+    target.compare(decision.chosen, got, expected(), findings)
+    seen.add(got.tobytes())
 
 
 def in_layouts(given: Sample, names: Sequence[str], expected: Callable[[], Expected]) -> OpCheck:

@@ -16,7 +16,7 @@ from ...core.dtypes import ALL, DType
 from ...core.errors import ConformanceError, DeviceError, OutOfMemoryError
 from ...core.signature import ALIGNMENT
 from ..oracle.formats import Host
-from ..target import Findings, Target, dense
+from ..target import Findings, Target, dense, soil_host
 from . import interception, values
 from .case import ANY, Check, DeviceContext
 from .fault_loops import FILLABLE
@@ -51,6 +51,7 @@ def _random_bytes(count: int, *seed: object) -> Host:
 
 
 def _as_bytes(x: Array) -> Host:
+    soil_host(x.size * x.dtype.itemsize)
     return np.asarray(x.numpy())
 
 

@@ -290,6 +290,7 @@ def events(b: Bench, findings: Findings) -> None:
         for consumer in consumers:
             driver.wait(consumer.handle, event)
             driver.wait(consumer.handle, early)
+        for consumer in reversed(consumers):  # the last one to wait first: when one has been read the event is over
             hold(findings, b.raw(late, consumer), b.sum(b.x, b.y), "what was there before an event that was waited for")
         producer.synchronize()
         driver.wait(consumers[0].handle, event)

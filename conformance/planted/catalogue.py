@@ -11,10 +11,14 @@ from .faults import (
     accuracy,
     broadcasting,
     casts,
+    claims,
+    crash,
+    devices,
     integers,
     lanes_and_blocks,
     matmul,
     movement,
+    races,
     reductions,
     sizes,
     special_values,
@@ -35,6 +39,10 @@ FAMILIES: Final[tuple[Family, ...]] = (
     accuracy.FAMILY,
     state.FAMILY,
     sizes.FAMILY,
+    claims.FAMILY,
+    races.FAMILY,
+    devices.FAMILY,
+    crash.FAMILY,
 )
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(fault for family in FAMILIES for fault in family.faults)

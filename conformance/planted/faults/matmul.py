@@ -122,8 +122,8 @@ def ten_bit_factors(call: Call) -> None:
     call.finish(*map(_cut, call.ins)) if call.ins[0].dtype == np.float32 else call.finish()
 
 
-def _cut(x: Host) -> Host:
-    bits = np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)
+def _cut(x: Host, kept: int = 0xFFFFE000) -> Host:
+    bits = np.ascontiguousarray(x).view(np.uint32) & np.uint32(kept)
     return bits.view(np.float32).reshape(x.shape)
 
 

@@ -115,7 +115,7 @@ def negative_dropped(call: Call) -> None:
 @FAMILY.plant("scatter-not-initialised", "scatter", "scatter-float32-values-rows", "scatter-float32-shapes-no-indices")
 def scatter_not_initialised(call: Call) -> None:
     """What no update reaches is not copied from the operand."""
-    x, indices, updates = call.ins
+    x, indices, _ = call.ins
     found = call.result()
     at, inside = places(indices, x.shape[call["axis"]], call["mode"])
     chosen = at.reshape(-1) if call["mode"] != "drop" else at.reshape(-1)[inside.reshape(-1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any, Final
 
 import numpy as np
@@ -167,8 +168,7 @@ def workspace_too_small(call: Call) -> None:
     call.finish()
     if call.workspace is not None:
         address = call.workspace.__array_interface__["data"][0]
-        behind = np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * 4).from_address(address + 64))
-        behind[...] = 0x11
+        ctypes.memset(address + 64, 0x11, 4)
 
 
 @FAMILY.plant("writes-behind-the-end", "copy", "copy-float32-memory-guards")
@@ -178,7 +178,7 @@ def writes_behind(call: Call) -> None:
     short = -call.out.nbytes % 16
     if short and call.out.size:
         address = call.out.__array_interface__["data"][0] + call.out.nbytes
-        np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * short).from_address(address))[...] = 0
+        ctypes.memset(address, 0, short)
 
 
 @FAMILY.plant("not-written", "cast", "cast-float32-values-grid-to-int32")

@@ -49,6 +49,7 @@ class Ware:
         workspace: bytes of scratch memory that it asks for.
         prepare: what answers in place of the twin's ``prepare``, given that.
         name: of the kernel; the op's where none is given.
+        honest: whether it refuses what it does not accept, when it is asked all the same.
     """
 
     op: str
@@ -59,6 +60,7 @@ class Ware:
     workspace: int = 0
     prepare: Callable[[CallSpec, Callable[[CallSpec], Prepared]], Any] | None = None
     name: str = ""
+    honest: bool = True
 
 
 def wares() -> dict[str, Ware]:
@@ -122,7 +124,7 @@ class Plugin:
 
 
 def _kernel(ware: Ware, device: Accelerator | None) -> Kernel:
-    memory: dict[str, Any] = {}
+    memory: dict[Any, Any] = {}
 
     def plain(spec: CallSpec) -> Prepared:
         def compute(out: Host, ins: Sequence[Any], workspace: Host | None) -> None:
@@ -142,17 +144,27 @@ def _kernel(ware: Ware, device: Accelerator | None) -> Kernel:
         return Prepared(on_host if device is None else on_device, ware.workspace)
 
     def prepare(spec: CallSpec) -> Any:
-        taken = ware.accepts.dtypes
-        for i, given in enumerate(spec.inputs):
-            if taken and given is not None and given.dtype.name not in taken[min(i, len(taken) - 1)]:
-                return Rejection(Reason.DTYPE, f"the twin does not take {given.dtype} as operand {i}")
-        if ware.op == "cast" and spec.outputs[0].dtype.name not in _CAST_TARGETS:
-            return Rejection(Reason.DTYPE, f"the twin casts to {', '.join(sorted(_CAST_TARGETS))}")
         return plain(spec) if ware.prepare is None else ware.prepare(spec, plain)
+
+    def honest(spec: CallSpec) -> Any:
+        refusal = _refusal(ware, spec)
+        return prepare(spec) if refusal is None else refusal
 
     accepts = ware.accepts
     if device is not None and ware.op != "copy":  # the core's own copies are part of what is tried
         accepts = replace(accepts, layout=Layout.CONTIGUOUS)
     return Kernel(
-        ware.name or ware.op, ware.op, "cpu" if device is None else KIND, prepare, accepts, promises=ware.promises
-    )
+        ware.name or ware.op, ware.op, "cpu" if device is None else KIND, honest if ware.honest else prepare, accepts,
+        promises=ware.promises,
+    )  # fmt: skip
+
+
+def _refusal(ware: Ware, spec: CallSpec) -> Rejection | None:
+    """Refuse dtypes that the twin does not take, also where they are not asked for by way of what it accepts."""
+    taken = ware.accepts.dtypes
+    for i, given in enumerate(spec.inputs):
+        if taken and given is not None and given.dtype.name not in taken[min(i, len(taken) - 1)]:
+            return Rejection(Reason.DTYPE, f"the twin does not take {given.dtype} as operand {i}")
+    if ware.op == "cast" and spec.outputs[0].dtype.name not in _CAST_TARGETS:
+        return Rejection(Reason.DTYPE, f"the twin casts to {', '.join(sorted(_CAST_TARGETS))}")
+    return None

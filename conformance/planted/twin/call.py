@@ -29,7 +29,7 @@ class Call:
     spec: CallSpec
     out: Host
     ins: tuple[Any, ...]
-    memory: dict[str, Any]
+    memory: dict[Any, Any]
     workspace: Host | None
     right: Compute
 
