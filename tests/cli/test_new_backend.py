@@ -36,7 +36,7 @@ def test_it_is_found_and_ready(made: tuple[Path, Path, str]) -> None:
 def test_its_own_tests_pass(made: tuple[Path, Path, str]) -> None:
     source, site, _ = made
     # Without the options that add the suite, which has its own test.
-    done = python(site, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", cwd=source)
+    done = python(site, "-P", "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", cwd=source)
     assert done.returncode == 0, done.stdout
 
 
@@ -44,7 +44,7 @@ def test_its_pytest_settings_run_the_suite(made: tuple[Path, Path, str]) -> None
     source, site, kind = made
     op = "exp" if kind == "cpu" else "add"
     options = ("--opmux-op", op, "--opmux-dtype", "float32", "-p", "no:cacheprovider")
-    done = python(site, "-m", "pytest", "-q", *options, cwd=source)
+    done = python(site, "-P", "-m", "pytest", "-q", *options, cwd=source)
     assert done.returncode == 0, done.stdout
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) > 1
 
