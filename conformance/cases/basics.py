@@ -27,6 +27,8 @@ _ROUNDS: Final = 12
 #: Bytes of operands, and how many calls are tried in turn.
 _SMALL: Final = 4096
 _MOST_CALLS: Final = 24
+#: Dtypes whose oracle is slow.
+_SLOW: Final = frozenset({"float64", "complex128"})
 #: The shape on which vectorised loops over strided lines run, by dtypes whose oracle is slow and by all others.
 _SLOW_SHAPE: Final = (35, 37)
 _LARGE_SHAPE: Final = (67, 45)
@@ -51,6 +53,8 @@ def elementwise(op: Op, t: DType, context: OpContext) -> Made:
         s = Sample("", (values.exhaustive(t),))
         yield "exhaustive", "", checks.sample(s, context.once(s))
     edges = values.QUICK_EDGES if context.quick else values.EDGES
+    if t.name not in _SLOW and not context.quick:
+        edges += values.FAR_EDGES
     if op.operand_count == len(types) and all(p.role is Role.ARRAY for p in op.parameters if p.required):
         full = tuple(values.moderate(x, (edges[-1],), op.name, i) for i, x in enumerate(types))
         yield "shapes", "lengths", checks.lengths(op, full, edges)
@@ -85,6 +89,9 @@ def laid_out(op: Op, t: DType, context: OpContext) -> Made:
         shared = Sample("", checks.with_shared(base.operands), base.attributes)
         yield "aliasing", "same-operand", checks.same_operand(base, context.once(shared))
         if each:
+            table = _same_and_hard(op, t)
+            if table is not None:
+                yield "aliasing", "same-operand-hard", checks.same_operand(table, context.once(table))
             yield "aliasing", "overlapping-views", checks.overlapping(base, op)
     yield "out", "fresh", checks.out_fresh(base, once)
     yield "out", "wrong-shape", checks.out_wrong(base, once)
@@ -98,13 +105,15 @@ def _more_layouts(op: Op, t: DType, context: OpContext, base: Sample) -> Made:
     """Operands in different layouts; more than a tile of them; and axes of length one, whose strides mean nothing."""
     present = [x for x in base.operands if x is not None]
     if len(present) > 1 and any(x.ndim > 1 for x in present):
-        yield "strides", "mixed", checks.mixed(base, context.once(base))
+        for name in layouts.MIXTURES:
+            yield "strides", name, checks.mixed(base, name, context.once(base))
     if op.name == "matmul":
         pairs = Sample("batch", _batches(t), base.attributes)
         for name in ("transposed", "permuted", "step", "zero"):
             given = Sample("", tuple(map(layouts.constant_lines, pairs.operands))) if name == "zero" else pairs
             yield "strides", f"batch-{name}", checks.strided(given, name, context.once(given))
-        yield "strides", "batch-mixed", checks.mixed(pairs, context.once(pairs))
+        for name in layouts.MIXTURES:
+            yield "strides", f"batch-{name}", checks.mixed(pairs, name, context.once(pairs))
         first = Sample("", (layouts.constant_lines(pairs.operands[0]), pairs.operands[1]))
         yield "strides", "batch-repeated", checks.repeated_first(first, context.once(first))
     if context.quick or not ("elementwise" in op.facts or op.name in ("copy", "cast")):
@@ -115,13 +124,21 @@ def _more_layouts(op: Op, t: DType, context: OpContext, base: Sample) -> Made:
     deep = Sample("", tuple(values.moderate(x, _DEEP_SHAPE, i) for i, x in enumerate(types)), base.attributes)
     for name in ("permuted", "transposed", "mirrored", "offset"):
         yield "strides", f"rank6-{name}", checks.strided(deep, name, context.once(deep))
-    shape = _SLOW_SHAPE if t.name in ("float64", "complex128") else _LARGE_SHAPE
+    shape = _SLOW_SHAPE if t.name in _SLOW else _LARGE_SHAPE
     large = Sample("", tuple(values.moderate(x, shape, op.name, i) for i, x in enumerate(types)), base.attributes)
     for name in ("transposed", "negative", "mirrored", "step"):
         yield "strides", f"large-{name}", checks.strided(large, name, context.once(large))
     thin = Sample("", tuple(x[:, :1].copy() for x in base.operands if x is not None), base.attributes)
     for name in ("transposed", "step"):
         yield "strides", f"ones-{name}", checks.strided(thin, name, context.once(thin))
+
+
+def _same_and_hard(op: Op, t: DType) -> Sample | None:
+    """One array of hard values in every place: what a shortcut takes for x - x or x / x of any number."""
+    types = operand_dtypes(op, t)
+    if t.kind == COMPLEX or any(x is not t for x in types) or op.operand_count != len(types):
+        return None
+    return Sample("", (values.hard(t),) * len(types))
 
 
 def _batches(t: DType) -> tuple[Host, ...]:

@@ -59,11 +59,11 @@ def strided(given: Sample, layout: str, expected: Callable[[], Expected]) -> OpC
     return check
 
 
-def mixed(given: Sample, expected: Callable[[], Expected]) -> OpCheck:
+def mixed(given: Sample, name: str, expected: Callable[[], Expected]) -> OpCheck:
     """The same values, each operand behind strides of its own."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
-        target.run(op, layouts.mixed(given.operands, target.device), given.attributes, expected(), findings)
+        target.run(op, layouts.mixed(name, given.operands, target.device), given.attributes, expected(), findings)
 
     return check
 
@@ -173,6 +173,9 @@ def lengths(op: Op, operands: tuple[Host, ...], edges: tuple[int, ...]) -> OpChe
         longest, chosen, whole = found[len(edges) - 1]
         target.compare(chosen, whole, expected, findings)
         for n, chosen, got in found:
+            if got.dtype == whole.dtype and got.shape == (n,) and got.tobytes() == whole[:n].tobytes():
+                findings.held()  # the same bits were held to the oracle already
+                continue
             try:
                 target.compare(chosen, got, expected if n == longest else _as_prefix_of(expected, whole, n), findings)
             except ConformanceError as error:

@@ -39,7 +39,11 @@ def family(op: Op, t: DType, context: OpContext) -> Iterator[tuple[str, str, OpC
         return
     if _by_element(op) and op.operand_count == len(operand_dtypes(op, t)):
         yield "large", "line", _tiled(op, t, (_PERIOD,), LONG)
+        yield "large", "even-line", _tiled(op, t, (_PERIOD,), 1 << 18)
         yield "large", "rows", _tiled(op, t, (_PERIOD, 3), MANY, layout="offset")
+        yield "large", "columns", _tiled(op, t, (_PERIOD, 3), MANY, layout="transposed")
+        if len(operand_dtypes(op, t)) > 1:
+            yield "large", "broadcast", _tiled(op, t, (_PERIOD, 1), MANY, row=(3,))
     for s in _ROWS.get(op.name, _nothing)(t):
         yield "large", s.label, checks.sample(s, context.once(s))
 
@@ -50,15 +54,22 @@ def _by_element(op: Op) -> bool:
     return op.name in _PLAIN or ("elementwise" in op.facts and every and not needed)
 
 
-def _tiled(op: Op, t: DType, shape: tuple[int, ...], count: int, layout: str = "") -> OpCheck:
-    """The same rows again and again: the oracle runs over the first ones, and where others differ, over those too."""
+def _tiled(
+    op: Op, t: DType, shape: tuple[int, ...], count: int, layout: str = "", row: tuple[int, ...] = ()
+) -> OpCheck:
+    """The same rows again and again: the oracle runs over the first ones, and where others differ, over those too.
+
+    With *row* every operand but the first has that shape, and repeats.
+    """
 
     def check(target: Target, op: Op, findings: Findings) -> None:
         # To dtypes of every core profile: what a backend claims is all that it has to have.
         attributes = {"dtype": bool_ if t is int32 else int32} if op.name == "cast" else {}
-        drawn = tuple(values.moderate(x, shape, op.name, i) for i, x in enumerate(operand_dtypes(op, t)))
+        types = operand_dtypes(op, t)
+        shapes = [row if row and i else shape for i in range(len(types))]
+        drawn = tuple(values.moderate(x, s, op.name, i) for i, (x, s) in enumerate(zip(types, shapes, strict=True)))
         expected = expect(op, drawn, attributes)
-        whole = tuple(np.resize(x, (count, *shape[1:])) for x in drawn)
+        whole = tuple(np.resize(x, (count, *shape[1:])) if x.shape == shape else x for x in drawn)
         arrays = [layouts.LAYOUTS[layout](x, target.device) for x in whole] if layout else target.upload(whole)
         decision = target.decide(op, arrays, attributes)
         got = np.asarray(target.launch(decision, arrays).numpy())

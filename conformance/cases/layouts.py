@@ -84,10 +84,18 @@ LAYOUTS: Final[dict[str, Layout]] = {
 _LEAST_AXES: Final = {"transposed": 2, "permuted": 3, "mirrored": 2}
 
 
-def mixed(operands: tuple[Host | None, ...], device: Device) -> list[Array | None]:
-    """Return each operand in another layout than the one before it; the first is column-major."""
-    kinds = (transposed, dense, stepped, mirrored)
-    present = itertools.cycle(kinds)
+#: A layout for each operand in turn.
+MIXTURES: Final[dict[str, tuple[Layout, ...]]] = {
+    "mixed": (transposed, dense, stepped, mirrored),
+    "mixed-dense-first": (dense, transposed, mirrored, stepped),
+    "mixed-offset-first": (offset, dense),
+    "mixed-offset-last": (dense, offset),
+}
+
+
+def mixed(name: str, operands: tuple[Host | None, ...], device: Device) -> list[Array | None]:
+    """Return each operand in another layout than the one before it."""
+    present = itertools.cycle(MIXTURES[name])
     return [None if x is None else next(present)(x, device) for x in operands]
 
 

@@ -10,6 +10,7 @@ from ...core.dtypes import (
     ALL,
     COMPLEX,
     FLOATS,
+    INTEGERS,
     REAL,
     STORAGE,
     DType,
@@ -50,8 +51,21 @@ def _cast(t: DType) -> Iterator[Sample]:
     if t.kind.endswith("integer") and t.bits > 8:
         for to in FLOATS:
             yield Sample(f"ties-to-{to}", (_ties(t, to),), {"dtype": to})
+    if t.kind == REAL:
+        for to in INTEGERS:
+            yield Sample(f"limits-to-{to}", (_limits(t, to),), {"dtype": to})
     yield Sample("empty", (empty(t, 0, 3),), {"dtype": float32 if t.kind != COMPLEX else t}, "shapes")
     yield Sample("0d", (grid[0, 0].copy(),), {"dtype": bool_}, "shapes")
+
+
+def _limits(t: DType, to: DType) -> Host:
+    """Return floats around the ends of an integer's range, a fraction and a unit in the last place beside them."""
+    info = np.iinfo(to.numpy)
+    ends = np.array([info.min, info.max, info.max + 1, -1, 0, 1], np.float64)
+    near = values.rounded((ends[:, None] + np.array([-1.5, -1, -0.75, -0.5, 0, 0.25, 0.5, 0.75, 1, 1.5])).ravel(), t)
+    whole = near.view(f"i{t.itemsize}")
+    with np.errstate(all="ignore"):
+        return np.concatenate([near, (whole + 1).view(near.dtype), (whole - 1).view(near.dtype)])
 
 
 def _ties(t: DType, to: DType) -> Host:
@@ -178,6 +192,9 @@ def _scatter(t: DType) -> Iterator[Sample]:
         make = gentle if reduction == "multiply" else ties if reduction in ("min", "max") else values.moderate
         given = (make(t, (4, 6)), repeated, make(t, (4, 7), "u"))
         yield Sample(reduction, given, {"axis": 1, "reduction": reduction})
+        for mode in ("clip", "wrap"):
+            far = (make(t, (4, 6), mode), outside, make(t, (4, 5), "u", mode))
+            yield Sample(f"{reduction}-{mode}", far, {"axis": 1, "reduction": reduction, "mode": mode})
     if t.kind != COMPLEX:
         table = values.hard(t)
         old, new = (

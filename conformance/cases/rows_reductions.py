@@ -45,6 +45,8 @@ def _reduction(make: Any, **more: Any) -> Row:
         yield Sample("axes-keepdims", (cube,), {"axis": (-1, 0), "keepdims": True})
         yield Sample("last", (cube,), {"axis": -1})
         yield Sample("first", (cube,), {"axis": 0})
+        yield Sample("all-keepdims", (cube,), {"keepdims": True})
+        yield Sample("first-keepdims", (cube,), {"axis": 0, "keepdims": True})
         yield Sample("long", (make(t, LONG, "long"),), {})
         yield Sample("columns", (make(t, (257, 3), "columns"),), {"axis": 0})
         yield Sample("no-axes", (cube,), {"axis": ()}, "shapes")
@@ -56,7 +58,7 @@ def _reduction(make: Any, **more: Any) -> Row:
             yield Sample("empty-axis", (empty(t, 3, 0, 2),), {"axis": 1}, "shapes")
         for label, shape, axis in _FAR_AXES:
             yield Sample(label, (make(t, shape, label),), {"axis": axis}, "shapes")
-        for n in (15, 17, 63, 65, 1023, 1025):
+        for n in (2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 255, 256, 257, 512, 1023, 1024, 1025, 4096):
             yield Sample(f"n{n}", (make(t, (n,)),), {}, "shapes")
         if "dtype" in more:
             yield from _to_dtype(t, cube)

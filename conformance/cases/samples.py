@@ -118,6 +118,10 @@ def _elementwise(op: Op, t: DType, quick: bool) -> list[Sample]:
     ]
     if len(types) > 1:
         found += _broadcasts(op, types)
+        if bool_ in types and t is not bool_:
+            for label, chosen in (("all-true", True), ("all-false", False)):
+                uniform = tuple(np.full(g.shape, chosen) if x is bool_ else g for x, g in zip(types, grid, strict=True))
+                found.append(Sample(label, uniform))
         if t.kind.endswith("integer") and all(x is t for x in types):
             found.append(Sample("neighbours", _neighbours(t, len(types), op.name)))
         if t.kind == REAL and all(x is t for x in types):

@@ -14,6 +14,8 @@ from ..oracle.formats import FORMATS, Host
 
 #: Lengths around the edges of vectors, unrolled loops and blocks.
 EDGES: Final = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025)
+#: Those of larger blocks.
+FAR_EDGES: Final = (511, 512, 513, 2047, 2048, 2049, 4095, 4096, 4097)
 QUICK_EDGES: Final = (1, 3, 16, 17, 65, 257)
 
 #: Where elementary functions change their method or their result: uniform draws from each.
@@ -58,6 +60,7 @@ def hard(t: DType) -> Host:
     tiny, least = form.smallest, float(np.ldexp(1.0, form.lowest))
     around = [p * f for p in (1.0, 2.0, 0.5, 4.0, 2.0**form.precision, 0.25) for f in (1, 1 + unit, 1 - unit / 2)]
     plain = [1.5, 2.5, 3.0, 0.75, 1 / 3, np.pi / 2, np.pi, 7.0, 10.0, 100.0, 2.0 ** (form.precision - 1) + 0.5]
+    plain += [2.0**k + 0.5 for k in range(3, form.precision - 1, 2)]  # halves: ties of every rounding to integers
     edges = [
         tiny,
         3 * tiny,

@@ -255,3 +255,13 @@ def bitcast_by_value(call: Call) -> None:
     x = call.ins[0]
     if x.dtype == np.float32 and call.out.dtype.kind in "iu":
         call.out[...] = np.where(np.isnan(x), call.out.dtype.type(0x7FC00001), call.out)
+
+
+@FAMILY.plant("rounds-at-the-limit", "cast", "cast-float64-values-limits-to-int32")
+def rounds_at_limit(call: Call) -> None:
+    """A double is compared with the limit of int32 after it was rounded: 2147483647.5 is taken for out of range."""
+    x, to = call.ins[0], call.out.dtype
+    found = call.result()
+    if x.dtype == np.float64 and to == np.int32:
+        found = np.where((x > 2147483647.0) & (x < 2147483648.0), np.int32(-2147483648), found)
+    call.out[...] = found

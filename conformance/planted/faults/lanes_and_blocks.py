@@ -121,3 +121,32 @@ def prefetch(call: Call) -> None:
     if flat.size > 4:
         flat[-1] = 0
     call.finish(x, flat.reshape(indices.shape))
+
+
+@FAMILY.plant("whole-blocks-only", "add", "add-float32-large-even-line", "add-int32-shapes-lengths")
+def whole_blocks(call: Call) -> None:
+    """A line of whole blocks of 4,096 loses its last one: the remainder was counted as a block."""
+    call.finish()
+    flat = call.out.reshape(-1)
+    if flat.size and flat.size % 4096 == 0:
+        flat[-4096:] = 0
+
+
+@FAMILY.plant("uniform-condition", "where", "where-float32-values-all-false", "where-int32-values-all-false")
+def uniform_condition(call: Call) -> None:
+    """A condition that is false everywhere is taken for one that is true everywhere, on a path of its own."""
+    condition, x, _ = call.ins
+    call.finish(condition, x, x) if condition.size > 8 and not condition.any() else call.finish()
+
+
+@FAMILY.plant("specials-one-per-vector", "exp", "exp-float32-values")
+def specials_one_per_vector(call: Call) -> None:
+    """The slow path for special operands handles the first one of each vector of 8."""
+    x = np.ascontiguousarray(call.ins[0])
+    call.finish()
+    if x.dtype == np.float32:
+        flat, out = x.reshape(-1), call.out.reshape(-1)
+        special = ~np.isfinite(flat)
+        at = np.flatnonzero(special)
+        second = at[1:][(at[1:] // 8) == (at[:-1] // 8)]
+        out[second] = 1

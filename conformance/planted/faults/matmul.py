@@ -216,3 +216,20 @@ def unit_stride(call: Call) -> None:
         steps = (x.strides[0], x.itemsize)
         x = np.lib.stride_tricks.as_strided(x, x.shape, steps)
     call.finish(x, y)
+
+
+@FAMILY.plant("only-second-transposed", "matmul", "matmul-float32-strides-mixed-dense-first")
+def only_second_transposed(call: Call) -> None:
+    """Of the four combinations of transposed operands one is wrong: a dense one times a transposed one."""
+    x, y = call.ins
+    if y.ndim == 2 and x.flags.c_contiguous and y.flags.f_contiguous and not y.flags.c_contiguous:
+        y = np.ascontiguousarray(y.T).reshape(y.shape)
+    call.finish(x, y)
+
+
+@FAMILY.plant("exact-multiple-of-block", "matmul", "matmul-float32-shapes-2x256x2")
+def exact_multiple(call: Call) -> None:
+    """Where the terms fill whole blocks of 256, a block is missing at the end."""
+    x, y = call.ins
+    n = x.shape[-1]
+    call.finish(x[..., : n - 128], y[..., : n - 128, :]) if n and n % 256 == 0 else call.finish()

@@ -315,3 +315,15 @@ def full_first_block(call: Call) -> None:
     """A constant is written to the first 65,536 elements."""
     found = call.result().reshape(-1)
     call.out.reshape(-1)[: 1 << 16] = found[: 1 << 16]
+
+
+@FAMILY.plant("clip-only-when-set", "scatter", "scatter-float32-values-add-clip", "scatter-int32-values-add-clip")
+def clip_only_when_set(call: Call) -> None:
+    """Places outside are clipped where updates replace, and dropped where they are added."""
+    x, indices, updates = call.ins
+    if call["reduction"] == "add" and call["mode"] == "clip":
+        n = x.shape[call["axis"]]
+        inside = (indices >= -n) & (indices < n)
+        call.finish(x, indices[inside], np.compress(inside.reshape(-1), updates, axis=call["axis"]))
+    else:
+        call.finish()

@@ -194,3 +194,12 @@ def collapsed(call: Call) -> None:
         in_memory = np.ascontiguousarray(x.transpose(np.argsort(x.strides)[::-1]))
         x = in_memory.reshape(x.shape)
     call.finish(x)
+
+
+@FAMILY.plant("broadcast-rows-16", "multiply", "multiply-float32-large-broadcast")
+def broadcast_rows(call: Call) -> None:
+    """The row of an operand that repeats along it is counted in 16 bits."""
+    x, y = call.ins
+    if x.ndim == 2 and x.strides[1] == 0 and x.shape[0] > _WORD:
+        x = np.concatenate([x[:_WORD], x[: x.shape[0] - _WORD]])
+    call.finish(x, y)

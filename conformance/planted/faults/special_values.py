@@ -256,3 +256,13 @@ def divide_zero_sign(call: Call) -> None:
     """The sign of a zero divisor is lost."""
     x, y = call.ins
     call.finish(x, np.where(y == 0, np.abs(y), y))
+
+
+@FAMILY.plant("round-of-far-halves", "round", "round-float32-values")
+def round_of_far_halves(call: Call) -> None:
+    """Halves above 1,000 are rounded up, on a path that adds a half and truncates."""
+    call.finish()
+    x = call.ins[0]
+    if x.dtype == np.float32:
+        up = (np.abs(x) > 1000) & (np.abs(x) < 2.0**22) & (np.abs(x - np.trunc(x)) == 0.5)
+        call.out[...] = np.where(up, np.trunc(x) + np.copysign(np.float32(1), x), call.out)

@@ -217,3 +217,43 @@ def index_strides(call: Call) -> None:
     """Indices are taken for dense ones: between them lie values that are none."""
     x, indices = call.ins
     call.finish(x, _linear(indices))
+
+
+@FAMILY.plant("alignment-of-the-first", "add", "add-float32-strides-mixed-offset-last")
+def alignment_of_first(call: Call) -> None:
+    """The alignment of the first operand is taken for that of the second, whose address is rounded down."""
+    x, y = call.ins
+    first, second = call.spec.inputs
+    if first is not None and second is not None and first.aligned and not second.aligned and y.ndim and y.size > 1:
+        y = np.roll(y, 1)
+    call.finish(x, y)
+
+
+@FAMILY.plant("difference-with-itself", "subtract", "subtract-float32-aliasing-same-operand-hard")
+def difference_with_itself(call: Call) -> None:
+    """The difference of an array with itself is 0, of infinities and NaN too."""
+    x, y = call.ins
+    call.finish()
+    if x.__array_interface__["data"] == y.__array_interface__["data"] and x.strides == y.strides:
+        call.out[...] = 0
+
+
+@FAMILY.plant("equal-to-itself", "equal", "equal-float32-aliasing-same-operand-hard")
+def equal_to_itself(call: Call) -> None:
+    """An array is equal to itself, where it is NaN too."""
+    x, y = call.ins
+    call.finish()
+    if x.__array_interface__["data"] == y.__array_interface__["data"] and x.strides == y.strides:
+        call.out[...] = True
+
+
+@FAMILY.plant("tall-transpose", "copy", "copy-float32-large-columns")
+def tall_transpose(call: Call) -> None:
+    """A transposed copy of more than 65,535 rows leaves the last ones out."""
+    x = call.ins[0]
+    found = call.result()
+    n = 65535 if x.ndim == 2 and not x.flags.c_contiguous else len(found) if found.ndim else 0
+    if found.ndim:
+        call.out[:n] = found[:n]
+    else:
+        call.out[...] = found
