@@ -7,7 +7,14 @@ from opmux.conformance.cases.enumerate import cases
 from opmux.conformance.results.outcome import CaseResult
 from opmux.conformance.running.execute import execute
 from opmux.conformance.running.isolation import Job
-from opmux.conformance.target import Target
+from opmux.conformance.target import Target, targets
+from opmux.core.runtime import ensure_loaded
+
+
+def target_of(backend: str) -> Target:
+    """Return an installed backend on its first device."""
+    ensure_loaded()
+    return targets(backend)[0]
 
 
 def ended(target: Target, label: str, *, quick: bool = False) -> CaseResult:

@@ -10,11 +10,11 @@ import pytest
 
 from opmux.conformance.cases import concurrency
 from opmux.conformance.cases.concurrency import Crew, Worker
-from opmux.conformance.target import Findings, targets
+from opmux.conformance.target import Findings
 from opmux.core.dispatch.policy import Policy
 from opmux.core.dispatch.registry import Registry
 from opmux.core.errors import ConformanceError
-from tests.conformance.device_runs import ended
+from tests.conformance.device_runs import ended, target_of
 
 
 def test_a_thread_that_does_not_end_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_policy_that_is_not_a_threads_own_is_seen(monkeypatch: pytest.MonkeyPa
         return shared[0]
 
     monkeypatch.setattr(concurrency, "current", of_anybody)
-    assert "policy" in ended(targets("numpy")[0], "threads-policies").message
+    assert "policy" in ended(target_of("numpy"), "threads-policies").message
 
 
 def test_a_backend_that_is_dropped_in_the_middle_of_a_call_is_no_key_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,5 +73,5 @@ def test_a_backend_that_is_dropped_in_the_middle_of_a_call_is_no_key_error(monke
         return self.contributions[backend].version
 
     monkeypatch.setattr(Registry, "version", version)
-    messages = [ended(targets("numpy")[0], "threads-plugins").message for _ in range(4)]
+    messages = [ended(target_of("numpy"), "threads-plugins").message for _ in range(4)]
     assert any("KeyError" in m for m in messages)

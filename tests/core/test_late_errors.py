@@ -249,3 +249,20 @@ def test_what_a_driver_raises_names_the_device_and_the_call(
     assert (e.value.device, e.value.call) == ("remote:0", call)
     assert isinstance(e.value.__cause__, RuntimeError)
     use()
+
+
+def test_an_event_that_nobody_needs_yet_costs_no_launch(driver: RemoteDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several queues each launch records an event; where that fails, the launch is known all the same."""
+    x = on_remote()
+    other = x.device.queue()
+    x.device.synchronize()
+
+    def broken(queue: object) -> None:
+        raise RuntimeError("no events left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "record", broken)
+        with ox.use_queue(other):
+            y = ox.sqrt(x)
+        assert y._buffer.status is not None
+    assert ox.add(y, y).numpy().tolist() == (2 * np.sqrt(V)).tolist()
