@@ -220,6 +220,8 @@ class Target:
             host = np.asarray(result.numpy() if isinstance(result, Array) else result)
             worst = check(host)
             _check_truth(host)
+        except UnsupportedError as error:  # a result that is a view, on a device whose copy does not take the dtype
+            raise RefusedError(str(error)) from error
         except ConformanceError as error:
             raise ConformanceError(f"{chosen.name}: {error}", **error.culprits) from error
         findings.note(chosen, worst, expected.unit)

@@ -23,10 +23,11 @@ from typing import Any, Final
 import numpy as np
 
 from ...core.arrays.array import Array
+from ...core.arrays.metadata import permute_dims
 from ...core.dtypes import REAL, DType, dtype
 from ...core.errors import ConformanceError, DeviceLostError, OpmuxError, UnsupportedError
 from ...core.graphs.compile import compile as compiled
-from ...core.op import Op
+from ...core.op import OPS, Op
 from ...opset.accuracy import Accumulated, Composed, Ulp
 from ...opset.declare import declaration_of
 from ..oracle.compare import Where, check_bits, check_layout
@@ -127,9 +128,13 @@ def served(target: Target, t: DType) -> list[tuple[Op, DType]]:
     arrays = [x.upload(target.device) for x in given]
     pool = []
     why = "none"
+    readable = {x: _is_readable(target, x) for x in {t, *(x for _, x in candidates(t))}}
     for op, x in candidates(t):
         node = call(Draft(Choices(b""), [x.spec for x in given], 64), op, x)
         if node is None:
+            continue
+        if not (readable[t] and readable[x] and readable.get(node.spec.dtype, True)):
+            why = f"a view of {t}, {x} or {node.spec.dtype} cannot be read, for copy does not take it"
             continue
         try:
             target.decide(op, [arrays[i] for i in node.inputs], node.attributes)
@@ -140,6 +145,16 @@ def served(target: Target, t: DType) -> list[tuple[Op, DType]]:
     if len(pool) < FEWEST_OPS:
         raise RefusedError(f"only {len(pool)} ops that programs on {t} are made of are served; the last refusal: {why}")
     return pool
+
+
+def _is_readable(target: Target, t: DType) -> bool:
+    """Return whether views of a dtype can be read: those that are not contiguous go through the device's copy."""
+    view = permute_dims(dense(np.ones((2, 3), t.numpy), target.device), (1, 0))
+    try:
+        target.decide(OPS["copy"], [view], {})
+    except RefusedError:
+        return False
+    return True
 
 
 #: Choices by which inputs have two axes.
@@ -241,7 +256,8 @@ class Eager:
                 check_layout(got, node.spec.shape, where)
                 check_bits(got, node.op.host(operands[0], node.argument), where)
             else:
-                expect(node.op, operands, node.attributes).check(got)
+                flushes = self._target.device.info.flushes_subnormals
+                expect(node.op, operands, node.attributes).on(flushes=flushes)(got)
         except ConformanceError as error:
             raise _wrong(program, i, error) from error
         self._findings.held()

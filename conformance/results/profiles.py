@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+from ...core.op import OPS
+from ...opset.declare import declaration_of
 from ...opset.profiles import PROFILES
 from ..cases.case import ANY, DEVICE
 from ..cases.enumerate import DEVICE_DTYPES, case_ids
 from .outcome import CaseResult, Outcome
+
+#: Families of ops, easiest first.
+_FAMILIES: Final = (
+    "creation", "bitwise", "arithmetic", "comparison", "rounding", "exponential", "casting", "movement", "reductions",
+    "contraction",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +51,6 @@ class ProfileVerdict:
         """Whether the profile is passed: all of it was run, nothing is missing and nothing was waived."""
         return self.whole and not self.missing and not self.waived
 
-    def __str__(self) -> str:
-        rest = f", next: {self.missing[0]}" if self.missing else ""
-        notes = [] if self.whole else ["not all of it was run"]
-        notes += [f"{self.waived} waived cases: not conformant"] if self.waived else []
-        if self.conformant:
-            notes.append("conformant" if self.claimed else "conformant, though the backend does not claim it")
-        told = f" ({'; '.join(notes)})" if notes else ""
-        return f"{self.profile}: {self.passed} of {self.of}{rest}{told}"
-
 
 def demanded_by(profile: str) -> frozenset[tuple[str, str]]:
     """Return the pairs of op and dtype that a profile demands, the device's own cases among them."""
@@ -78,8 +78,7 @@ def verdict_of(
     if not any(op != DEVICE for op, _ in found):
         return None
     failing = sorted(pair for pair in demanded if not _passes(found.get(pair, []), profile))
-    # What depends on nothing else comes first: a device that cannot copy passes nothing.
-    order = sorted({op for op, _ in failing}, key=lambda op: (op != "copy", op == DEVICE, op))
+    order = sorted({op for op, _ in failing}, key=_build_order)
     ops = {op for op, _ in demanded}
     return ProfileVerdict(
         backend,
@@ -93,6 +92,15 @@ def verdict_of(
         tuple(" ".join(pair) for pair in failing),
         sum(c.outcome is Outcome.WAIVED for cs in found.values() for c in cs),
     )
+
+
+def _build_order(op: str) -> tuple[int, bool, str]:
+    """Return a key that sorts ops as they are best built: what others need comes first, the whole device last."""
+    if op == DEVICE:
+        return len(_FAMILIES) + 1, False, op
+    family = declaration_of(OPS[op]).family
+    place = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
+    return 0 if op == "copy" else place, "elementwise" not in OPS[op].facts, op
 
 
 def _whole(pair: tuple[str, str], results: Iterable[CaseResult], seed: int) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from ..performance.phase import Performance
 from .outcome import BAD, CaseResult, Outcome
 from .profiles import ProfileVerdict, verdict_of
 from .subject import Subject
+from .summary import summary
 from .waivers import Waiver
 
 #: Exit statuses, documented in the command's help.
@@ -21,8 +21,6 @@ OK: Final = 0
 FAILURES: Final = 1
 INFRASTRUCTURE: Final = 3
 NOTHING: Final = 5
-#: Failures that the summary shows in full.
-_SHOWN: Final = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Report:
         seed: of what the cases drew at random.
         shard: ``"2/4"`` where it is one part of a run.
         stopped: whether it ended at the first failure.
+        profile: the profile that was asked for, if one was.
         strict_claims: whether an under-claim is a failure.
         waivers: those that turned a failure.
         waiver_faults: waivers that have expired or that nothing needs, in words.
@@ -61,6 +60,7 @@ class Report:
     seed: int = 0
     shard: str = ""
     stopped: bool = False
+    profile: str | None = None
     strict_claims: bool = False
     waivers: tuple[Waiver, ...] = ()
     waiver_faults: tuple[str, ...] = ()
@@ -96,13 +96,26 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 when nothing failed, 1 on failures, 3 when something kept cases from running, 5 when nothing ran."""
-        if self.regressions or self.waiver_faults:
+        """0 when nothing failed, 1 on failures, 3 when something kept cases from running, 5 when nothing ran.
+
+        A profile that was asked for and is not passed is a failure, whether or not the backend claims it.
+        """
+        if self.regressions or self.waiver_faults or (self.baseline is None and self._lacks_profile()):
             return FAILURES
         if self.troubles or any(c.outcome is Outcome.NOT_RUN for c in self.cases):
             return INFRASTRUCTURE
         ran = any(c.outcome in (Outcome.PASS, Outcome.WAIVED) for c in self.cases) or self.failures
         return OK if ran else NOTHING
+
+    def _lacks_profile(self) -> bool:
+        ran = any(c.outcome is Outcome.PASS for c in self.cases)
+        asked = [v for v in self.profiles() if v.profile == self.profile]
+        return ran and not self.shard and any(v.missing for v in asked)
+
+    @property
+    def scope(self) -> str:
+        """What was run: ``"quick"``, ``"partial"``, ``"stopped"`` or ``"whole"``."""
+        return "quick" if self.quick else "partial" if self.partial else "stopped" if self.stopped else "whole"
 
     def of(self, backend: str, device: str | None = None) -> list[CaseResult]:
         """Return the cases of a backend, on one device or on all."""
@@ -134,11 +147,6 @@ class Report:
                         "error": error, "unit": c.unit, "case": c.id,
                     }  # fmt: skip
         return list(found.values())
-
-    def _of_interest(self, verdicts: Iterable[ProfileVerdict]) -> list[ProfileVerdict]:
-        """Return the verdicts that a person wants: of a partial run the whole ones only, claimed ones first."""
-        shown = [v for v in verdicts if v.whole or not self.partial]
-        return sorted(shown, key=lambda v: (not v.claimed, not v.conformant))
 
     def flags(self) -> list[Flag]:
         """Return what is noticed about performance: what became slower, and a cost model that mispredicts."""
@@ -172,53 +180,4 @@ class Report:
 
     def summary(self) -> str:
         """Return what a person wants to know, in a few lines; what to do next comes last."""
-        failed = self.regressions
-        lines = [
-            *_failure_lines(failed),
-            *(f"not run: {t}" for t in self.troubles),
-            *(f"waivers: {w}" for w in self.waiver_faults),
-        ]
-        if self.baseline is not None and len(self.failures) > len(failed):
-            lines.append(f"{len(self.failures) - len(failed)} known failures of the baseline are not counted")
-        lines += _under_claims(self.cases)
-        by_subject: dict[tuple[str, str], list[ProfileVerdict]] = defaultdict(list)
-        for v in self.profiles():
-            by_subject[v.backend, v.device].append(v)
-        for backend in self.backends:
-            devices = dict.fromkeys(c.device for c in self.of(backend))
-            if not devices:
-                lines.append(f"{backend}: nothing ran")
-            for device in devices:
-                lines.append(f"{backend} on {device}: {_counted(c.outcome for c in self.of(backend, device))}")
-                lines += [f"  {v}" for v in self._of_interest(by_subject[backend, device])]
-        lines += [f"note: {n}" for n in self.notes]
-        lines += [f"performance: {flag.message}" for flag in self.flags()]
-        if not self.sufficient:
-            kind = "quick" if self.quick else "partial" if self.partial else "stopped"
-            lines.append(f"{kind} run: not sufficient for any claim")
-        lines.append(
-            f"{len(self.cases)} cases, {sum(c.assertions for c in self.cases)} assertions in {self.seconds:.1f} s"
-        )
-        return "\n".join(lines)
-
-
-def _counted(outcomes: Iterable[Outcome]) -> str:
-    found = Counter(outcomes)
-    return ", ".join(f"{found[o]} {o.value.replace('_', ' ')}" for o in Outcome if found[o]) or "nothing ran"
-
-
-def _failure_lines(failures: list[CaseResult]) -> list[str]:
-    lines = []
-    for c in failures[:_SHOWN]:
-        lines += [f"{c.outcome.value.upper()} {c.backend} {c.id}", f"  {c.message}", f"  {c.reproducer}"]
-    if len(failures) > _SHOWN:
-        rest = Counter(c.op for c in failures[_SHOWN:])
-        most = ", ".join(f"{op} ({count})" for op, count in rest.most_common(8))
-        lines.append(f"and {len(failures) - _SHOWN} more failures, of {most}")
-    return lines
-
-
-def _under_claims(cases: Iterable[CaseResult]) -> list[str]:
-    found = [c for c in cases if c.outcome is Outcome.UNDER_CLAIM]
-    lines = [f"under-claim: {c.backend} {c.id}: {c.message}" for c in found[:_SHOWN]]
-    return lines + [f"and {len(found) - _SHOWN} more under-claims"] * (len(found) > _SHOWN)
+        return summary(self)

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import time
+import traceback
+from pathlib import Path
+from typing import Final
 
-from ...core.errors import ConformanceError, DeviceLostError, OpmuxError
+from ...core.errors import ConformanceError, DeviceLostError
 from ..cases.case import Case
 from ..results.outcome import CaseResult, Outcome
 from ..target import Findings, RefusedError, Target, UnderClaimError, only
 from .isolation import Job, reproducer
+
+#: The package that the suite is part of.
+_OWN: Final = Path(__file__).resolve().parents[2]
+
+
+def _origin(error: BaseException) -> str:
+    """Return where an exception began, when that is not in opmux itself: what a vendor looks for."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not Path(f.filename).is_relative_to(_OWN)]
+    if not theirs or frames[-1] is not theirs[-1]:
+        return ""
+    last = theirs[-1]
+    return f" ({type(error).__name__} in {last.name}, {last.filename}:{last.lineno}: {last.line})"
 
 
 def execute(case: Case, target: Target, job: Job) -> CaseResult:
@@ -32,10 +50,8 @@ def execute(case: Case, target: Target, job: Job) -> CaseResult:
         message = str(error)
     except DeviceLostError as error:
         outcome, message, lost = Outcome.NOT_RUN, f"the device was lost: {error}", True
-    except OpmuxError as error:
-        outcome, message = Outcome.FAIL, f"{type(error).__name__}: {error}"
     except Exception as error:  # a fault of the backend, or of the suite: in both cases nothing is proved
-        outcome, message = Outcome.FAIL, f"{type(error).__name__}: {error}"
+        outcome, message = Outcome.FAIL, f"{type(error).__name__}: {error}{_origin(error)}"
     return CaseResult(
         case.id, target.backend, case.op, case.dtype, case.kind, target.device.name, outcome, findings.errors,
         findings.unit, findings.assertions, round(time.perf_counter() - start, 6), message, reproducer(job, case.id),

@@ -69,6 +69,7 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         seed=selection.seed,
         shard=str(selection.shard or ""),
         stopped=work.stopped,
+        profile=selection.profile if not (selection.ops or selection.dtypes or selection.cases) else None,
         strict_claims=selection.strict_claims,
         waivers=held.used,
         waiver_faults=held.faults,

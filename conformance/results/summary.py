@@ -1,0 +1,107 @@
+"""A run in a few lines, for the person who waits for it: what failed, how to run it alone, and what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from ...opset.profiles import PROFILES
+from .outcome import CaseResult, Outcome
+from .profiles import ProfileVerdict
+
+if TYPE_CHECKING:
+    from .report import Report
+
+#: Failures that are shown in full.
+_SHOWN: Final = 20
+#: Ops of which the failures that are not shown are counted.
+_NAMED: Final = 8
+
+
+def summary(report: Report) -> str:
+    """Return what a person wants to know; what to do next comes last."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    failed = report.regressions
+    yield from _failures(failed)
+    yield from (f"not run: {t}" for t in report.troubles)
+    yield from (f"waivers: {w}" for w in report.waiver_faults)
+    known = len(report.failures) - len(failed)
+    if known:
+        yield f"{known} known failures of the baseline are not counted"
+    yield from _under_claims(report.cases)
+    yield from (f"note: {n}" for n in report.notes)
+    yield from (f"performance: {flag.message}" for flag in report.flags())
+    verdicts: dict[tuple[str, str], list[ProfileVerdict]] = defaultdict(list)
+    for v in report.profiles():
+        verdicts[v.backend, v.device].append(v)
+    for backend in report.backends:
+        devices = dict.fromkeys(c.device for c in report.of(backend))
+        if not devices:
+            yield f"{backend}: nothing ran"
+        for device in devices:
+            mine = report.of(backend, device)
+            yield f"{backend} on {device}: {_counted(c.outcome for c in mine)}"
+            bad = any(c in report.failures for c in mine)
+            yield from (f"  {_told(v, report, bad)}" for v in of_interest(verdicts[backend, device], report, mine))
+    if not report.sufficient:
+        yield f"{report.scope} run: not sufficient for any claim about the whole backend"
+    assertions = sum(c.assertions for c in report.cases)
+    yield f"{len(report.cases)} cases, {assertions} assertions in {report.seconds:.1f} s"
+
+
+def of_interest(verdicts: Iterable[ProfileVerdict], report: Report, mine: Iterable[CaseResult]) -> list[ProfileVerdict]:
+    """Return the verdicts that a person wants: the profile asked for, claimed ones, and those that have begun.
+
+    Of a partial run that names no profile they say nothing, but where all of one happened to be run.
+    """
+    passing = {c.dtype for c in mine if c.outcome is Outcome.PASS and c.kind == "values"}
+    shown = [
+        v
+        for v in verdicts
+        if (v.profile == report.profile or v.whole or not report.partial)
+        and (v.claimed or v.profile == report.profile or PROFILES[v.profile].dtypes[0].name in passing)
+    ]
+    return sorted(shown, key=lambda v: (v.profile == report.profile, v.claimed, not v.missing), reverse=True)
+
+
+def _told(v: ProfileVerdict, report: Report, bad: bool) -> str:
+    """Return a verdict in words; only a whole run without a failure makes a backend conformant."""
+    told = f"{v.profile}: {v.passed} of {v.of}"
+    if v.missing:
+        return f"{told}, next: {v.missing[0]}"
+    if v.waived:
+        return f"{told} ({v.waived} waived cases: not conformant)"
+    if not v.whole:
+        return f"{told} of the sample"
+    if not report.sufficient:
+        return f"{told} (passed; a whole run can make the backend conformant)"
+    if bad:
+        return f"{told} (passed, but the backend fails elsewhere: not conformant)"
+    return f"{told} (conformant{'' if v.claimed else ', though the backend does not claim it'})"
+
+
+def _counted(outcomes: Iterable[Outcome]) -> str:
+    found = Counter(outcomes)
+    return ", ".join(f"{found[o]} {o.value.replace('_', ' ')}" for o in Outcome if found[o]) or "nothing ran"
+
+
+def _failures(failures: list[CaseResult]) -> Iterator[str]:
+    for c in failures[:_SHOWN]:
+        yield f"{c.outcome.value.upper()} {c.backend} {c.id}"
+        yield f"  {c.message}"
+        yield f"  {c.reproducer}"
+    if len(failures) > _SHOWN:
+        rest = Counter(c.op for c in failures[_SHOWN:])
+        most = ", ".join(f"{op} ({count})" for op, count in rest.most_common(_NAMED))
+        yield f"and {len(failures) - _SHOWN} more failures, of {most}"
+
+
+def _under_claims(cases: Iterable[CaseResult]) -> Iterator[str]:
+    found = [c for c in cases if c.outcome is Outcome.UNDER_CLAIM]
+    yield from (f"under-claim: {c.backend} {c.id}: {c.message}" for c in found[:_SHOWN])
+    if len(found) > _SHOWN:
+        yield f"and {len(found) - _SHOWN} more under-claims"
