@@ -52,7 +52,7 @@ def elementwise(op: Op, t: DType, context: OpContext) -> Made:
     if is_exhaustive(op, t) and (not context.quick or t.bits <= 8):
         s = Sample("", (values.exhaustive(t),))
         yield "exhaustive", "", checks.sample(s, context.once(s))
-    edges = values.QUICK_EDGES if context.quick else values.EDGES
+    edges: tuple[int, ...] = values.QUICK_EDGES if context.quick else values.EDGES
     if t.name not in _SLOW and not context.quick:
         edges += values.FAR_EDGES
     if op.operand_count == len(types) and all(p.role is Role.ARRAY for p in op.parameters if p.required):
