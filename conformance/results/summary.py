@@ -38,6 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
     verdicts: dict[tuple[str, str], list[ProfileVerdict]] = defaultdict(list)
     for v in report.profiles():
         verdicts[v.backend, v.device].append(v)
+    broken = {(c.backend, c.device) for c in report.failures}
     for backend in report.backends:
         devices = dict.fromkeys(c.device for c in report.of(backend))
         if not devices:
@@ -45,7 +46,7 @@ def _lines(report: Report) -> Iterator[str]:
         for device in devices:
             mine = report.of(backend, device)
             yield f"{backend} on {device}: {_counted(c.outcome for c in mine)}"
-            bad = any(c in report.failures for c in mine)
+            bad = (backend, device) in broken
             yield from (f"  {_told(v, report, bad)}" for v in of_interest(verdicts[backend, device], report, mine))
     if not report.sufficient:
         yield f"{report.scope} run: not sufficient for any claim about the whole backend"
