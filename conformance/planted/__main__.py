@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,8 +15,8 @@ from rich.progress import track
 from ...core.errors import ArgumentError
 from . import table
 from .catalogue import FAMILIES, FAULTS, find
-from .fault import Fault
-from .judge import Verdict, failures, judge
+from .judge import failures
+from .pool import judge_all
 from .twin.run import run_twin
 
 
@@ -38,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     found = list(
         track(
-            _judged(chosen, every=given.all_cases, workers=given.workers),
+            judge_all(chosen, every=given.all_cases, workers=given.workers),
             "planted faults",
             total=len(chosen),
             console=console,
@@ -54,22 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = {**table.to_json(found), "twin": [r.to_dict() for r in wrong]}
         given.json.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return int(bool(wrong) or not all(v.killed for v in found))
-
-
-def _judged(faults: Sequence[Fault], *, every: bool, workers: int) -> Iterator[Verdict]:
-    """Judge faults in several processes; those of one op follow each other, so that they share its oracles."""
-    if workers == 1:
-        yield from (judge(f, every=every) for f in faults)
-        return
-    size = -(-len(faults) // (4 * workers)) or 1
-    batches = [[f.name for f in faults[i : i + size]] for i in range(0, len(faults), size)]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for verdicts in pool.map(_batch, batches, [every] * len(batches)):
-            yield from verdicts
-
-
-def _batch(names: Iterable[str], every: bool) -> list[Verdict]:
-    return [judge(find(name), every=every) for name in names]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -121,11 +121,6 @@ def by_id(pair: Pair) -> dict[str, Case]:
     return {c.id: c for c in of_pair(pair)}
 
 
-def survived(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return those that the suite does not catch as their entries say."""
-    return [v for v in verdicts if not v.killed]
-
-
 def failures(results: Iterable[CaseResult]) -> list[CaseResult]:
     """Return the results of a twin that are wrong: an unfaulted backend has none."""
     return [r for r in results if r.outcome not in (Outcome.PASS, Outcome.UNSUPPORTED)]

@@ -99,7 +99,7 @@ def test_the_page_of_the_docs_is_up_to_date() -> None:
 
 def test_the_command_writes_the_kill_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "kills.json"
-    assert main(["--only", "last-lane", "zero-stride", "--workers", "1", "--json", str(path)]) == 0
+    assert main(["--only", "last-lane", "zero-stride", "--workers", "2", "--json", str(path)]) == 0
     found = json.loads(path.read_text())
     assert (found["planted"], found["killed"]) == (2, 2)
     assert found["faults"][0]["by"] == ["exp-float32-shapes-lengths"]
