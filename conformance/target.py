@@ -217,7 +217,8 @@ class Target:
             check = expected.on(flushes=self.device.info.flushes_subnormals)
             if isinstance(result, Array) and not self.device.is_host:
                 soil_host(result.size * result.dtype.itemsize)
-            host = np.asarray(result.numpy() if isinstance(result, Array) else result)
+            with Watch(self.backend, chosen.name):  # what a queue's thread does, it may do after the call
+                host = np.asarray(result.numpy() if isinstance(result, Array) else result)
             worst = check(host)
             _check_truth(host)
         except UnsupportedError as error:  # a result that is a view, on a device whose copy does not take the dtype

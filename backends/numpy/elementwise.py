@@ -42,7 +42,6 @@ UFUNCS: Final[dict[str, tuple[Callable[..., Any], frozenset[str]]]] = {
     "sign": (np.sign, INTEGERS),
     "copysign": (np.copysign, FLOATS),
     "nextafter": (np.nextafter, FLOATS - HALF),  # of -0 and +0 NumPy's float16 gives -0, not the second
-    "pow": (np.power, FLOATS),
     "sqrt": (np.sqrt, FLOATS),
     "cbrt": (np.cbrt, FLOATS - DOUBLE),  # 2.3 ULP were seen where NumPy calls the C library
     "hypot": (np.hypot, FLOATS),
@@ -116,6 +115,18 @@ def _order_zeros(out: Host, x: Host, y: Host, choose: Callable[[Host, Host], Hos
     both = (x == 0) & (y == 0)
     if both.any():
         np.copyto(out, choose(x, y), where=both)
+
+
+def _pow(out: Host, x: Host, y: Host) -> None:
+    """NumPy takes the square root for an exponent of 1/2 that repeats: -0 and NaN of -0 and -inf, not +0 and +inf."""
+    halves = y == 0.5 if 0 in y.strides or not y.ndim else None
+    if halves is None or not halves.any():
+        np.power(x, y, out=out)
+        return
+    zero, lowest = halves & (x == 0), halves & (x == -np.inf)  # before out is written, which may be an operand
+    np.power(x, y, out=out)
+    np.copyto(out, out.dtype.type(0), where=zero)
+    np.copyto(out, out.dtype.type(np.inf), where=lowest)
 
 
 def _where(out: Host, condition: Host, x: Host, y: Host) -> None:
@@ -201,6 +212,7 @@ _DOUBLE: Final = (DOUBLE,)
 _SPECIAL: Final = (
     kernel("maximum", lambda spec: _maximum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
     kernel("minimum", lambda spec: _minimum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("pow", lambda spec: _pow, (FLOATS,), cost=ufunc_cost("pow")),
     kernel("where", lambda spec: _where, (BOOL, ANY), cost=costs.WHERE),
     kernel("log", _through_float64(np.log), _SINGLE, name="log.float64", cost=ufunc_cost("log")),
     kernel("log10", _through_float64(np.log10), _SINGLE, name="log10.float64", cost=ufunc_cost("log10")),

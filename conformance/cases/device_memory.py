@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.arrays.array import Array
 from ...core.arrays.creation import asarray, from_dlpack
-from ...core.devices.device import Buffer, Device
+from ...core.devices.device import DEVICES, Buffer, Device
 from ...core.dtypes import ALL, DType
 from ...core.errors import ConformanceError, DeviceError, OutOfMemoryError
 from ...core.signature import ALIGNMENT
@@ -25,6 +25,10 @@ from .workload import Workload, demand, hold, hold_bytes
 #: Bytes at which copies are split, aligned or rounded, and their neighbours.
 SIZES: Final = (0, 1, 2, 3, 7, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 65_537, (1 << 20) + 3)
 _OFFSETS: Final = (0, 1, 3, 8, 63, 64, 65, 127, 4095, 4096, 4097)
+#: Beyond 16, 20, 24 and 25 bits, off every boundary.
+_FAR: Final[tuple[int, ...]] = ((1 << 16) + 71, (1 << 20) + 77, (1 << 24) + 79, (1 << 25) + 81)
+#: Devices of one kind that are looked at.
+_MOST_DEVICES: Final = 7
 #: More than an address can count, less than a shape may have.
 _NEVER: Final = 1 << 62
 #: Seconds that looking for a slow leak may take.
@@ -82,6 +86,51 @@ def offsets(target: Target, findings: Findings, context: DeviceContext) -> None:
             device.driver.download(found, buffer.handle, first, queue.handle)
             hold_bytes(findings, found, model[first : first + found.size], f"around {count} bytes put at offset {at}")
     hold_bytes(findings, _whole(buffer), model, "the buffer in the end")
+
+
+def far(target: Target, findings: Findings, context: DeviceContext) -> None:
+    """Copies and kernels far from the start of a buffer, beyond what 16, 20 and 24 bits count."""
+    device, places = target.device, _FAR[:2] if context.quick else _FAR
+    size = places[-1] + 4097
+    if size > device.info.memory // 4:
+        places, size = _FAR[:1], _FAR[0] + 4097
+    buffer, queue = device.alloc(size), device.default_queue
+    model = np.arange(size // 4 + 1, dtype=np.uint32).view(np.uint8)[:size].copy()  # no two words are equal
+    device.driver.upload(buffer.handle, 0, model.copy(), queue.handle)
+    for at in places:
+        part = _random_bytes(131, at)
+        device.driver.upload(buffer.handle, at, part, queue.handle)
+        model[at : at + part.size] = part
+        found = np.zeros(part.size + 140, np.uint8)
+        device.driver.download(found, buffer.handle, at - 70, queue.handle)
+        hold_bytes(findings, found, model[at - 70 : at - 70 + found.size], f"around 131 bytes put at offset {at}")
+    hold_bytes(findings, _whole(buffer), model, "the buffer in the end")
+    work = Workload(target)
+    line = work.values((size // work.dtype.itemsize,), "far")
+    x = work.upload(line)
+    for at in (p // work.dtype.itemsize + 1 for p in places):
+        made, y = work.add(x[at : at + 67], x[at + 1 : at + 68]), line[at : at + 68]
+        hold(findings, np.asarray(made.numpy()), work.binary.host(y[:67], y[1:]), f"operands from element {at} on")
+
+
+def others(target: Target, findings: Findings, context: DeviceContext) -> None:
+    """Every other device of the kind computes and keeps what is its own: the first one is not all of them."""
+    work = Workload(target)
+    x, y = (work.values((67, 5), i, "others") for i in range(2))
+    here = work.upload(x)
+    for device in [d for d in DEVICES if d.kind == target.device.kind and d is not target.device][:_MOST_DEVICES]:
+        there = Workload(Target(target.backend, device))
+        a, b = there.upload(x), there.upload(y)
+        hold(findings, np.asarray(there.add(a, b).numpy()), there.binary.host(x, y), f"{there.binary.op} on {device}")
+        for c in there.wide:
+            square = there.values((33, 33), c.op)
+            given = there.upload(square)
+            made = there.call(c, *[given] * c.operands)
+            hold(findings, np.asarray(made.numpy()), c.host(*[square] * c.operands), f"{c.op} on {device}")
+        hold_bytes(findings, np.asarray(here.to_device(device).numpy()), x, f"an array brought to {device}")
+        hold_bytes(findings, np.asarray(b.to_device(target.device).numpy()), y, f"an array brought from {device}")
+        findings.held()
+    hold_bytes(findings, np.asarray(here.numpy()), x, f"an array on {target.device} in the end")
 
 
 def _whole(buffer: Buffer) -> Host:
@@ -311,6 +360,8 @@ def garbage(target: Target, findings: Findings, context: DeviceContext) -> None:
 _CASES: Final[dict[str, Callable[[Target, Findings, DeviceContext], None]]] = {
     "sizes": sizes,
     "offsets": offsets,
+    "far": far,
+    "others": others,
     "dtypes": dtypes,
     "views": views,
     "many": many,

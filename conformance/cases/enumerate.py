@@ -24,9 +24,12 @@ from . import (
     large,
     model,
     numerics,
+    placement,
     programs,
     properties,
     queue_order,
+    repetition,
+    scalars,
 )
 from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
 from .samples import Sample, samples
@@ -42,6 +45,9 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
     basics.refused,
     guarded.guarded,
     basics.repeated,
+    scalars.family,
+    placement.family,
+    repetition.family,
     large.family,
     properties.family,
     determinism.family,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...core.dtypes import REAL, DType, bool_, float32, int32
+from ...core.dtypes import REAL, DType, bfloat16, bool_, float16, float32, int8, int32
 from ...core.errors import ConformanceError
 from ...core.op import Op, Role
 from ...opset.declare import declaration_of
@@ -23,6 +23,9 @@ from .samples import Sample, operand_dtypes
 LONG: Final = (1 << 20) + 3
 #: More rows, batches or positions than a grid of 65,535 blocks or an index of 16 bits has.
 MANY: Final = 70_001
+#: Between what one block takes and what every thread takes a part of: a size is often a kernel of its own. The last one
+#: is also beyond 16 bits.
+_BETWEEN: Final = (5_003, 12_289, 40_003, 140_001)
 #: A prime: no index that wraps at a power of two meets the same values again.
 _PERIOD: Final = 1009
 #: Beyond it float32 does not hold every integer.
@@ -30,11 +33,19 @@ _BEYOND_FLOAT: Final = (1 << 24) + 9
 #: Ops of one operand that are not elementwise by their facts, and work so all the same, with what they are asked for.
 _PLAIN: Final = ("copy", "cast")
 _DTYPES: Final = (float32, int32, bool_)
+#: For which products are often written apart.
+_NARROW: Final = (float16, bfloat16, int8)
 
 
 def family(op: Op, t: DType, context: OpContext) -> Iterator[tuple[str, str, OpCheck]]:
     """The large calls of an op, on float32, int32 and bool, or on its first dtype where it takes none of them."""
+    if not context.quick and _by_element(op) and op.operand_count == len(operand_dtypes(op, t)):
+        for n in _BETWEEN if t in _DTYPES else _BETWEEN[-1:]:
+            yield "large", f"n{n}", _tiled(op, t, (_PERIOD,), n)
     tried = [x for x in declaration_of(op).dtypes if x in _DTYPES] or [declaration_of(op).dtypes[0]]
+    if not context.quick and op.name == "matmul" and t in _NARROW:
+        s = next(_multiplied(t))
+        yield "large", s.label, checks.sample(s, context.once(s))
     if context.quick or t not in tried:
         return
     if _by_element(op) and op.operand_count == len(operand_dtypes(op, t)):
@@ -98,6 +109,8 @@ def _different(got: Host) -> Iterator[tuple[int, Host]]:
             yield start, part
 
 
+#: Elements of a line that no single block takes.
+_MIDDLE: Final = 5_003
 Row = Callable[[DType], Iterator[Sample]]
 
 
@@ -114,6 +127,9 @@ def _sparse(t: DType, *shape: int) -> Host:
 
 
 def _reduced(t: DType) -> Iterator[Sample]:
+    yield Sample("inner", (_sparse(t, 3, MANY),), {"axis": 0})
+    yield Sample("middle", (values.small(t, (MANY, 2, 2), "middle"),), {"axis": 1})
+    yield Sample("middle-line", (_sparse(t, 5, _MIDDLE),), {"axis": 1})
     yield Sample("line", (_sparse(t, LONG),), {"axis": 0})
     yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
     yield Sample("columns", (np.ascontiguousarray(_sparse(t, 3, MANY).T),), {"axis": 0})
@@ -126,15 +142,22 @@ def _decided(t: DType, *, last: int) -> Iterator[Sample]:
         x = np.full(shape, 1 - last).astype(t.numpy)
         x[(..., -1) if axis == len(shape) - 1 else -1] = last
         yield Sample(label, (x,), {"axis": axis})
+    yield Sample("inner", (values.small(t, (3, MANY), "inner"),), {"axis": 0})
+    yield Sample("middle", (values.small(t, (MANY, 2, 2), "middle"),), {"axis": 1})
     yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
 
 
 def _scanned(t: DType) -> Iterator[Sample]:
+    yield Sample("middle", (values.small(t, (MANY, 2, 2), "middle"),), {"axis": 1})
+    yield Sample("middle-line", (values.small(t, (3, _MIDDLE), "middle"),), {"axis": 1})
+    yield Sample("middle-columns", (values.small(t, (_MIDDLE, 3), "middle"),), {"axis": 0})
     yield Sample("line", (_sparse(t, MANY),), {"axis": 0})
     yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
 
 
 def _sorted(t: DType) -> Iterator[Sample]:
+    yield Sample("middle-line", (np.stack([_ranked(t, _MIDDLE)] * 3),), {"axis": 1})
+    yield Sample("middle-columns", (np.stack([_ranked(t, _MIDDLE)] * 3, 1),), {"axis": 0, "descending": True})
     yield Sample("line", (_ranked(t, MANY),), {"axis": 0})
     yield Sample("rows", (values.moderate(t, (MANY, 3), "rows"),), {"axis": 1})
 
@@ -179,6 +202,11 @@ def _multiplied(t: DType) -> Iterator[Sample]:
     def make(*shape: int) -> Host:
         return values.moderate(t, shape, "matmul")
 
+    yield Sample("blocks", (make(150, 290), make(290, 170)))
+    yield Sample("one-row", (make(1, 1301), make(1301, 37)))
+    yield Sample("one-column", (make(37, 1301), make(1301, 1)))
+    yield Sample("batch-blocks", (make(3, 70, 45), make(3, 45, 66)))
+
     yield Sample("rows", (make(MANY, 3), make(3, 2)))
     yield Sample("columns", (make(2, 3), make(3, MANY)))
     yield Sample("batches", (make(MANY, 1, 2), make(MANY, 2, 1)))
@@ -191,6 +219,7 @@ def _filled(t: DType) -> Iterator[Sample]:
 
 def _ramped(t: DType) -> Iterator[Sample]:
     yield Sample("rows", (), {"shape": (MANY, 3), "axis": 0, "dtype": t})
+    yield Sample("middle-line", (), {"shape": (_MIDDLE,), "axis": 0, "dtype": t})
     yield Sample("columns", (), {"shape": (3, MANY), "axis": 1, "dtype": t})
     if t is float32:
         yield Sample("beyond-2**24", (), {"shape": (_BEYOND_FLOAT,), "axis": 0, "dtype": t})
@@ -216,7 +245,64 @@ def _positions(t: DType) -> Iterator[Sample]:
     yield Sample("rows", (values.small(t, (MANY, 3), "rows"),), {"axis": 1})
 
 
+def _normed(t: DType) -> Iterator[Sample]:
+    """Lines of several blocks, more rows than a grid has, more columns than a tile."""
+    yield Sample("wide", (values.moderate(t, (3, 3_001), "wide"),), {"axis": 1})
+    yield Sample("rows", (values.moderate(t, (MANY, 3), "rows"),), {"axis": 1})
+    yield Sample("columns", (values.moderate(t, (33, 130), "columns"),), {"axis": 0})
+
+
+def _convolved(t: DType) -> Iterator[Sample]:
+    """Windows for which convolutions have code of their own, beyond one block of channels and of positions."""
+
+    def make(*shape: int) -> Host:
+        return values.moderate(t, shape, "conv", low=-2, high=2)
+
+    yield Sample("one-by-one", (make(2, 5, 6, 7), make(4, 5, 1, 1), None), {"stride": 2, "padding": ((1, 0), (0, 1))})
+    yield Sample("three-by-three", (make(2, 5, 9, 11), make(4, 5, 3, 3), make(4)), {"padding": 1})
+    yield Sample("channels", (make(2, 37, 5, 6), make(35, 37, 3, 3), make(35)))
+    yield Sample("wide", (make(1, 3, 3, 140), make(2, 3, 2, 3), None))
+    yield Sample("long", (make(2, 3, 700), make(5, 3, 7), make(5)), {"stride": 3, "padding": 3})
+    yield Sample("by-channel", (make(2, 6, 9, 70), make(6, 1, 3, 3), make(6)), {"groups": 6, "padding": 1})
+    yield Sample("by-channel-twice", (make(2, 5, 7, 6), make(10, 1, 2, 3), None), {"groups": 5, "dilation": (1, 2)})
+    yield Sample("far-steps", (make(1, 3, 17, 19), make(2, 3, 2, 2), None), {"stride": (5, 3)})
+
+
+def _attended(t: DType) -> Iterator[Sample]:
+    """Sequences of several blocks, and masks that repeat."""
+
+    def make(n: int, *seed: object, width: int = 8) -> Host:
+        return values.moderate(t, (2, 2, n, width), *seed, low=-2, high=2)
+
+    q, k, v = make(70, "q"), make(133, "k"), make(133, "v", width=5)
+    keys = values.generator("keys").integers(0, 3, (2, 1, 1, 133)) > 0
+    yield Sample("blocks", (q, k, v, None))
+    yield Sample("causal", (q, k, v, None), {"causal": True})
+    yield Sample("causal-square", (make(133, "square"), k, v, None), {"causal": True})
+    yield Sample("keys", (q, k, v, keys))
+    yield Sample("queries", (q, k, v, np.arange(70)[:, None] % 3 > 0), {"causal": True})
+    yield Sample("last-key-alone", (q, k, v, np.arange(133) == 132))
+
+
+def _pooled(t: DType) -> Iterator[Sample]:
+    yield Sample("wide", (values.moderate(t, (2, 3, 5, 300), "wide"),), {"kernel": (2, 3), "stride": (3, 1)})
+    yield Sample("uneven", (values.moderate(t, (2, 37, 8, 9), "uneven"),), {"kernel": 3, "padding": ((1, 0), (0, 1))})
+
+
+def _affine(t: DType) -> Iterator[Sample]:
+    x, w = values.moderate(t, (33, 130), "x"), values.moderate(t, (67, 130), "w")
+    yield Sample("wide", (x, w, values.moderate(t, (67,), "b")))
+    yield Sample("one-row", (x[:1], w, values.moderate(t, (67,), "b")))
+
+
+def _classes(t: DType) -> Iterator[Sample]:
+    yield Sample("wide", (values.generator("classes").integers(-1, 140, (37, 5)).astype(t.numpy),), {"classes": 139})
+
+
 _ROWS: Final[dict[str, Row]] = {
+    **dict.fromkeys(("softmax", "log_softmax", "logsumexp", "layer_norm", "rms_norm", "mean", "var", "std"), _normed),
+    "conv": _convolved, "attention": _attended, "linear": _affine, "one_hot": _classes,
+    **dict.fromkeys(("max_pool", "avg_pool"), _pooled),
     "sum": _reduced,
     **dict.fromkeys(("max", "any"), functools.partial(_decided, last=1)),
     **dict.fromkeys(("min", "all"), functools.partial(_decided, last=0)),

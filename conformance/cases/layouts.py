@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from ...core.arrays.array import Array
-from ...core.arrays.metadata import broadcast_to, flip, permute_dims
+from ...core.arrays.metadata import broadcast_to, flip, permute_dims, reshape
 from ...core.devices.device import Device
 from ..oracle.formats import Host
 from ..target import dense
@@ -37,6 +37,33 @@ def permuted(x: Host, device: Device) -> Array:
     if x.ndim < 2:
         return dense(x, device)
     return permute_dims(dense(np.moveaxis(x, -1, 0), device), (*range(1, x.ndim), 0))
+
+
+def swapped(x: Host, device: Device) -> Array:
+    """Every matrix column-major."""
+    if x.ndim < 2:
+        return dense(x, device)
+    axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+    return permute_dims(dense(x.transpose(axes), device), axes)
+
+
+def inner(x: Host, device: Device) -> Array:
+    """The second and third axis exchanged, as the heads of a sequence are."""
+    if x.ndim < 3:
+        return dense(x, device)
+    axes = (0, 2, 1, *range(3, x.ndim))
+    return permute_dims(dense(x.transpose(axes), device), axes)
+
+
+def far(x: Host, device: Device) -> Array:
+    """Rows further apart than 16 bits count."""
+    if x.ndim < 2 or x.size == 0:
+        return dense(x, device)
+    lines = x.reshape(x.shape[0], -1)
+    frame = np.zeros((len(lines), _APART), x.dtype)
+    frame[:, 1 : 1 + lines.shape[1]] = lines
+    part = dense(frame, device)[:, 1 : 1 + lines.shape[1]]
+    return reshape(part, x.shape)
 
 
 def repeated(x: Host, device: Device) -> Array:
@@ -69,6 +96,9 @@ def poison(t: np.dtype[np.generic]) -> int:
     return 1 if t.kind == "b" else (1 << min(t.itemsize * 8, 64)) - 1 if t.kind not in "iu" else 0x55
 
 
+#: Elements from one row to the next.
+_APART: Final = (1 << 16) + 5
+
 LAYOUTS: Final[dict[str, Layout]] = {
     "transposed": transposed,
     "permuted": permuted,
@@ -78,6 +108,8 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "offset": offset,
     "step": stepped,
 }
+#: Further ones, for operands that are made for them.
+RARE: Final[dict[str, Layout]] = {"swapped": swapped, "inner": inner, "far": far}
 
 
 #: With fewer axes a layout is the dense one, or another one's.

@@ -27,8 +27,10 @@ def empty(t: DType, *shape: int) -> Host:
 
 
 def gentle(t: DType, shape: tuple[int, ...], *seed: object) -> Host:
-    """Factors whose product stays in range: near 1 for floats, any bits for integers, which wrap."""
+    """Factors whose product stays in range: near 1 for floats; any odd integers, of which no product wraps to 0."""
     x = values.moderate(t, shape, "gentle", *seed, low=0.8, high=1.25)
+    if t.kind.endswith("integer"):
+        x = x | t.numpy.type(1)
     if t.kind == COMPLEX:
         x = (x / np.abs(x)).astype(t.numpy)
     return x

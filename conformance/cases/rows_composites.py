@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.dtypes import (
+    REAL,
     DType,
     int8,
 )
@@ -35,6 +36,14 @@ def _clip(t: DType) -> Iterator[Sample]:
     yield Sample("no-max", (table, low, None))
     yield Sample("arrays", (values.moderate(t, (5, 9)), values.small(t, (5, 1)), values.small(t, (9,), 1)))
     yield Sample("empty", (empty(t, 0), low, high), kind="shapes")
+    if t.kind == REAL:
+        nan, line = np.array(np.nan).astype(t.numpy), values.moderate(t, (37,), "nan")
+        yield Sample("nan-min", (line, nan, high))
+        yield Sample("nan-max", (line, low, nan))
+        some = tuple(np.where(np.arange(37) % n, line, nan) for n in (3, 4))
+        yield Sample("nan-bounds", (line, *some))
+    ends = values.hardest(t)
+    yield Sample("hard-bounds", (table[:, None, None], ends[::3][:, None], ends[1::3]))
 
 
 @row("gelu")

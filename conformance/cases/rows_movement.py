@@ -122,10 +122,21 @@ def _concat(t: DType) -> Iterator[Sample]:
     yield Sample("last", (values.moderate(t, CUBE), values.moderate(t, CUBE, 1)), {"axis": -1})
     many = tuple(values.moderate(t, (2, 1 + i % 2), "many", i) for i in range(21))
     yield Sample("many", many, {"axis": 1}, "shapes")
+    hundreds = tuple(values.moderate(t, (1 + i % 2, 3), "many", i) for i in range(301))
+    yield Sample("hundreds", hundreds, {"axis": 0}, "shapes")
+    yield Sample("empty-first", (empty(t, 0, 5), x, empty(t, 0, 5)), {"axis": 0}, "shapes")
     yield Sample("rank5", tuple(values.moderate(t, (2, 1, n, 3, 2), n) for n in (1, 4, 2)), {"axis": 2}, "shapes")
     yield Sample("one", (x,), {"axis": 0}, "shapes")
     yield Sample("empty-part", (x, empty(t, 3, 0), y), {"axis": 1}, "shapes")
     yield Sample("empty", (empty(t, 0, 2), empty(t, 0, 2)), {"axis": 0}, "shapes")
+
+
+def _fills(t: DType) -> list[Host]:
+    """Return numbers to fill with: zeros of both signs, what a double does not hold, and what is flushed."""
+    if t.kind == STORAGE:
+        return [x.reshape(()) for x in np.array([0.0, -0.0, 1.0]).astype(t.numpy)]
+    table = values.hardest(t)
+    return [np.array(v, t.numpy) for v in table[:: -(-table.size // 12)]] + [np.array(table[table.size // 2], t.numpy)]
 
 
 @row("pad")
@@ -140,7 +151,24 @@ def _pad(t: DType) -> Iterator[Sample]:
     yield Sample("rank5", (values.moderate(t, (2, 1, 3, 2, 2)), value),
                  {"pad_width": ((0, 1), (2, 0), (1, 1), (0, 0), (0, 3))}, "shapes")  # fmt: skip
     yield Sample("empty", (empty(t, 0, 2), value), {"pad_width": ((1, 0), (0, 1))}, "shapes")
+    for i, each in enumerate(_fills(t)):
+        yield Sample(f"fill{i}", (x, each), {"pad_width": ((1, 0), (0, 2))})
     yield Sample("0d", (values.moderate(t, ()), value), {"pad_width": ()}, "shapes")
+
+
+def _places(index: DType, n: int) -> Host:
+    """Return places within an axis, those among them that a signed index of the same width does not have."""
+    most = min(n - 1, np.iinfo(index.numpy).max)
+    least = max(-n, np.iinfo(index.numpy).min)
+    return np.array([0, most, most // 2 + 1, 5, least, most - 1, least // 2, 3], index.numpy)
+
+
+def _ends(index: DType) -> Host:
+    """Return places outside of every axis: the ends of a dtype's range and what a narrower one wraps."""
+    info = np.iinfo(index.numpy)
+    far = [info.max, info.min, info.max - 1, info.max // 2 + 2, info.max // 3, info.min // 2]
+    far += [s * v for v in (1 << 8, 1 << 16, 1 << 31, 1 << 32, (1 << 40) + 1) for s in (1, -1)]
+    return np.array([2, *(v for v in far if info.min <= v <= info.max), 1], index.numpy)
 
 
 @row("gather")
@@ -154,6 +182,11 @@ def _gather(t: DType) -> Iterator[Sample]:
     yield Sample("last-uint8", (x, np.array([2, 0], np.uint8)), {"axis": -1})
     for mode in ("clip", "wrap", "fill"):
         yield Sample(f"outside-{mode}", (x, outside), {"axis": 1, "mode": mode})
+    rows = values.moderate(t, (300, 2), "rows")
+    for index in INTEGERS:
+        yield Sample(f"by-{index}", (rows, _places(index, 300)), {"axis": 0})
+        for mode in ("clip", "wrap", "fill"):
+            yield Sample(f"ends-{mode}-{index}", (rows[:7], _ends(index)), {"axis": 0, "mode": mode})
     square = values.moderate(t, (5, 5), "square")
     for axis in (0, 1):
         yield Sample(f"square-axis{axis}", (square, np.array([3, 0, -1, 1, 2], np.int32)), {"axis": axis}, "shapes")
@@ -183,6 +216,14 @@ def _scatter(t: DType) -> Iterator[Sample]:
     square = (values.moderate(t, (5, 5), "square"), below[:2], values.moderate(t, (5, 2), "u"))
     yield Sample("square", square, {"axis": 1}, "shapes")
     yield Sample("int64", (x, repeated.astype(np.int64), values.moderate(t, (4, 7), "u")), {"axis": 1})
+    rows = values.moderate(t, (300, 2), "rows")
+    for index in INTEGERS:
+        at = _places(index, 300)
+        yield Sample(f"by-{index}", (rows, at, values.moderate(t, (at.size, 2), "u")), {"axis": 0})
+        at = _ends(index)
+        for mode in ("drop", "clip", "wrap"):
+            far = (rows[:7], at, values.moderate(t, (at.size, 2), "u"))
+            yield Sample(f"ends-{mode}-{index}", far, {"axis": 0, "mode": mode})
     yield Sample("no-indices", (x, np.empty((0,), np.int32), empty(t, 4, 0)), {"axis": 1}, "shapes")
     if t is bool_ or t.kind == STORAGE:
         return
@@ -209,6 +250,11 @@ def _sorting(t: DType) -> Iterator[Sample]:
     yield Sample("axis0", (values.moderate(t, (9, 5)),), {"axis": 0}, base=True)
     yield Sample("hard", (np.stack([values.generator(i).permutation(values.hard(t)) for i in range(4)]),), {})
     yield Sample("hard-descending", (values.generator(9).permutation(values.hard(t)),), {"descending": True})
+    if t.kind == REAL:
+        kinds = np.append(nan_payloads(t), values.small(t, (40,), "kinds"))
+        for down in (False, True):
+            mixed = np.stack([values.generator(i, "kinds").permutation(kinds) for i in range(3)])
+            yield Sample(f"nan-kinds{'-descending' * down}", (mixed,), {"descending": down})
     yield Sample("ties", (ties(t, (7, 40)),), {"axis": -1})
     yield Sample("ties-descending", (ties(t, (7, 40)),), {"axis": 1, "descending": True})
     yield Sample("long", (values.moderate(t, LONG),), {})
@@ -256,6 +302,8 @@ def _full(t: DType) -> Iterator[Sample]:
         yield Sample("to-float32", (value,), {"shape": (4,), "dtype": float32})
     yield Sample("0d", (value,), {"shape": ()}, "shapes")
     yield Sample("empty", (value,), {"shape": (0, 2)}, "shapes")
+    for i, each in enumerate(_fills(t)):
+        yield Sample(f"fill{i}", (each,), {"shape": (3, 7)})
 
 
 @row("iota")
@@ -265,7 +313,7 @@ def _iota(t: DType) -> Iterator[Sample]:
     yield Sample("square", (), {"shape": (6, 6), "axis": 0, "dtype": t}, "shapes")
     yield Sample("middle", (), {"shape": (3, 5, 4), "axis": 1, "dtype": t}, "shapes")
     yield Sample("rank6", (), {"shape": (2, 1, 3, 4, 1, 2), "axis": 3, "dtype": t}, "shapes")
-    yield Sample("wraps", (), {"shape": (3000,), "axis": -1, "dtype": t})
+    yield Sample("wraps", (), {"shape": (5003,), "axis": -1, "dtype": t})
     yield Sample("empty", (), {"shape": (0, 2), "axis": 0, "dtype": t}, "shapes")
 
 
@@ -276,5 +324,8 @@ def _random_bits(t: DType) -> Iterator[Sample]:
     yield Sample("zero", (np.zeros(2, np.uint32), np.zeros(4, np.uint32)), {"shape": (8,)})
     yield Sample("carry", (key, carry), {"shape": (5, 7)}, base=True)
     yield Sample("long", (key, np.arange(4, dtype=np.uint32)), {"shape": (1027,)})
+    for i in range(4):  # a carry that starts at each word, and ends at each
+        ends = np.array([0xFFFFFFFD] + [0xFFFFFFFF if k <= i else 5 for k in range(1, 4)], np.uint32)
+        yield Sample(f"carry{i}", (key[::-1].copy(), ends), {"shape": (33,)})
     yield Sample("empty", (key, carry), {"shape": (0,)}, "shapes")
     yield Sample("0d", (key, carry), {"shape": ()}, "shapes")

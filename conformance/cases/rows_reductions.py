@@ -18,7 +18,7 @@ from ...core.dtypes import (
 )
 from ..oracle.formats import Host
 from . import values
-from .row_values import CUBE, LONG, any_bits, empty, gentle, growing, hard_row, ties
+from .row_values import CUBE, LONG, any_bits, empty, gentle, growing, hard_row, nan_payloads, ties
 from .samples import Row, Sample, row
 
 #: Shapes of many axes, and which of them are reduced: apart, together, all but one.
@@ -96,6 +96,11 @@ row("prod")(_reduction(gentle, dtype=True))
 def _truth(make: Any, *, rare: bool) -> Row:
     def samples(t: DType) -> Iterator[Sample]:
         yield from _reduction(make)(t)
+        each = values.hard(t) if t.kind != REAL else np.append(values.hard(t), nan_payloads(t))
+        alone = np.full((each.size, 5), not rare).astype(t.numpy)
+        alone[np.arange(each.size), np.arange(each.size) % 5] = each
+        yield Sample("each-value", (alone,), {"axis": 1})
+        yield Sample("each-value-alone", (each[:, None].copy(),), {"axis": 1})
         line = np.eye(67, dtype=bool) == rare
         yield Sample("places", (line.astype(t.numpy),), {"axis": 1})
         yield Sample("places-columns", (line.astype(t.numpy),), {"axis": 0})
@@ -141,6 +146,38 @@ def _extremes(t: DType) -> Iterator[Sample]:
         yield Sample("places-nan-columns", (columns,), {"axis": 0})
         zeros = np.where(place, 0.0, -0.0).astype(t.numpy)
         yield Sample("places-zeros", (np.concatenate([zeros, -zeros]),), {"axis": 1})
+        kinds = nan_payloads(t)
+        among = values.small(t, (kinds.size, 9), "kinds")
+        among[np.arange(kinds.size), np.arange(kinds.size) % 9] = kinds
+        yield Sample("nan-kinds", (among,), {"axis": 1})
+    for n in (16, 64, 256, 1024, 4096):  # whole blocks, whose first or last element alone decides
+        ends = np.full((4, n), 3.0)
+        ends[0, -1], ends[1, 0], ends[2, -1], ends[3, 0] = 9, 9, 1, 1
+        yield Sample(f"ends{n}", (ends.astype(t.numpy),), {"axis": 1})
+    lines = _long_lines(t)
+    yield Sample("long-lines", (lines,), {"axis": 1})
+    yield Sample("long-columns", (np.ascontiguousarray(lines.T),), {"axis": 0})
+
+
+#: Elements of lines that are reduced in several blocks.
+_SEVERAL: Final = 5003
+
+
+def _long_lines(t: DType) -> Host:
+    """Lines of several blocks: of one sign, of equal elements, with ties in different blocks, infinities and NaN."""
+    low = 0 if t.numpy.kind == "u" else -100
+    rows = np.full((9, _SEVERAL), 3.0)
+    rows[1], rows[1, 4321] = low, low + 1
+    rows[2], rows[2, 77] = 100, 99
+    rows[3, [100, 2600, 4900]], rows[4, [300, 2100, 4800]] = 9, 1
+    rows[5] = np.arange(_SEVERAL) % 50
+    if t.kind == REAL:
+        rows[6, 4500], rows[7, 60] = np.nan, np.nan
+        rows[8] = -np.inf
+    made = rows.astype(t.numpy)
+    if t.kind != REAL:
+        made[6], made[7] = np.iinfo(t.numpy).min, np.iinfo(t.numpy).max
+    return made
 
 
 row("max")(_extreme)

@@ -72,7 +72,7 @@ def hard(t: DType) -> Host:
         np.ldexp(1.0, form.highest),
     ]
     positive = np.array([0.0, *around, *plain, *edges, np.inf])
-    return np.append(rounded(np.concatenate([positive, -positive]), t), rounded(np.array([np.nan]), t))
+    return np.append(rounded(np.concatenate([positive, -positive]), t), rounded(np.array([-np.nan, np.nan]), t))
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ...core.devices.device import DEVICES
 from ...core.dispatch.registry import REGISTRY
 from ...core.errors import ConformanceError
 from ...core.plugins import manager
@@ -25,6 +26,8 @@ from ..results.outcome import CaseResult, Outcome
 
 #: Starts the suite's own worker; ``-P`` keeps what lies in the current folder from taking a package's place.
 WORKER: Final = (sys.executable, "-P", "-m", "opmux.conformance.running.worker")
+#: The documented variable (``docs/environment.md``).
+_BACKENDS: Final = "OPMUX_BACKENDS"
 #: Seconds that a worker may take to import opmux and to load the backends.
 _START_LIMIT: Final = 120.0
 #: Characters of a dead worker's standard error that go into the report, and how many are looked through for them.
@@ -84,13 +87,19 @@ class Worker:
     Args:
         command: starts it.
         memory: bytes that it may hold.
+        backends: the only ones that it may load; none where all are allowed.
     """
 
-    def __init__(self, command: tuple[str, ...], memory: int | None = None) -> None:
+    def __init__(self, command: tuple[str, ...], memory: int | None = None, backends: tuple[str, ...] = ()) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
         # A group of its own: an interrupt from the terminal goes to the run alone, which ends every group.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, process_group=0
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            process_group=0,
+            env={**os.environ, _BACKENDS: ",".join(backends)} if backends else None,
         )
         self._memory = memory_limit() if memory is None else memory
         self._pending = b""
@@ -224,6 +233,7 @@ class Runner:
     def __init__(self, limit: float, command: tuple[str, ...] = WORKER, memory: int | None = None) -> None:
         self._limit, self._command, self._memory = limit, command, memory
         self._worker: Worker | None = None
+        self._loaded: tuple[str, ...] = ()
         self._ended = threading.Event()
 
     def run(self, job: Job, note: Callable[[CaseResult], None]) -> Iterator[CaseResult]:
@@ -240,7 +250,7 @@ class Runner:
             known = frozenset(done)
             begun = time.monotonic()
             try:
-                worker = self._ready(job.backend)
+                worker = self._ready(job.backend, job.device)
                 if self._ended.is_set():  # while it was starting
                     self.close()
                     return
@@ -277,9 +287,12 @@ class Runner:
         if worker is not None:
             worker.end()
 
-    def _ready(self, backend: str) -> Worker:
+    def _ready(self, backend: str, device: str) -> Worker:
+        needed = alone(backend, device)
+        if needed != self._loaded:
+            self.close()
         if self._worker is None:
-            self._worker = Worker(self._command, self._memory)
+            self._worker, self._loaded = Worker(self._command, self._memory, needed), needed
         here = folders()
         for name in ("opmux", backend):
             there = self._worker.folders.get(name)
@@ -297,6 +310,18 @@ class Runner:
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
+
+
+def alone(backend: str, device: str) -> tuple[str, ...]:
+    """Return the backends that a worker loads: the one under test and the owner of its device.
+
+    A kernel that hands its work to another backend in secret, by whatever door, then finds none. Empty, which allows
+    all, where the backend was registered by this process and cannot be loaded by name.
+    """
+    if manager.package_folder(backend) is None:
+        return ()
+    owner = next((d.owner for d in DEVICES if d.name == device), backend)
+    return (backend,) if owner in (backend, "opmux") else (backend, owner)
 
 
 def folders() -> dict[str, str]:
