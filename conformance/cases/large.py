@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...core.dtypes import REAL, DType, bfloat16, bool_, float16, float32, int8, int32
+from ...core.dtypes import COMPLEX, REAL, DType, bfloat16, bool_, float16, float32, int8, int32
 from ...core.errors import ConformanceError
 from ...core.op import Op, Role
 from ...opset.declare import declaration_of
@@ -74,8 +74,9 @@ def _tiled(
     """
 
     def check(target: Target, op: Op, findings: Findings) -> None:
-        # To dtypes of every core profile: what a backend claims is all that it has to have.
-        attributes = {"dtype": bool_ if t is int32 else int32} if op.name == "cast" else {}
+        # To dtypes of every core profile: what a backend claims is all that it has to have. Complex goes to bool alone.
+        to = bool_ if t is int32 or t.kind == COMPLEX else int32
+        attributes = {"dtype": to} if op.name == "cast" else {}
         types = operand_dtypes(op, t)
         shapes = [row if row and i else shape for i in range(len(types))]
         drawn = tuple(values.moderate(x, s, op.name, i) for i, (x, s) in enumerate(zip(types, shapes, strict=True)))

@@ -329,7 +329,7 @@ def one_scratch(call: Call) -> None:
     """Kernels on all queues of a device put their partial results into the same memory."""
     scratch = call.memory.setdefault((call.out.shape, call.out.dtype.name), call.out.copy())
     scratch[...] = call.result()
-    time.sleep(0)
+    time.sleep(0.0005)
     call.out[...] = scratch
 
 
