@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -170,13 +171,17 @@ def conformance(
     _check_places({"--certificate": certificate, "--html": html, "--markdown": markdown, "--junit": junit})
     if html is not None:
         require_jinja2()
-    before = _baseline(baseline or ())
+    before = _baseline(baseline or (), selection.backends)
     witness = Witness.of(selection)
     report = run(selection, messages)
     if before:
         report = replace(report, baseline=known_failures(before), earlier=earlier_performance(before))
     keep_last_failed(report.cases, report.failures)
     _record(report, witness)
+    if (
+        json != "-"
+    ):  # before the files: what a run took minutes to find must not be lost with one that cannot be written
+        typer.echo(report.summary())
     made = certificates(report, witness) if certificate or html or markdown or junit else []
     if certificate is not None:
         _write(made, certificate)
@@ -184,8 +189,6 @@ def conformance(
         write_reports(pages_of_run(report, made), html=html, markdown=markdown, junit=junit)
     if json:
         emit(report.to_dict(), json)
-    if json != "-":
-        typer.echo(report.summary())
     raise typer.Exit(report.exit_code)
 
 
@@ -203,15 +206,23 @@ def _record(report: Report, witness: Witness) -> None:
 def _check_places(files: Mapping[str, Path | None]) -> None:
     """Say before a long run, and not after it, that a file of its results could not be written."""
     for option, path in files.items():
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            why = f"cannot write {path}: it is a folder, or is to lie in one that is not there"
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+            why = f"cannot write {path}: it is a folder, or lies where nothing can be written, or in no folder at all"
             raise typer.BadParameter(why, param_hint=option)
 
 
-def _baseline(paths: Iterable[Path]) -> list[Certificate]:
+def _baseline(paths: Sequence[Path], backends: Collection[str]) -> list[Certificate]:
     from ..conformance.certificates.store import read
 
-    return [read(path) for path in paths]
+    found = [read(path) for path in paths]
+    for path, c in zip(paths, found, strict=True):
+        if backends and c.backend.name not in backends:
+            why = f"{path} is about {c.backend.name}; what is run is {', '.join(backends)}"
+            raise typer.BadParameter(why, param_hint="--baseline")
+    return found
 
 
 def _write(made: Sequence[Certificate], path: Path) -> None:

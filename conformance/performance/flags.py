@@ -22,7 +22,7 @@ FEWEST_COMMON: Final = 12
 LEAST_CORRELATION: Final = 0.7
 MOST_ERROR: Final = 1.0
 #: Rows of the worst predictions that a flag names.
-_WORST: Final = 5
+_WORST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ...opset.profiles import PROFILES
 from .outcome import CaseResult, Outcome
 from .profiles import ProfileVerdict
 
@@ -32,6 +31,7 @@ def _lines(report: Report) -> Iterator[str]:
     known = len(report.failures) - len(failed)
     if known:
         yield f"{known} known failures of the baseline are not counted"
+    yield from _not_served(report)
     yield from _under_claims(report.cases)
     yield from (f"note: {n}" for n in report.notes)
     yield from (f"performance: {flag.message}" for flag in report.flags())
@@ -47,26 +47,46 @@ def _lines(report: Report) -> Iterator[str]:
             mine = report.of(backend, device)
             yield f"{backend} on {device}: {_counted(c.outcome for c in mine)}"
             bad = (backend, device) in broken
-            yield from (f"  {_told(v, report, bad)}" for v in of_interest(verdicts[backend, device], report, mine))
+            yield from (f"  {_told(v, report, bad)}" for v in of_interest(verdicts[backend, device], report))
+    yield from _profile_lacking(report)
     if not report.sufficient:
         yield f"{report.scope} run: not sufficient for any claim about the whole backend"
     assertions = sum(c.assertions for c in report.cases)
     yield f"{len(report.cases)} cases, {assertions} assertions in {report.seconds:.1f} s"
 
 
-def of_interest(verdicts: Iterable[ProfileVerdict], report: Report, mine: Iterable[CaseResult]) -> list[ProfileVerdict]:
-    """Return the verdicts that a person wants: the profile asked for, claimed ones, and those that have begun.
+def of_interest(verdicts: Iterable[ProfileVerdict], report: Report) -> list[ProfileVerdict]:
+    """Return the verdicts that a person wants: the profile asked for, claimed ones, half-built ones, else the nearest.
 
     Of a partial run that names no profile they say nothing, but where all of one happened to be run.
     """
-    passing = {c.dtype for c in mine if c.outcome is Outcome.PASS and c.kind == "values"}
+    given = list(verdicts)
+    begun = [v for v in given if v.whole or not report.partial]
+    nearest = max(begun, key=lambda v: v.passed / v.of, default=None)
     shown = [
         v
-        for v in verdicts
-        if (v.profile == report.profile or v.whole or not report.partial)
-        and (v.claimed or v.profile == report.profile or PROFILES[v.profile].dtypes[0].name in passing)
+        for v in given
+        if v.profile == report.profile
+        or (v in begun and (v.claimed or 2 * v.passed >= v.of or (v is nearest and not any(b.claimed for b in begun))))
     ]
     return sorted(shown, key=lambda v: (v.profile == report.profile, v.claimed, not v.missing), reverse=True)
+
+
+def _not_served(report: Report) -> Iterator[str]:
+    """Tell of ops that were asked for and that nothing serves: else a few refusals that pass look like success."""
+    values: dict[tuple[str, ...], list[CaseResult]] = defaultdict(list)
+    for c in report.cases:
+        if c.kind == "values":
+            values[c.backend, c.op, c.dtype].append(c)
+    lost = {key: cs for key, cs in values.items() if all(c.outcome is Outcome.UNSUPPORTED for c in cs)}
+    if report.partial and report.profile is None and len(lost) <= _NAMED:
+        yield from (f"not served: {' '.join(key)}: {cs[0].message}" for key, cs in lost.items())
+
+
+def _profile_lacking(report: Report) -> Iterator[str]:
+    for v in report.profiles():
+        if v.profile == report.profile and v.missing and not report.shard:
+            yield f"{v.backend} does not pass {v.profile}, which was asked for"
 
 
 def _told(v: ProfileVerdict, report: Report, bad: bool) -> str:

@@ -144,7 +144,7 @@ def apply(
         if result.outcome not in BAD or not mine:
             made.append(result)
         elif valid is None:
-            made.append(result.turned(result.outcome, f"{result.message} (its waiver expired on {mine[0].expiry})"))
+            made.append(result.turned(result.outcome, f"(its waiver expired on {mine[0].expiry}) {result.message}"))
         else:
             used[valid] = None
             made.append(result.turned(Outcome.WAIVED, f"{valid.reason} ({valid.issue}): {result.message}"))

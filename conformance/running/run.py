@@ -88,9 +88,13 @@ def _measured(
 
 
 def _targets(selection: Selection) -> tuple[tuple[str, ...], tuple[Target, ...], tuple[str, ...]]:
-    """Return names, targets and troubles: a backend kept out is a trouble, one that does not exist an error."""
+    """Return names, targets and troubles: a backend kept out is a trouble, one that does not exist an error.
+
+    Where none is named, all that should be usable are meant: those in quarantine too.
+    """
     states = {s.name: s for s in manager.status()}
-    names = selection.backends or tuple(sorted(REGISTRY.contributions))
+    kept_out = (name for name, s in states.items() if s.state is State.QUARANTINED)
+    names = selection.backends or tuple(sorted({*REGISTRY.contributions, *kept_out}))
     ready: list[Target] = []
     troubles = []
     for name in names:

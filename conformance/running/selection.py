@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -151,7 +151,19 @@ def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[Case, ...]
         raise ArgumentError(
             f"no case {unknown[0]!r} among those selected{_near(unknown[0], ids)}; ids are exact", cases=tuple(unknown)
         )
+    if not found and not selection.lenient:
+        raise ArgumentError(_nothing(selection), ops=selection.ops, dtypes=selection.dtypes)
     return {pair: mine for pair, mine in found.items() if mine}
+
+
+def _nothing(selection: Selection) -> str:
+    """Return why a selection is empty, and what would not be."""
+    asked = f"{' or '.join(selection.ops) or 'no op'} on {' or '.join(selection.dtypes) or 'any dtype'}"
+    wider = chosen_pairs(replace(selection, profile=None))
+    if wider and selection.profile is not None:
+        return f"{selection.profile} does not demand {asked}; leave out --profile, or see `opmux ops` for what is core"
+    taken = sorted({t for op, t in all_pairs() if op in selection.ops})
+    return f"there are no cases of {asked}; the dtypes taken are {', '.join(taken) or 'none'}"
 
 
 def _selected(selection: Selection, pair: tuple[str, str], wanted: set[str]) -> Iterator[Case]:

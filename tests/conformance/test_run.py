@@ -17,6 +17,8 @@ from opmux.conformance.results.waivers import Applied, Waiver
 from opmux.conformance.running.run import run
 from opmux.conformance.running.selection import Selection, chosen_pairs
 from opmux.core.errors import ArgumentError, DTypeError, PluginError
+from opmux.core.plugins import manager
+from opmux.core.plugins.status import BackendStatus, State
 from tests.conformance.zoo import TWINS, Zoo, kernel, registered, sign_of_zero
 
 ZERO = "multiply-float32-special-multiply(-1, +0) -> -0"
@@ -208,3 +210,12 @@ def test_wrong_usage_ends_in_status_2(option: str) -> None:
 
 def test_one_case_by_its_id() -> None:
     assert _command("--backend", "numpy", "--op", "exp", "--dtype", "float32", "--case", "exp-float32-values") == 0
+
+
+def test_a_backend_in_quarantine_keeps_a_run_from_being_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = manager.status()
+    broken = BackendStatus("acme", "opmux-acme", "1.0", State.QUARANTINED, reason="it cannot be imported")
+    monkeypatch.setattr(manager, "status", lambda: [*known, broken])
+    found = run(Selection(ops=("exp",), dtypes=("float32",), cases=("exp-float32-values",), isolate=False))
+    assert "it cannot be imported" in found.troubles[0]
+    assert (found.counts["fail"], found.exit_code) == (0, 3)

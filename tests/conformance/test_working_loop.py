@@ -149,3 +149,32 @@ def test_json_holds_reproducers_that_run_the_case(capsys: pytest.CaptureFixture[
     assert shlex.split(found["reproducer"])[1:] == [
         "conformance", "--backend", "numpy", "--op", "exp", "--dtype", "float32", "--case", case,
     ]  # fmt: skip
+
+
+def test_a_profile_that_was_asked_for_and_is_not_passed_fails() -> None:
+    with registered("zoo-begun", Zoo([kernel("exp", TWINS["exp"])])) as name:
+        selection = Selection((name,), profile="complex", dtypes=(), isolate=False)
+        refused = run(selection)
+    passing = replace(refused.cases[0], outcome=Outcome.PASS, message="")
+    report = replace(refused, cases=(passing, *refused.cases[1:]))
+    assert report.exit_code == 1
+    assert "zoo-begun does not pass complex, which was asked for" in report.summary()
+
+
+def test_an_empty_selection_says_why_and_what_there_is() -> None:
+    with pytest.raises(ArgumentError, match="core-f32 does not demand exp on float32"):
+        chosen_cases(Selection(**EXP, profile="core-f32"))
+    with pytest.raises(ArgumentError, match="dtypes taken are bfloat16"):
+        chosen_cases(Selection(ops=("exp",), dtypes=("int32",)))
+
+
+def test_what_nothing_serves_is_told() -> None:
+    with registered("zoo-lacks", Zoo([kernel("exp", TWINS["exp"])])) as name:
+        report = run(Selection((name,), ops=("sum",), dtypes=("float32",), isolate=False))
+    assert "not served: zoo-lacks sum float32: " in report.summary()
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+    for option in ("--certificate", "--html", "--junit", "--markdown"):
+        assert _command("--backend", "numpy", option, str(tmp_path / "nowhere" / "file")) == 2
+        assert _command("--backend", "numpy", option, str(tmp_path)) == 2
