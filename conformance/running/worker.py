@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import signal
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -58,6 +59,8 @@ def serve(jobs: TextIO, replies: TextIO) -> None:
 def main() -> None:
     """Serve the process that started this one."""
     faulthandler.enable()
+    # A shell that starts the run in the background has it ignore interrupts; one that a backend sends itself ends it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What backends read and print goes elsewhere, also where they do it in C.
     jobs, replies = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     with open(os.devnull, "rb") as nothing:

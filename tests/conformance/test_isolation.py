@@ -181,6 +181,8 @@ def test_the_limit_of_memory_is_below_what_the_machine_has() -> None:
 def interrupted(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A run whose workers hang, in a process of its own."""
     code = (
+        # A shell that starts its children in the background has them ignore interrupts.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from opmux.conformance.running.run import run; from opmux.conformance.running.selection import Selection;"
         "import sys; from opmux.core.plugins import manager; from tests.conformance import fatal;"
         "from tests.conformance.zoo import Zoo, kernel;"
