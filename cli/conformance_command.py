@@ -173,7 +173,11 @@ def conformance(
         require_jinja2()
     before = _baseline(baseline or (), selection.backends)
     witness = Witness.of(selection)
-    report = run(selection, messages)
+    try:
+        report = run(selection, messages)
+    except KeyboardInterrupt:
+        messages.print("the same command with --resume goes on where this run was")
+        raise
     if before:
         report = replace(report, baseline=known_failures(before), earlier=earlier_performance(before))
     keep_last_failed(report.cases, report.failures)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from ...core.op import OPS
 from .outcome import CaseResult, Outcome
 from .profiles import ProfileVerdict
 
@@ -25,7 +26,7 @@ def summary(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     failed = report.regressions
-    yield from _failures(failed)
+    yield from _failures(sorted(failed, key=_depth))
     yield from (f"not run: {t}" for t in report.troubles)
     yield from (f"waivers: {w}" for w in report.waiver_faults)
     known = len(report.failures) - len(failed)
@@ -103,6 +104,11 @@ def _told(v: ProfileVerdict, report: Report, bad: bool) -> str:
     if bad:
         return f"{told} (passed, but the backend fails elsewhere: not conformant)"
     return f"{told} (conformant{'' if v.claimed else ', though the backend does not claim it'})"
+
+
+def _depth(c: CaseResult) -> int:
+    """Return a key that sorts causes before what they break: primitives, composites, the device."""
+    return 2 if c.op not in OPS else 0 if OPS[c.op].primitive else 1
 
 
 def _counted(outcomes: Iterable[Outcome]) -> str:

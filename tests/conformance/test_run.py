@@ -219,3 +219,9 @@ def test_a_backend_in_quarantine_keeps_a_run_from_being_whole(monkeypatch: pytes
     found = run(Selection(ops=("exp",), dtypes=("float32",), cases=("exp-float32-values",), isolate=False))
     assert "it cannot be imported" in found.troubles[0]
     assert (found.counts["fail"], found.exit_code) == (0, 3)
+
+
+def test_failures_of_primitives_are_told_before_those_of_what_is_made_of_them() -> None:
+    results = tuple(_result(Outcome.FAIL, f"{op}-float32-values") for op in ("softmax", "device", "exp"))
+    told = [line.split()[-1] for line in Report(("acme",), results).summary().splitlines() if line.startswith("FAIL")]
+    assert told == ["exp-float32-values", "softmax-float32-values", "device-float32-values"]
