@@ -98,7 +98,7 @@ def test_an_array_that_a_backend_keeps_is_found(monkeypatch: pytest.MonkeyPatch)
             kept.append(made._buffer)
 
     monkeypatch.setattr(Machine, "watch", watch)
-    with pytest.raises(ConformanceError, match=r"1 buffers are still held"):
+    with pytest.raises(ConformanceError, match=r"buffers are still held"):
         _with()
 
 
