@@ -89,7 +89,7 @@ class ConformanceItem(pytest.Item):
     def _result(self) -> CaseResult:
         if self.config.getoption("--opmux-in-process"):
             return _here(self.job)
-        (result,) = self.config.stash[_RUNNER].run(self.job, lambda result: None)
+        (result,) = self.config.stash[_RUNNER].run(self.job)
         return result
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -14,10 +14,13 @@ from typing import Any
 
 from ...core.errors import ConformanceError
 from ...core.plugins import manager
-from ..running.isolation import Worker, WorkerLostError
+from ..running import channel
+from ..running.channel import Send
+from ..running.isolation import Worker, WorkerLostError, command
 
-#: The documented variable (``docs/environment.md``).
+#: The documented variables (``docs/environment.md``).
 VARIABLE = "OPMUX_NUM_THREADS"
+_BACKENDS = "OPMUX_BACKENDS"
 #: Seconds that one op and dtype may take.
 _LIMIT = 60.0
 
@@ -26,7 +29,7 @@ class Sibling:
     """One process; lines of JSON to and fro, in the protocol of the suite's workers."""
 
     def __init__(self, backend: str, threads: int) -> None:
-        self._command = (sys.executable, "-m", __name__, backend, str(threads))
+        self._command = command(__name__, backend, str(threads))
         self._worker: Worker | None = None
         self._absent = manager.package_folder(backend) is None
 
@@ -66,31 +69,20 @@ def sibling(backend: str, threads: int) -> Sibling:
     return Sibling(backend, threads)
 
 
-def _serve(backend: str) -> None:
+def _answer(given: dict[str, Any], send: Send) -> None:
     from ...core.devices.device import find_device
-    from ...core.runtime import ensure_loaded
     from ..target import Target, only
     from .determinism import digests
 
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # backends print
-
-    def send(message: dict[str, Any]) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
-
-    ensure_loaded()
-    send({"ready": True})
-    for line in sys.stdin:
-        given = json.loads(line)
-        try:
-            target = Target(backend, find_device(given["device"]))
-            with only(backend):
-                send({"digests": digests(target, given["op"], given["dtype"])})
-        except Exception as error:
-            send({"error": f"{type(error).__name__}: {error}"})
+    backend = os.environ[_BACKENDS]
+    try:
+        target = Target(backend, find_device(given["device"]))
+        with only(backend):
+            send({"digests": digests(target, given["op"], given["dtype"])})
+    except Exception as error:
+        send({"error": f"{type(error).__name__}: {error}"})
 
 
 if __name__ == "__main__":
-    os.environ["OPMUX_BACKENDS"], os.environ[VARIABLE] = sys.argv[1:]
-    _serve(sys.argv[1])
+    os.environ[_BACKENDS], os.environ[VARIABLE] = sys.argv[1:]
+    channel.serve(_answer)

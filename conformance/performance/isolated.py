@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from ...core.errors import ConformanceError, OpmuxError
+from ..running import channel
+from ..running.channel import Send
 from ..running.isolation import Worker, WorkerLostError
+from ..running.isolation import command as module_command
 from .measure import Progress
 from .phase import BUDGET, Performance, performance
 
-COMMAND: Final = (sys.executable, "-P", "-m", "opmux.conformance.performance.isolated")
+COMMAND: Final = module_command("opmux.conformance.performance.isolated")
 #: Seconds without a word, in which one call is timed.
 _LIMIT: Final = 120.0
 
@@ -67,20 +68,10 @@ def _lost(backend: str, what: str, lost: WorkerLostError) -> ConformanceError:
     return ConformanceError(f"{backend} has no times; during {what}: {lost.why}", backend=backend, during=what)
 
 
-def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer one request."""
+def answer(asked: dict[str, Any], send: Send) -> None:
+    """Measure what is asked for."""
     from ...core.devices.device import find_device
-    from ...core.runtime import ensure_loaded
 
-    def send(message: dict[str, Any]) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
-
-    ensure_loaded()
-    send({"ready": True})
-    asked = json.loads(requests.readline() or "null")
-    if asked is None:
-        return
     pairs = None if asked["pairs"] is None else [(op, dtype) for op, dtype in asked["pairs"]]
     try:
         made = performance(
@@ -93,12 +84,5 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     send({"performance": made.to_dict()})
 
 
-def main() -> None:
-    """Serve the process that started this one; what backends print goes to standard error."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    serve(sys.stdin, replies)
-
-
 if __name__ == "__main__":
-    main()
+    channel.serve(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from ..cases.case import Case
 from ..cases.enumerate import cases
 from ..results.outcome import BAD, CaseResult, Outcome
 from ..running.execute import execute
-from ..running.isolation import Job, Runner
+from ..running.isolation import Job, Runner, command
 from ..running.run import run
 from ..running.selection import Selection
 from ..target import targets
@@ -100,11 +99,11 @@ def execute_all(backend: str, ids: Iterable[str]) -> Iterator[CaseResult]:
 
 def _in_workers(fault: Fault, ids: Sequence[str]) -> Iterator[CaseResult]:
     device = "cpu:0" if fault.make().driver is None else "planted:0"
-    runner = Runner(fault.limit, (sys.executable, "-m", "opmux.conformance.planted.worker", fault.name))
+    runner = Runner(fault.limit, command("opmux.conformance.planted.worker", fault.name))
     try:
         for pair in dict.fromkeys(map(pair_of, ids)):
             mine = tuple(i for i in ids if pair_of(i) == pair)
-            yield from runner.run(Job(fault.backend, device, *pair, False, mine), lambda result: None)
+            yield from runner.run(Job(fault.backend, device, *pair, False, mine))
     finally:
         runner.close()
 

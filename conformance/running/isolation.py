@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,17 @@ from ...core.errors import ConformanceError
 from ...core.plugins import manager
 from ..results.outcome import CaseResult, Outcome
 
-#: Starts the suite's own worker; ``-P`` keeps what lies in the current folder from taking a package's place.
-WORKER: Final = (sys.executable, "-P", "-m", "opmux.conformance.running.worker")
+
+def command(module: str, *arguments: str) -> tuple[str, ...]:
+    """Return what starts a module of opmux in a process of its own.
+
+    ``-P`` keeps what lies in the current folder from taking a package's place.
+    """
+    return (sys.executable, "-P", "-m", module, *arguments)
+
+
+#: Starts the suite's own worker.
+WORKER: Final = command("opmux.conformance.running.worker")
 #: The documented variable (``docs/environment.md``).
 _BACKENDS: Final = "OPMUX_BACKENDS"
 #: Seconds that a worker may take to import opmux and to load the backends.
@@ -63,9 +72,8 @@ class Job:
     skip: tuple[str, ...] = field(default=())
 
     @classmethod
-    def from_json(cls, line: str) -> Job:
-        """Return the job of a line."""
-        given = json.loads(line)
+    def from_dict(cls, given: dict[str, Any]) -> Job:
+        """Return the job that :meth:`to_json` wrote."""
         return cls(**{**given, "only": tuple(given["only"]), "skip": tuple(given["skip"])})
 
     def to_json(self) -> str:
@@ -236,7 +244,7 @@ class Runner:
         self._loaded: tuple[str, ...] = ()
         self._ended = threading.Event()
 
-    def run(self, job: Job, note: Callable[[CaseResult], None]) -> Iterator[CaseResult]:
+    def run(self, job: Job) -> Iterator[CaseResult]:
         """Run a job; one result per case, whatever the cases do, and a second one for a case that was over when its
         worker died.
 
@@ -262,7 +270,6 @@ class Runner:
                     last = _result(message)
                     done.append(last.id)
                     started = None
-                    note(last)
                     yield last
                 return
             except WorkerLostError as lost:
@@ -277,7 +284,6 @@ class Runner:
                 if result is None or result.id in known:  # another worker would come no further
                     raise ConformanceError(f"{job.op} on {job.dtype}: {lost.why}", op=job.op, dtype=job.dtype) from lost
                 done.append(result.id)
-                note(result)
                 yield result
 
     def end(self) -> None:

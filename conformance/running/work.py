@@ -156,7 +156,7 @@ class Work:
         if set(todo.only) <= set(todo.skip) or self._skipped(i, job):
             return
         try:
-            for result in runner.run(todo, lambda result: None):
+            for result in runner.run(todo):
                 self._note(i, result)
                 if self._skipped(i, job):
                     return
@@ -175,7 +175,7 @@ class Work:
         runner.close()
         before = {r.id: r for r in failed}
         try:
-            for again in runner.run(replace(job, only=tuple(before), skip=()), lambda result: None):
+            for again in runner.run(replace(job, only=tuple(before), skip=())):
                 if again.outcome is Outcome.PASS:
                     first = before[again.id]
                     text = f"flaky: it passed when it was run again; the first time: {first.message}"

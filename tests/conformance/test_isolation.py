@@ -36,7 +36,7 @@ def _results(
     runner = Runner(limit, WORKER, memory)
     try:
         job = Job("zoo-down", "cpu:0", "exp", "float32", False, (BEFORE, LOST, AFTER))
-        return {r.id: r for r in runner.run(job, lambda result: None)}
+        return {r.id: r for r in runner.run(job)}
     finally:
         runner.close()
 
@@ -123,7 +123,7 @@ def _ended(pid: int, seconds: float = 5) -> bool:
 def test_a_worker_that_dies_outside_of_cases_is_no_verdict() -> None:
     runner = Runner(5, (sys.executable, "-c", "raise SystemExit(7)"))
     with pytest.raises(ConformanceError, match="exit status 7"):
-        list(runner.run(Job("numpy", "cpu:0", "exp", "float32", True, (BEFORE,)), lambda result: None))
+        list(runner.run(Job("numpy", "cpu:0", "exp", "float32", True, (BEFORE,))))
 
 
 def _speaking(*lines: str) -> Worker:
@@ -148,7 +148,7 @@ def test_a_death_after_the_last_result_is_not_lost() -> None:
     say = "import sys; say = lambda *lines: print(*lines, sep='\\n', flush=True); "
     code = f"{say} say({first!r}); input(); say(*{rest!r}); sys.exit(9)"
     runner = Runner(30, (sys.executable, "-c", code))
-    results = runner.run(Job("numpy", "cpu:0", "exp", "float32", False, (LOST, AFTER)), lambda result: None)
+    results = runner.run(Job("numpy", "cpu:0", "exp", "float32", False, (LOST, AFTER)))
     assert next(results).outcome is Outcome.PASS
     again = next(results)
     assert (again.id, again.outcome) == (LOST, Outcome.CRASH)
@@ -162,7 +162,7 @@ def test_a_runner_that_is_ended_gives_no_more_results(monkeypatch: pytest.Monkey
     runner = Runner(60, WORKER)
     seen: list[CaseResult] = []
     job = Job("zoo-down", "cpu:0", "exp", "float32", False, (LOST, BEFORE))
-    thread = threading.Thread(target=lambda: seen.extend(runner.run(job, lambda result: None)))
+    thread = threading.Thread(target=lambda: seen.extend(runner.run(job)))
     thread.start()
     time.sleep(3)
     runner.end()
