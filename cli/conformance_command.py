@@ -182,9 +182,8 @@ def conformance(
         report = replace(report, baseline=known_failures(before), earlier=earlier_performance(before))
     keep_last_failed(report.cases, report.failures)
     _record(report, witness)
-    if (
-        json != "-"
-    ):  # before the files: what a run took minutes to find must not be lost with one that cannot be written
+    # Before the files: what a run took minutes to find must not be lost with one that cannot be written.
+    if json != "-":
         typer.echo(report.summary())
     made = certificates(report, witness) if certificate or html or markdown or junit else []
     if certificate is not None:

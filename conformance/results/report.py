@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -108,9 +109,11 @@ class Report:
         return OK if ran else NOTHING
 
     def _lacks_profile(self) -> bool:
-        ran = any(c.outcome is Outcome.PASS for c in self.cases)
-        asked = [v for v in self.profiles() if v.profile == self.profile]
-        return ran and not self.shard and any(v.missing for v in asked)
+        return any(c.outcome is Outcome.PASS for c in self.cases) and bool(self.lacking(self.profiles()))
+
+    def lacking(self, verdicts: Iterable[ProfileVerdict]) -> list[ProfileVerdict]:
+        """Return those of the profile that was asked for which do not pass; of a shard nothing can be said."""
+        return [] if self.shard else [v for v in verdicts if v.profile == self.profile and v.missing]
 
     @property
     def scope(self) -> str:

@@ -37,7 +37,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (f"note: {n}" for n in report.notes)
     yield from (f"performance: {flag.message}" for flag in report.flags())
     verdicts: dict[tuple[str, str], list[ProfileVerdict]] = defaultdict(list)
-    for v in report.profiles():
+    given = report.profiles()
+    for v in given:
         verdicts[v.backend, v.device].append(v)
     broken = {(c.backend, c.device) for c in report.failures}
     for backend in report.backends:
@@ -49,7 +50,7 @@ def _lines(report: Report) -> Iterator[str]:
             yield f"{backend} on {device}: {_counted(c.outcome for c in mine)}"
             bad = (backend, device) in broken
             yield from (f"  {_told(v, report, bad)}" for v in of_interest(verdicts[backend, device], report))
-    yield from _profile_lacking(report)
+    yield from (f"{v.backend} does not pass {v.profile}, which was asked for" for v in report.lacking(given))
     if not report.sufficient:
         yield f"{report.scope} run: not sufficient for any claim about the whole backend"
     assertions = sum(c.assertions for c in report.cases)
@@ -82,12 +83,6 @@ def _not_served(report: Report) -> Iterator[str]:
     lost = {key: cs for key, cs in values.items() if all(c.outcome is Outcome.UNSUPPORTED for c in cs)}
     if report.partial and report.profile is None and len(lost) <= _NAMED:
         yield from (f"not served: {' '.join(key)}: {cs[0].message}" for key, cs in lost.items())
-
-
-def _profile_lacking(report: Report) -> Iterator[str]:
-    for v in report.profiles():
-        if v.profile == report.profile and v.missing and not report.shard:
-            yield f"{v.backend} does not pass {v.profile}, which was asked for"
 
 
 def _told(v: ProfileVerdict, report: Report, bad: bool) -> str:
