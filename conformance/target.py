@@ -117,7 +117,7 @@ class Target:
     def serves(self, op: str, dtype: str) -> bool:
         """Return whether a kernel of the backend declares the op with a leading operand of this dtype."""
         mine = [k for b, k in REGISTRY.kernels(op, self.device.kind) if b == self.backend]
-        return any(not k.accepts.dtypes or dtype in k.accepts.dtypes[0] for k in mine)
+        return any(k.accepts.leads_with(dtype) for k in mine)
 
     def decide(self, op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any]) -> Decision:
         """Return the decision for a call that only this backend may serve.

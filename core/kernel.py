@@ -111,6 +111,10 @@ class Accepts:
     attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
     features: frozenset[str] = frozenset()
 
+    def leads_with(self, dtype: str) -> bool:
+        """Return whether the leading operand may have a dtype, by name."""
+        return not self.dtypes or dtype in self.dtypes[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Promises:

@@ -54,7 +54,7 @@ def kernels_of(target: Target, op: Op) -> list[Kernel]:
 
 def declares(kernel: Kernel, t: DType) -> bool:
     """Return whether a kernel declares a dtype of the leading operand."""
-    return not kernel.accepts.dtypes or t.name in kernel.accepts.dtypes[0]
+    return kernel.accepts.leads_with(t.name)
 
 
 def _declared(t: DType, context: OpContext) -> OpCheck:

@@ -46,7 +46,7 @@ def verdicts(subject: Subject, results: Iterable[CaseResult], *, quick: bool, se
 def _kernels(subject: Subject, op: str, dtype: str) -> Mapping[str, Kernel]:
     """Return the backend's kernels for an op and dtype by the names that candidates have."""
     mine = [k for b, k in REGISTRY.kernels(op, subject.kind) if b == subject.backend]
-    return {f"{subject.backend}/{k.name}": k for k in mine if not k.accepts.dtypes or dtype in k.accepts.dtypes[0]}
+    return {f"{subject.backend}/{k.name}": k for k in mine if k.accepts.leads_with(dtype)}
 
 
 def _verdict(name: str, mine: list[CaseResult], whole: bool, *, alone: bool) -> Verdict | None:
