@@ -14,7 +14,7 @@ from ..core.devices.device import find_device
 from ..core.dispatch.explain import plan
 from ..core.dispatch.policy import policy
 from ..core.op import Role
-from .opset_commands import op_named
+from .opset_commands import Attributes, Operands, op_named
 from .output import JsonOption, emit, fail, messages, progress_bars, table, write
 from .specs import parse_attribute, parse_operand
 
@@ -39,19 +39,8 @@ def add_to(app: typer.Typer) -> None:
 
 def bench(
     op: Annotated[str, typer.Argument(help="The op's name.")],
-    specs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Operands such as 'f32[512,512]', 'i64[3,4]@strides(1,3)' (strides in elements), a number or none.",
-            show_default=False,
-        ),
-    ] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", "-s", metavar="NAME=VALUE", help="An attribute, e.g. axis=1; may be repeated.", show_default=False
-        ),
-    ] = None,
+    specs: Operands = None,
+    attribute: Attributes = None,
     backend: Annotated[
         list[str] | None, typer.Option(help="Only kernels of this one; may be repeated.", show_default=False)
     ] = None,

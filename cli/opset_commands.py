@@ -24,6 +24,21 @@ from ..opset.profiles import PROFILES
 from .output import JsonOption, emit, table, text_width
 from .specs import parse_attribute, parse_operand
 
+#: Options of the commands that take a call.
+Operands = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Operands such as 'f32[512,512]', 'i64[3,4]@strides(1,3)' (strides in elements), a number or none.",
+        show_default=False,
+    ),
+]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="NAME=VALUE", help="An attribute, e.g. axis=1; may be repeated.", show_default=False
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -159,19 +174,8 @@ def _in_words(names: Sequence[str]) -> str:
 
 def explain(
     op: Annotated[str, typer.Argument(help="The op's name.")],
-    operands: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Operands such as 'f32[512,512]', 'i64[3,4]@strides(1,3)' (strides in elements), a number or none.",
-            show_default=False,
-        ),
-    ] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", "-s", metavar="NAME=VALUE", help="An attribute, e.g. axis=1; may be repeated.", show_default=False
-        ),
-    ] = None,
+    operands: Operands = None,
+    attribute: Attributes = None,
     device: Annotated[str, typer.Option(help="Where the operands are.")] = "cpu",
     json: JsonOption = None,
 ) -> None:
