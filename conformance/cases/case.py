@@ -10,7 +10,7 @@ from ...core.dtypes import DType
 from ...core.op import Op
 from ..oracle.expect import Expected
 from ..target import Findings, Target
-from .samples import Sample
+from .samples.sample import Sample
 
 #: What a case does with a target: it notes what it asserts, and raises for what is wrong.
 Check = Callable[[Target, Findings], None]

@@ -13,26 +13,11 @@ from ...opset import namespace  # noqa: F401 - every op has to be declared befor
 from ...opset.declare import declaration_of
 from ..oracle.expect import Expected, expect
 from ..target import Findings, Target
-from . import (
-    basics,
-    claims,
-    concurrency,
-    determinism,
-    device_memory,
-    fault_loops,
-    guarded,
-    large,
-    model,
-    numerics,
-    placement,
-    programs,
-    properties,
-    queue_order,
-    repetition,
-    scalars,
-)
 from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
-from .samples import Sample, samples
+from .devices import concurrency, fault_loops, memory, queue_order
+from .drawn import model, programs, properties
+from .ops import basics, claims, determinism, guarded, large, numerics, placement, repetition, scalars
+from .samples.sample import Sample, samples
 
 #: The quick run takes the first case of an op and dtype, and one in so many of the others, the same ones every time.
 _QUICK_SHARE: Final = 8
@@ -57,7 +42,7 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
 
 #: Families of cases of a device.
 DEVICE_FAMILIES: Final[tuple[DeviceFamily, ...]] = (
-    device_memory.memory,
+    memory.memory,
     queue_order.queues,
     fault_loops.faults,
     concurrency.threads,

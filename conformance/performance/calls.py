@@ -12,7 +12,7 @@ from ...core.kernel import ArraySpec
 from ...core.op import OPS, Op
 from ...opset.declare import declaration_of
 from ...opset.profiles import PROFILES
-from ..cases.samples import operand_dtypes, samples
+from ..cases.samples.sample import operand_dtypes, samples
 from ..oracle.formats import Host
 
 Specs = tuple[ArraySpec | None, ...]

@@ -31,7 +31,7 @@ from ...core.kernel import ArraySpec
 from ...core.op import OPS, Work
 from ...core.signature import signature
 from ...opset.declare import declaration_of
-from ..cases.samples import operand_dtypes
+from ..cases.samples.sample import operand_dtypes
 from ..target import arguments
 from .candidates import runnable, without_casts
 from .operands import Operands

@@ -9,8 +9,8 @@ import opmux as ox
 from opmux.conformance.cases import layouts, values
 from opmux.conformance.cases.case import KINDS
 from opmux.conformance.cases.enumerate import all_pairs, cases
-from opmux.conformance.cases.samples import has_samples, samples
-from opmux.conformance.cases.specials import specials, token
+from opmux.conformance.cases.samples.sample import has_samples, samples
+from opmux.conformance.cases.samples.specials import specials, token
 from opmux.core.errors import ConformanceError
 from opmux.core.op import OPS, Op
 from opmux.opset.declare import declaration_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from opmux.conformance.cases import concurrency
-from opmux.conformance.cases.concurrency import Crew, Worker
+from opmux.conformance.cases.devices import concurrency
+from opmux.conformance.cases.devices.concurrency import Crew, Worker
 from opmux.conformance.target import Findings
 from opmux.core.dispatch.policy import Policy
 from opmux.core.dispatch.registry import Registry

@@ -234,7 +234,7 @@ def _threads_as_they_were() -> Iterator[None]:
 @pytest.mark.usefixtures("_threads_as_they_were")
 def test_other_processes_are_asked_with_threads_of_their_own() -> None:
     """The order that a backend fixes when it starts shows only in a process that starts with the variable."""
-    from opmux.conformance.cases.siblings import Sibling
+    from opmux.conformance.cases.ops.siblings import Sibling
 
     asked = Sibling("llvm", 3)
     try:
@@ -246,7 +246,7 @@ def test_other_processes_are_asked_with_threads_of_their_own() -> None:
 
 
 def test_other_bits_in_a_process_with_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opmux.conformance.cases import determinism
+    from opmux.conformance.cases.ops import determinism
 
     class Elsewhere:
         def digests(self, device: str, op: str, dtype: str) -> dict[str, str]:

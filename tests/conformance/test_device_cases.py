@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from opmux.conformance.cases import concurrency, interception
 from opmux.conformance.cases.case import ANY, DEVICE
+from opmux.conformance.cases.devices import concurrency, interception
 from opmux.conformance.cases.enumerate import cases
 from opmux.conformance.target import Target, targets
 from opmux.core.dispatch.registry import REGISTRY

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 
 from opmux.conformance.cases.case import DeviceContext
-from opmux.conformance.cases.fault_loops import FAILURES, Loop, _closure, faults
-from opmux.conformance.cases.interception import CALLS, Bookkeeping, Trigger
+from opmux.conformance.cases.devices.fault_loops import FAILURES, Loop, _closure, faults
+from opmux.conformance.cases.devices.interception import CALLS, Bookkeeping, Trigger
 from opmux.conformance.target import Findings, Target, only, targets
 from opmux.core.devices import status
 from opmux.core.devices.device import Buffer, Device

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opmux.conformance.cases import interception
+from opmux.conformance.cases.devices import interception
 from opmux.conformance.cases.enumerate import cases
 from opmux.conformance.results.outcome import CaseResult
 from opmux.conformance.running.execute import execute

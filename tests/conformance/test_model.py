@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.conformance.cases import model
 from opmux.conformance.cases.case import DeviceContext
-from opmux.conformance.cases.falsify import Choices
-from opmux.conformance.cases.model_machine import Machine
-from opmux.conformance.cases.model_plugins import KIND, STRANGER, VISITOR
-from opmux.conformance.cases.model_rules import RULES
+from opmux.conformance.cases.drawn import model
+from opmux.conformance.cases.drawn.falsify import Choices
+from opmux.conformance.cases.drawn.model_machine import Machine
+from opmux.conformance.cases.drawn.model_plugins import KIND, STRANGER, VISITOR
+from opmux.conformance.cases.drawn.model_rules import RULES
 from opmux.conformance.target import Findings, Target, only
 from opmux.core.devices.device import find_device
 from opmux.core.dispatch.policy import current
@@ -119,7 +119,7 @@ def test_a_view_that_follows_its_array_is_found(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_policy_that_is_not_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opmux.conformance.cases import model_machine
+    from opmux.conformance.cases.drawn import model_machine
 
     before = current()
     monkeypatch.setattr(model_machine, "current", lambda: before)

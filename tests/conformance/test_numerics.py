@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from opmux.conformance.cases.enumerate import cases
-from opmux.conformance.cases.hard_arguments import ARGUMENTS, near_multiples_of_half_pi
-from opmux.conformance.cases.numerics import LABELS, MAKERS
+from opmux.conformance.cases.ops.hard_arguments import ARGUMENTS, near_multiples_of_half_pi
+from opmux.conformance.cases.ops.numerics import LABELS, MAKERS
 from opmux.conformance.oracle.expect import expect
 from opmux.conformance.oracle.flush import flushed
 from opmux.conformance.results.outcome import Outcome

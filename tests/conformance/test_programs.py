@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.conformance.cases import programs
 from opmux.conformance.cases.case import DeviceContext
-from opmux.conformance.cases.falsify import Choices
-from opmux.conformance.cases.program_nodes import INPUTS, NODE, Node, View, candidates, drawn
-from opmux.conformance.cases.programs import NODES, gives_every_bit, served
+from opmux.conformance.cases.drawn import programs
+from opmux.conformance.cases.drawn.falsify import Choices
+from opmux.conformance.cases.drawn.nodes import INPUTS, NODE, Node, View, candidates, drawn
+from opmux.conformance.cases.drawn.programs import NODES, gives_every_bit, served
 from opmux.conformance.target import Findings, RefusedError, Target, only
 from opmux.core.devices.device import find_device
 from opmux.core.errors import ConformanceError

@@ -12,11 +12,22 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.conformance.cases.drawn.falsify import Choices, falsify
+from opmux.conformance.cases.drawn.strategies import (
+    AXES,
+    Axis,
+    Call,
+    Fill,
+    Layout,
+    Operand,
+    array,
+    layout,
+    place,
+    shape,
+)
+from opmux.conformance.cases.drawn.strategy_rows import STRATEGIES, drawn
 from opmux.conformance.cases.enumerate import cases
-from opmux.conformance.cases.falsify import Choices, falsify
-from opmux.conformance.cases.samples import ROWS
-from opmux.conformance.cases.strategies import AXES, Axis, Call, Fill, Layout, Operand, array, layout, place, shape
-from opmux.conformance.cases.strategy_rows import STRATEGIES, drawn
+from opmux.conformance.cases.samples.sample import ROWS
 from opmux.conformance.oracle.expect import infer, with_optional
 from opmux.conformance.running.run import run
 from opmux.conformance.running.selection import Selection

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from opmux.conformance.cases.interception import Around
+from opmux.conformance.cases.devices.interception import Around
 from opmux.plugin import HostBytes
 
 Launch = Callable[..., Any]

@@ -95,7 +95,7 @@ def scratch_shared(call: Call) -> None:
     call.out[...] = scratch
 
 
-@FAMILY.plant("table-made-on-first-use", "add", "device-any-threads-calls")
+@FAMILY.plant("table-made-on-first-use", "add", "device-any-threads-first-call")
 def table_first(call: Call) -> None:
     """A table is made by the first call, and a second thread uses it while it is half made."""
     key = (call.out.shape, call.out.dtype.name)

@@ -1,0 +1,1 @@
+"""Samples: the calls that an op is tried with, as data."""
