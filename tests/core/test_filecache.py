@@ -170,12 +170,37 @@ def test_file_as_large_as_the_limit_stays(tmp_path):
     assert cache.get(KEY) == bytes(100)
 
 
+def test_full_directory_is_not_looked_at_after_every_write(tmp_path, monkeypatch):
+    looks, scandir = [], os.scandir
+
+    def counted(directory):
+        looks.append(directory)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    cache = FileCache(tmp_path / "cache", limit_bytes=64_000)
+    for number in range(2_000):
+        assert cache.put(cache_key(str(number)), bytes(100))
+    monkeypatch.undo()
+    held = sum(len(cache.get(file.name)) for file in cache.directory.iterdir())
+    assert held <= cache.limit_bytes
+    assert len(looks) < 250
+
+
+def test_what_others_write_is_seen_within_a_share_of_the_limit(tmp_path):
+    first, second = (FileCache(tmp_path / "cache", limit_bytes=64_000) for _ in range(2))
+    for number in range(1_000):
+        (first if number % 2 else second).put(cache_key(str(number)), bytes(100))
+        held = 100 * sum(1 for _ in first.directory.iterdir())
+        assert held <= first.limit_bytes + first.limit_bytes // 64
+
+
 def test_leftovers_of_dead_writers_go_and_those_of_live_ones_stay(cache):
     dead, live = cache.directory / ".writing-1-dead", cache.directory / ".writing-2-live"
     dead.write_bytes(b"")
     live.write_bytes(b"")
     os.utime(dead, (0, 0))
-    cache.put(KEY, b"content")
+    FileCache(cache.directory).put(KEY, b"content")
     assert (dead.exists(), live.exists()) == (False, True)
 
 
