@@ -100,7 +100,8 @@ class FileCache:
 
     directory: Path
     limit_bytes: int = 1 << 20
-    _room: int = field(default=0, init=False, repr=False)  # bytes that may be written before the directory is looked at again
+    # Bytes that may be written before the directory is looked at again.
+    _room: int = field(default=0, init=False, repr=False)
     _statistics: CacheStatistics = field(default_factory=CacheStatistics, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
