@@ -1,0 +1,1 @@
+"""Many devices as one: meshes, schedules, communicators, and the way of a collective call."""

@@ -1,0 +1,99 @@
+"""What carries messages between processes: the interface that communicators implement.
+
+Nothing here waits. A rank's part of a collective is a generator that posts messages, and yields while there is nothing
+to do; so one process can drive several ranks, and a test can drive all ranks of a mesh under a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..devices.driver import HostBytes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What it costs to send a message of S bytes: ``latency + S / bandwidth``.
+
+    Attributes:
+        latency: seconds.
+        bandwidth: bytes per second, in each direction.
+        source: where the numbers come from: ``"measured"``, ``"declared"``, ``"model"``.
+    """
+
+    latency: float
+    bandwidth: float
+    source: str = "declared"
+
+
+class Ticket(Protocol):
+    """A message that was posted."""
+
+    def done(self) -> bool:
+        """Return whether it has arrived, or has left; never waits.
+
+        Raises:
+            CollectiveError: it never will; ``rank`` says whose fault that is, where it is known.
+        """
+
+
+class Endpoint(Protocol):
+    """The messages of one rank of one mesh. Messages of one source, target and tag arrive in the order of posting.
+
+    Attributes:
+        rank: this rank.
+        ranks: how many there are.
+    """
+
+    rank: int
+    ranks: int
+
+    def send(self, target: int, tag: int, data: HostBytes) -> Ticket:
+        """Post a message; *data* stays as it is until the ticket is done."""
+
+    def receive(self, source: int, tag: int, into: HostBytes) -> Ticket:
+        """Post where a message goes. One of another length is a ``CollectiveError`` of the ticket."""
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Give up a message: nothing is written to its memory any more when this returns."""
+
+    def now(self) -> float:
+        """Return the time in seconds, from any start, never going back."""
+
+    def lost(self) -> Mapping[int, str]:
+        """Return the ranks that are known to be gone, with how that is known."""
+
+
+class Communicator(Protocol):
+    """Carries messages between the processes of one job.
+
+    Attributes:
+        name: e.g. ``"mpi"``.
+        process: this process's number.
+        processes: how many there are.
+    """
+
+    name: str
+    process: int
+    processes: int
+
+    def gather(self, record: bytes, timeout: float) -> tuple[bytes, ...]:
+        """Return every process's record, by process: what a mesh is agreed upon with. All processes call it at once.
+
+        Raises:
+            CollectiveError: a process does not answer in time; ``rank`` names it.
+        """
+
+    def open(self, mesh: int, owners: Sequence[int], rank: int) -> Endpoint:
+        """Return the endpoint of a local rank of a mesh.
+
+        Args:
+            mesh: a number that keeps the messages of meshes apart, the same in every process.
+            owners: the process of each rank.
+            rank: the rank, one of this process.
+        """
+
+    def link(self, first: int, second: int) -> Link:
+        """Return what a message between two processes costs; the same answer in every process."""

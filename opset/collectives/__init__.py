@@ -1,0 +1,1 @@
+"""Collectives: ops over the ranks of a mesh, declared once, and the algorithms that they decompose into."""
