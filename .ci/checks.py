@@ -9,20 +9,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # not resolved: the tools lie beside the venv's link, not beside what it points to
 FAILED_OUTCOMES = ("fail", "crash", "timeout", "not_run")
+# The longest of the checks that run beside each other, longest first: one that begins last leaves the other cores idle.
+LONGEST = ("pytest tests/conformance", "pytest tests/cli", "pytest tests/backends/llvm", "mypy")
+# Tests start hundreds of processes, and each would compile every module of the checkout again, which takes a second.
+COMPILED_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,17 @@ class Check:
     environment: dict[str, str] = field(default_factory=dict)
     count: Callable[[], Tally] | None = None
 
-    def run(self) -> Tally:
-        environment = os.environ | self.environment
+    def run(self, lane: int = 0, output: IO[str] | None = None) -> Tally:
+        """Run it, in one of the lanes side by side; what it prints goes to `output`, or where this process prints."""
+        environment = os.environ | COMPILED_ONCE | {"TEST_LANE": str(lane)} | self.environment
         status = subprocess.run(
-            self.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
+            self.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            check=False,
         ).returncode
         if self.count is None:
             return Tally(passed=1) if status == 0 else Tally(failed=1)
@@ -88,12 +103,25 @@ def static_checks() -> Iterator[Check]:
     yield Check("import-linter", [str(BIN / "lint-imports")])
 
 
-def test_checks(reports: Path, slow: bool) -> Iterator[Check]:
-    junit = reports / "pytest.xml"
-    selection = ["-m", ""] if slow else []
-    yield Check(
-        "pytest", [str(BIN / "pytest"), "-q", f"--junitxml={junit}", *selection], count=partial(junit_tally, junit)
-    )
+def parts_of_tests() -> dict[str, list[str]]:
+    """Return the test files of every folder that has some: each is run by a process of its own."""
+    found: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        found.setdefault(str(file.parent.relative_to(ROOT)), []).append(str(file.relative_to(ROOT)))
+    return found
+
+
+def pytest_checks(reports: Path, slow: bool) -> Iterator[Check]:
+    for folder, files in parts_of_tests().items():
+        junit = reports / f"{folder.replace('/', '-')}.xml"
+        # A cache of its own each: two processes would write one file of what failed last.
+        options = ["-q", f"--junitxml={junit}", "-o", f"cache_dir=.pytest_cache/{folder}"]
+        options += ["-m", ""] if slow else []
+        command = [str(BIN / "pytest"), *options, *files]
+        yield Check(f"pytest {folder}", command, count=partial(junit_tally, junit))
+
+
+def conformance_checks(reports: Path) -> Iterator[Check]:
     for name in sorted({entry.name for entry in entry_points(group="opmux.backends")}):
         report, certificate = reports / f"conformance-{name}.json", reports / f"certificate-{name}.json"
         opmux = str(BIN / "opmux")
@@ -107,6 +135,51 @@ def test_checks(reports: Path, slow: bool) -> Iterator[Check]:
         yield Check(f"certificate {name}", [opmux, "certificate", "verify", str(certificate), "--rerun", "10"])
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
+Finished = tuple[Check, float, Tally]
+
+
+def one_by_one(checks: Iterable[Check]) -> Iterator[Finished]:
+    """Run checks that use every core by themselves."""
+    for check in checks:
+        print(f"\n== {check.name}: {' '.join(check.command)}", flush=True)
+        start = time.monotonic()
+        tally = check.run()
+        yield check, time.monotonic() - start, tally
+
+
+def side_by_side(checks: Iterable[Check], lanes: int) -> Iterator[Finished]:
+    """Run checks that use one core each, as many at once as there are lanes; what one prints is shown when it ends."""
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for lane in range(lanes):
+        free.put(lane)
+    shown = threading.Lock()
+
+    def run(check: Check) -> Finished:
+        lane, start = free.get(), time.monotonic()
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            try:
+                tally = check.run(lane, output)
+            finally:
+                free.put(lane)
+            seconds = time.monotonic() - start
+            output.seek(0)
+            with shown:
+                print(f"\n== {check.name}: {' '.join(check.command)}\n{output.read()}", flush=True)
+        return check, seconds, tally
+
+    def begins(check: Check) -> int:
+        return LONGEST.index(check.name) if check.name in LONGEST else len(LONGEST)
+
+    with ThreadPoolExecutor(lanes) as pool:
+        yield from pool.map(run, sorted(checks, key=begins))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lint", action="store_true", help="only the checks that run no test")
@@ -116,15 +189,14 @@ def main() -> int:
     rows: list[str] = []
     total = Tally()
     with tempfile.TemporaryDirectory(prefix="opmux-checks-") as folder:
-        checks = list(static_checks())
+        reports = Path(folder)
+        tests = [] if options.lint else list(pytest_checks(reports, options.slow))
+        finished = list(side_by_side([*static_checks(), *tests], cores()))
         if not options.lint:
-            checks += test_checks(Path(folder), options.slow)
-        for check in checks:
-            print(f"\n== {check.name}: {' '.join(check.command)}", flush=True)
-            start = time.monotonic()
-            tally = check.run()
+            finished += one_by_one(conformance_checks(reports))
+        for check, seconds, tally in finished:
             total += tally
-            rows.append(f"{check.name:<24}{time.monotonic() - start:7.1f} s  {tally}")
+            rows.append(f"{check.name:<36}{seconds:7.1f} s  {tally}")
     print("\n" + "\n".join(rows))
     print(total)
     return 1 if total.failed else 0

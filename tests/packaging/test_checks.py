@@ -52,3 +52,24 @@ def test_conformance_counts_crash_timeout_and_not_run_as_failed(checks: ModuleTy
     names = ("pass", "unsupported", "waived", "fail", "crash", "timeout", "not_run")
     report.write_text(json.dumps({"counts": {name: 10**place for place, name in enumerate(names)}}))
     assert checks.conformance_tally(report) == checks.Tally(passed=1, failed=1111000, skipped=110)
+
+
+def test_every_test_file_is_in_one_part(checks: ModuleType) -> None:
+    parts = [file for files in checks.parts_of_tests().values() for file in files]
+    every = {str(f.relative_to(SCRIPT.parents[1])) for f in (SCRIPT.parents[1] / "tests").rglob("*test*.py")}
+    strangers = {f for f in every if not Path(f).name.startswith("test_")}
+    assert set(parts) == every - strangers
+    assert len(parts) == len(set(parts))
+    assert not [f for f in strangers if f.endswith("_test.py")]  # pytest would collect these too
+
+
+def test_checks_side_by_side_are_all_counted_and_each_has_a_lane(
+    checks: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = "import os, pathlib, time; p = pathlib.Path(os.environ['TEST_LANE']); p.touch(exist_ok=False); time.sleep(0)"
+    command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {code}; p.unlink(); print('said')"]
+    good = [checks.Check(f"good {i}", command) for i in range(4)]
+    bad = checks.Check("bad", [sys.executable, "-c", "raise SystemExit(3)"])
+    finished = list(checks.side_by_side([*good, bad], 2))
+    assert sum((tally for _, _, tally in finished), checks.Tally()) == checks.Tally(passed=4, failed=1)
+    assert capfd.readouterr().out.count("said\n") == 4
