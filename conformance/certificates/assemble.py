@@ -64,6 +64,7 @@ class Evidence:
     waivers: tuple[dict[str, str], ...]
     warnings: tuple[Note, ...]
     troubles: tuple[str, ...]
+    waiver_faults: tuple[str, ...]
     performance: dict[str, Any] | None
 
     @classmethod
@@ -74,7 +75,7 @@ class Evidence:
         return cls(
             given.suite, given.backend, given.device, given.environment, given.run, given.incomplete, given.assertions,
             given.cases, kernels, worst, given.failures, given.waivers, given.warnings, given.troubles,
-            given.performance,
+            given.waiver_faults, given.performance,
         )  # fmt: skip
 
 
@@ -83,14 +84,14 @@ def assemble(e: Evidence) -> Certificate:
     complete = not e.incomplete
     counts = _counts(o for rest in e.cases.values() for o in rest.values())
     failed = sum(counts[o] for o in BAD)
-    profiles = _profiles(e)
     # The word is for an implementation of which nothing failed: what is wrong in one place may be elsewhere, unseen.
-    conformant = tuple(p.profile for p in profiles if p.conformant and complete and not failed)
+    profiles = _profiles(e, sound=complete and not failed)
+    conformant = tuple(p.profile for p in profiles if p.conformant)
     ops = tuple(_op_row(pair, rest, e) for pair, rest in e.cases.items())
     made = Certificate(
         "", SCHEMA_VERSION, KIND, e.suite, e.backend, e.device, e.environment, e.run, complete, e.incomplete,
         conformant, profiles, counts, e.assertions, ops, _claims(e, ops, complete), e.cases, e.failures, e.waivers,
-        e.warnings, e.troubles, e.performance,
+        e.warnings, e.troubles, e.waiver_faults, e.performance,
     )  # fmt: skip
     return replace(made, headline=_headline(made, failed))
 
@@ -100,15 +101,16 @@ def _counts(outcomes: Iterable[str]) -> dict[str, int]:
     return {str(o): found[o] for o in Outcome}
 
 
-def _profiles(e: Evidence) -> tuple[ProfileRow, ...]:
+def _profiles(e: Evidence, *, sound: bool) -> tuple[ProfileRow, ...]:
     results = results_of(e.cases, e.backend.name, e.device.name)
     seed = None if e.run.quick else e.run.seed
     made = []
     for name in PROFILES:
         v = verdict_of(e.backend.name, e.device.name, name, results, claimed=name in e.backend.claims, seed=seed)
         if v is not None:
-            fine = v.conformant and not e.incomplete
-            made.append(ProfileRow(name, v.claimed, v.passed, v.of, v.whole, v.missing, v.pairs, v.waived, fine))
+            passed = v.passed_whole
+            rest = (v.missing, v.pairs, v.waived, passed, passed and sound)
+            made.append(ProfileRow(name, v.claimed, v.passed, v.of, v.whole, *rest))
     return tuple(made)
 
 

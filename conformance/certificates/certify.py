@@ -115,7 +115,8 @@ def certify(report: Report, subject: Subject, witness: Witness | None = None) ->
             tuple(Failure(r.id, str(r.outcome), r.message[:_MESSAGE], r.reproducer, r.flaky) for r in failed),
             tuple(w.to_dict() for w in report.waivers if w.backend == subject.backend),
             tuple(Note(r.id, r.message[:_MESSAGE]) for r in mine if r.outcome is Outcome.UNDER_CLAIM),
-            (*report.troubles, *report.waiver_faults),
+            report.troubles,
+            report.waiver_faults,
             _performance(report.performance.get((subject.backend, subject.device))),
         )
     )

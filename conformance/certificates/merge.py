@@ -104,6 +104,7 @@ def _merged(shards: Sequence[Certificate]) -> Certificate:
             tuple({repr(w): w for c in ordered for w in c.waivers}.values()),
             tuple(w for c in ordered for w in c.warnings),
             tuple(dict.fromkeys(t for c in ordered for t in c.troubles)),
+            tuple(dict.fromkeys(f for c in ordered for f in c.waiver_faults)),
             next((c.performance for c in ordered if c.performance is not None), None),
         )
     )  # fmt: skip

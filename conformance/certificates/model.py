@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from ...core.errors import shown
@@ -11,10 +11,13 @@ from ...core.sealed import DIGEST, SIGNATURE, is_intact, sealed
 from ..results.outcome import CaseResult, Outcome
 from .decode import decode
 from .errors import CertificateError
+from .packing import packed, unpacked
 
 KIND: Final = "opmux-certificate"
 #: Of the file format. MAJOR steps when a reader of the old one would misread the new one.
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "2.0"
+#: Formats of former versions; 1.0 named the outcome of every case by itself.
+_FORMER: Final = ("1.0",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,12 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class ProfileRow:
-    """The verdict on a profile; fields as in ``results.profiles.ProfileVerdict``."""
+    """The verdict on a profile; fields as in ``results.profiles.ProfileVerdict``.
+
+    Attributes:
+        passed_whole: whether all of it was run, and nothing of it is missing or waived.
+        conformant: whether the certificate is conformant to it: it is passed whole, and nothing failed anywhere.
+    """
 
     profile: str
     claimed: bool
@@ -114,6 +122,7 @@ class ProfileRow:
     missing: tuple[str, ...]
     pairs: tuple[str, ...]
     waived: int
+    passed_whole: bool
     conformant: bool
 
 
@@ -250,6 +259,7 @@ class Certificate:
         claims: what is proved of each kernel.
         cases: outcomes by op and dtype, then by the rest of the case's id.
         failures, waivers, warnings, troubles: what is to be told.
+        waiver_faults: waivers that have expired or that nothing needs, in words.
         performance: how fast, where it was measured.
         signature: outside of the seal.
         digest: of all the rest; set when it is written.
@@ -276,6 +286,7 @@ class Certificate:
     waivers: tuple[dict[str, str], ...]
     warnings: tuple[Note, ...]
     troubles: tuple[str, ...]
+    waiver_faults: tuple[str, ...]
     performance: dict[str, Any] | None
     signature: Signature | None = None
 
@@ -295,18 +306,17 @@ class Certificate:
             raise CertificateError(
                 f"{where} was edited since it was sealed: its digest is not that of its content", where=where
             )
-        made = decode(cls, {key: value for key, value in document.items() if key != DIGEST}, where)
-        words = {outcome for rest in made.cases.values() for outcome in rest.values()} - set(Outcome)
-        words |= {row.level for row in made.claims} - {"shown", "refuted"}
-        if words:
-            raise CertificateError(
-                f"{where} has {shown(min(words), 40)}, which is no outcome and no level", where=where
-            )
+        # Without the cases first: their order is that of the rows.
+        made = decode(cls, {key: value for key, value in document.items() if key != DIGEST} | {"cases": {}}, where)
+        made = replace(made, cases=unpacked(document.get("cases"), where, [row.pair for row in made.ops]))
+        if levels := {row.level for row in made.claims} - {"shown", "refuted"}:
+            raise CertificateError(f"{where} has {shown(min(levels), 40)}, which is no level of a claim", where=where)
         return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON, sealed."""
         about = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != SIGNATURE}
+        about["cases"] = packed(self.cases)
         made = sealed(about)
         return made if self.signature is None else {**made, SIGNATURE: asdict(self.signature)}
 
@@ -350,16 +360,38 @@ def check_kind(document: object, where: str) -> None:
     """
     if not isinstance(document, Mapping) or document.get("kind") != KIND:
         raise CertificateError(
-            f"{where} is no certificate; `opmux conformance --certificate FILE` makes one", where=where
+            f"{where} is no certificate: {_what(document)}; `opmux conformance --certificate FILE` makes one",
+            where=where,
         )
     version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version is None:
         raise CertificateError(
-            f"{where} has schema_version {shown(version, 20)}; this opmux reads {SCHEMA_VERSION}: "
-            "read it with the opmux that made it, or a newer one",
+            f"{where} calls itself a certificate and has no schema_version, which every certificate has: it was cut, "
+            f"or written by something else than opmux",
+            where=where,
+        )
+    if version != SCHEMA_VERSION:
+        older = isinstance(version, str) and version in _FORMER
+        remedy = (
+            "run the suite again, or read it with the opmux that made it" if older else "read it with a newer opmux"
+        )
+        raise CertificateError(
+            f"{where} is a certificate with schema_version {shown(version, 20)}; this opmux reads {SCHEMA_VERSION}: "
+            f"{remedy}",
             where=where,
             version=version,
         )
+
+
+def _what(document: object) -> str:
+    """Return what a document is that is no certificate, as far as it shows."""
+    if not isinstance(document, Mapping):
+        return f"it holds {shown(document, 40)} and not an object"
+    if "kind" in document:
+        return f"its kind is {shown(document['kind'], 40)} and not {KIND!r}"
+    if {"exit_code", "cases", "profiles"} <= set(document):
+        return "it is what `opmux conformance --json` writes of a run"
+    return f"it has no 'kind', which is {KIND!r} in every certificate"
 
 
 def _plain(value: Any) -> Any:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
+from ...core.errors import shown
 from .errors import missing_extra
+
+#: Characters of a wrong part that a message quotes.
+_QUOTED: Final = 80
 
 
 @functools.cache
@@ -30,4 +34,9 @@ def schema_faults(document: object) -> list[str]:
         raise missing_extra("checking the schema of a certificate", "jsonschema", "conformance") from error
     validator = jsonschema.Draft202012Validator(schema())
     found = sorted(validator.iter_errors(document), key=lambda e: list(map(str, e.absolute_path)))
-    return [f"{e.json_path}: {e.message[:200]}" for e in found]
+    return [f"{e.json_path}: {_words(e.message, e.instance)}" for e in found]
+
+
+def _words(message: str, instance: object) -> str:
+    """Return a message of the validator in which the part of the document that it quotes is cut, and nothing else."""
+    return message.replace(repr(instance), shown(instance, _QUOTED))

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ALGORITHM: Final = "ed25519"
+#: The line with which a PEM begins (RFC 7468).
+_LABEL: Final = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
 
 
 def new_key(path: Path) -> Path:
@@ -144,6 +147,14 @@ def _keys() -> _Keys:
         raise missing_extra("signing and checking signatures", "cryptography", "sign") from error
 
 
+#: What is wanted of a file, and how one is come by.
+_WANTED: Final = {
+    "private": "signing takes a private Ed25519 key, PEM without a passphrase: `opmux certificate key FILE` makes one",
+    "public": "checking a signature takes the signer's public Ed25519 key, PEM: `opmux certificate key FILE` writes it "
+    "to FILE.pub",
+}
+
+
 def _private(path: Path) -> Ed25519PrivateKey:
     keys = _keys()
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -151,12 +162,10 @@ def _private(path: Path) -> Ed25519PrivateKey:
     content = _content(path)
     try:
         found = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError) as error:  # TypeError: it wants a passphrase
-        raise CertificateError(f"{path} holds no private key without a passphrase: {error}", path=str(path)) from error
+    except Exception as error:  # whatever the library makes of a file that is no such key
+        raise _wrong_key(path, _held(content), "private") from error
     if not isinstance(found, keys.Ed25519PrivateKey):
-        raise CertificateError(
-            f"{path} holds a key of another kind; `opmux certificate key FILE` makes one", path=str(path)
-        )
+        raise _wrong_key(path, f"a private key of another algorithm, {_algorithm(found)}", "private")
     return found
 
 
@@ -164,13 +173,38 @@ def _public(path: Path) -> bytes:
     keys = _keys()
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+    content = _content(path)
     try:
-        found = load_pem_public_key(_content(path))
-    except ValueError as error:
-        raise CertificateError(f"{path} holds no public key: {error}", path=str(path)) from error
+        found = load_pem_public_key(content)
+    except Exception as error:  # whatever the library makes of a file that is no such key
+        raise _wrong_key(path, _held(content), "public") from error
     if not isinstance(found, keys.Ed25519PublicKey):
-        raise CertificateError(f"{path} holds a key of another kind than Ed25519", path=str(path))
+        raise _wrong_key(path, f"a public key of another algorithm, {_algorithm(found)}", "public")
     return found.public_bytes_raw()
+
+
+def _wrong_key(path: Path, held: str, wanted: str) -> CertificateError:
+    return CertificateError(f"{path} holds {held}; {_WANTED[wanted]}", path=str(path))
+
+
+def _algorithm(key: object) -> str:
+    """Return what a key is of, from the name of its class: the library has one per algorithm."""
+    return type(key).__name__.strip("_").removesuffix("PrivateKey").removesuffix("PublicKey")
+
+
+def _held(content: bytes) -> str:
+    """Return what a file holds that is not the key wanted, as far as its first lines say."""
+    if not content.strip():
+        return "nothing: it is empty"
+    label = _LABEL.search(content)
+    if label is None:
+        return "no PEM, which begins with a line such as -----BEGIN PRIVATE KEY-----"
+    name = label[1].decode("ascii")
+    if "ENCRYPTED" in name or b"Proc-Type: 4,ENCRYPTED" in content:
+        return "a private key with a passphrase"
+    told = {"PUBLIC": "a public key", "PRIVATE": "a private key", "CERTIFICATE": "an X.509 certificate"}
+    what = next((words for word, words in told.items() if word in name), f"a {name}")
+    return f"{what}, or what is left of one ({name})"
 
 
 def _content(path: Path) -> bytes:

@@ -74,8 +74,8 @@ def text_of(document: Mapping[str, Any]) -> str:
     {
       "a": 1,
       "rows": [
-        {"b": 2},
-        {"b": 3}
+        {"b":2},
+        {"b":3}
       ]
     }
     """
@@ -84,11 +84,16 @@ def text_of(document: Mapping[str, Any]) -> str:
 
 def _block(value: Any) -> str:
     if isinstance(value, Mapping) and value:
-        lines = [f"    {json.dumps(key)}: {json.dumps(x)}" for key, x in value.items()]
+        lines = [f"    {json.dumps(key)}: {_line(x)}" for key, x in value.items()]
         return "{\n" + ",\n".join(lines) + "\n  }"
     if isinstance(value, list) and any(isinstance(x, Mapping) for x in value):
-        return "[\n" + ",\n".join(f"    {json.dumps(x)}" for x in value) + "\n  ]"
+        return "[\n" + ",\n".join(f"    {_line(x)}" for x in value) + "\n  ]"
     return json.dumps(value)
+
+
+def _line(value: Any) -> str:
+    # Spaces within a row would be a tenth of the file.
+    return json.dumps(value, separators=(",", ":"))
 
 
 def paths_for(certificates: Sequence[Certificate], path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from .model import Certificate
+from .model import Certificate, ProfileRow
 
 #: Rows of a table on the page; what is left out is counted.
 _ROWS: Final = 12
@@ -46,7 +46,7 @@ def summary(c: Certificate, standing: str) -> str:
     if c.incomplete:
         parts += ["## Why it is not sufficient", *_list(f"{o.reason}: {o.detail}" for o in c.incomplete)]
     rows = [
-        (p.profile, f"{p.passed} of {p.of}", _verdict(c, p.profile, p.conformant), ", ".join(p.missing[:4]))
+        (p.profile, f"{p.passed} of {p.of}", _verdict(c, p), ", ".join(p.missing[:4]))
         for p in sorted(c.profiles, key=lambda p: (not p.conformant, not p.claimed))
     ]
     parts += ["## Profiles", _table(("profile", "ops", "", "next"), rows)]
@@ -57,6 +57,7 @@ def summary(c: Certificate, standing: str) -> str:
                      f"{w.get('expiry')})" for w in c.waivers]),
         ("Works, and is not claimed", [f"`{n.id}`: {n.message[:160]}" for n in c.warnings]),
         ("Troubles", list(c.troubles)),
+        ("Waivers that have expired or that nothing needs", list(c.waiver_faults)),
     ):  # fmt: skip
         if lines:
             parts += [f"## {title}", *_list(map(_cell, lines))]
@@ -64,10 +65,12 @@ def summary(c: Certificate, standing: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _verdict(c: Certificate, profile: str, passed: bool) -> str:
-    if profile in c.conformant:
+def _verdict(c: Certificate, p: ProfileRow) -> str:
+    if p.conformant:
         return "conformant"
-    return "passed, but cases failed elsewhere" if passed else "not conformant"
+    if not p.passed_whole:
+        return "not conformant" if p.whole else "not all of it was run"
+    return "passed, but cases failed elsewhere" if c.failures else "passed, but the run is not sufficient"
 
 
 def _accuracy(c: Certificate) -> list[str]:

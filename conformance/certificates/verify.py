@@ -13,8 +13,10 @@ from ...core.plugins import manager
 from ...core.plugins.identity import implementation
 from ...core.plugins.status import State
 from ...core.sealed import is_intact
+from ...opset.profiles import PROFILES
 from ..identity import suite_digest
 from ..results.outcome import BAD, CaseResult, Outcome
+from ..results.profiles import require_profile
 from ..running.selection import Selection
 from . import sign
 from .assemble import Evidence, assemble
@@ -94,9 +96,11 @@ def verify(
 
     Raises:
         CertificateError: the document is no certificate, or of a newer format.
-        ArgumentError: jsonschema or cryptography is not installed and needed.
+        ArgumentError: jsonschema or cryptography is not installed and needed, or there is no such profile.
     """
     check_kind(document, where)
+    if profile is not None:
+        require_profile(profile, (*PROFILES, *_named(document)))
     checks = [_schema(document), _seal(document)]
     if not all(c.fine for c in checks):
         return Verification(None, tuple(checks))
@@ -112,6 +116,14 @@ def verify(
     if rerun:
         checks.append(_rerun(c, rerun, seed, runner or _run))
     return Verification(c, tuple(checks))
+
+
+def _named(document: Any) -> Iterator[str]:
+    """Yield the profiles that a certificate names: one of another opset may have others than there are here."""
+    rows = document.get("profiles")
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and isinstance(row.get("profile"), str):
+            yield row["profile"]
 
 
 def _schema(document: object) -> Check:

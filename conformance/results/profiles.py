@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ...core.errors import ArgumentError
 from ...core.op import OPS
 from ...opset.declare import declaration_of
 from ...opset.profiles import PROFILES
@@ -47,9 +49,30 @@ class ProfileVerdict:
     waived: int
 
     @property
-    def conformant(self) -> bool:
-        """Whether the profile is passed: all of it was run, nothing is missing and nothing was waived."""
+    def passed_whole(self) -> bool:
+        """Whether all of the profile was run, nothing of it is missing and nothing of it was waived.
+
+        That makes nobody conformant: what fails elsewhere stands against it, see ``Report.conformant``.
+        """
         return self.whole and not self.missing and not self.waived
+
+
+def require_profile(name: str, known: Iterable[str] = tuple(PROFILES)) -> None:
+    """Refuse the name of a profile that does not exist, and tell the nearest ones.
+
+    Args:
+        name: as given.
+        known: names of the profiles that exist.
+
+    Raises:
+        ArgumentError: there is no such profile.
+    """
+    names = list(dict.fromkeys(known))
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=2)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ArgumentError(f"no profile named {name!r}{hint}; there are {', '.join(names)}", profile=name)
 
 
 def demanded_by(profile: str) -> frozenset[tuple[str, str]]:

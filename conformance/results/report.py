@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from ...opset.declare import VERSION
@@ -136,6 +137,21 @@ class Report:
         ]
         return [v for v in made if v is not None]
 
+    @cached_property
+    def _spoiled(self) -> frozenset[tuple[str, str]]:
+        """The subjects of which something failed, or could not be run."""
+        lost = (c for c in self.cases if c.outcome is Outcome.NOT_RUN)
+        return frozenset((c.backend, c.device) for c in (*self.failures, *lost))
+
+    def conformant(self, verdict: ProfileVerdict) -> bool:
+        """Return whether a backend is conformant to a profile.
+
+        The word is the same as in certificates: the whole suite was run, the profile is passed whole, and nothing of
+        the backend failed on the device, inside of the profile or outside of it.
+        """
+        spoiled = (verdict.backend, verdict.device) in self._spoiled
+        return verdict.passed_whole and self.sufficient and not spoiled
+
     def worst(self) -> list[dict[str, Any]]:
         """Return the largest error seen per backend, device, op, dtype and kernel, where a contract allows errors."""
         found: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -170,7 +186,9 @@ class Report:
             "exit_code": self.exit_code,
             "counts": self.counts,
             "assertions": sum(c.assertions for c in self.cases),
-            "profiles": [{**asdict(v), "conformant": v.conformant} for v in self.profiles()],
+            "profiles": [
+                {**asdict(v), "passed_whole": v.passed_whole, "conformant": self.conformant(v)} for v in self.profiles()
+            ],
             "worst": self.worst(),
             "waivers": [w.to_dict() for w in self.waivers],
             "waiver_faults": list(self.waiver_faults),

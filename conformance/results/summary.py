@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Failures that are shown in full.
 _SHOWN: Final = 20
+#: Flags about performance that are shown: they fail nothing, and must not bury what does.
+_FLAGS: Final = 3
 #: Ops of which the failures that are not shown are counted.
 _NAMED: Final = 8
 
@@ -35,12 +37,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _not_served(report)
     yield from _under_claims(report.cases)
     yield from (f"note: {n}" for n in report.notes)
-    yield from (f"performance: {flag.message}" for flag in report.flags())
+    yield from _flags(report)
     verdicts: dict[tuple[str, str], list[ProfileVerdict]] = defaultdict(list)
     given = report.profiles()
     for v in given:
         verdicts[v.backend, v.device].append(v)
-    broken = {(c.backend, c.device) for c in report.failures}
     for backend in report.backends:
         devices = dict.fromkeys(c.device for c in report.of(backend))
         if not devices:
@@ -48,8 +49,7 @@ def _lines(report: Report) -> Iterator[str]:
         for device in devices:
             mine = report.of(backend, device)
             yield f"{backend} on {device}: {_counted(c.outcome for c in mine)}"
-            bad = (backend, device) in broken
-            yield from (f"  {_told(v, report, bad)}" for v in of_interest(verdicts[backend, device], report))
+            yield from (f"  {_told(v, report)}" for v in of_interest(verdicts[backend, device], report))
     yield from (f"{v.backend} does not pass {v.profile}, which was asked for" for v in report.lacking(given))
     if not report.sufficient:
         yield f"{report.scope} run: not sufficient for any claim about the whole backend"
@@ -85,7 +85,7 @@ def _not_served(report: Report) -> Iterator[str]:
         yield from (f"not served: {' '.join(key)}: {cs[0].message}" for key, cs in lost.items())
 
 
-def _told(v: ProfileVerdict, report: Report, bad: bool) -> str:
+def _told(v: ProfileVerdict, report: Report) -> str:
     """Return a verdict in words; only a whole run without a failure makes a backend conformant."""
     told = f"{v.profile}: {v.passed} of {v.of}"
     if v.missing:
@@ -96,8 +96,8 @@ def _told(v: ProfileVerdict, report: Report, bad: bool) -> str:
         return f"{told} of the sample"
     if not report.sufficient:
         return f"{told} (passed; a whole run can make the backend conformant)"
-    if bad:
-        return f"{told} (passed, but the backend fails elsewhere: not conformant)"
+    if not report.conformant(v):
+        return f"{told} (passed, but cases failed or were not run elsewhere: not conformant)"
     return f"{told} (conformant{'' if v.claimed else ', though the backend does not claim it'})"
 
 
@@ -120,6 +120,13 @@ def _failures(failures: list[CaseResult]) -> Iterator[str]:
         rest = Counter(c.op for c in failures[_SHOWN:])
         most = ", ".join(f"{op} ({count})" for op, count in rest.most_common(_NAMED))
         yield f"and {len(failures) - _SHOWN} more failures, of {most}"
+
+
+def _flags(report: Report) -> Iterator[str]:
+    found = report.flags()
+    yield from (f"performance: {flag.message}" for flag in found[:_FLAGS])
+    if len(found) > _FLAGS:
+        yield f"performance: and {len(found) - _FLAGS} more flags; --json and --html hold them all"
 
 
 def _under_claims(cases: Iterable[CaseResult]) -> Iterator[str]:

@@ -7,6 +7,7 @@ expired, or that nothing needs any more, fails the run, so that the file never o
 from __future__ import annotations
 
 import datetime
+import difflib
 import fnmatch
 import re
 import tomllib
@@ -93,18 +94,38 @@ def read(path: Path) -> tuple[Waiver, ...]:
         ArgumentError: the file cannot be read, or an entry lacks a field or has an unknown one.
     """
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("waiver", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ArgumentError(f"waivers {path}: {error}", path=str(path)) from error
+    entries = document.pop("waiver", [])
+    if document or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        # A misspelt table would waive nothing, and nobody would know.
+        found = f"has {', '.join(map(repr, document))}" if document else "gives 'waiver' as something else"
+        raise ArgumentError(
+            f"waivers {path}: it holds nothing but tables headed [[waiver]], and {found}", path=str(path)
+        )
     return tuple(_waiver(path, i, entry) for i, entry in enumerate(entries))
+
+
+def _unknown(names: Iterable[str]) -> str:
+    known = (*_REQUIRED, *_OPTIONAL)
+    told = []
+    for name in names:
+        near = difflib.get_close_matches(name, known, n=1)
+        told.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+    return f"has unknown {', '.join(told)}"
 
 
 def _waiver(path: Path, i: int, entry: dict[str, Any]) -> Waiver:
     missing = [name for name in _REQUIRED if not entry.get(name)]
     unknown = sorted(set(entry) - {*_REQUIRED, *_OPTIONAL})
     if missing or unknown:
-        faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        raise ArgumentError(f"waivers {path}: entry {i} {' and '.join(faults)}", path=str(path), entry=i)
+        faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [_unknown(unknown)] * bool(unknown)
+        keys = f"the keys are {', '.join(_REQUIRED)}, which all have to be there, and {', '.join(_OPTIONAL)}"
+        raise ArgumentError(f"waivers {path}: entry {i} {' and '.join(faults)}; {keys}", path=str(path), entry=i)
+    odd = next((name for name, value in entry.items() if name != "expiry" and not isinstance(value, str)), None)
+    if odd is not None:
+        raise ArgumentError(f"waivers {path}: entry {i}: {odd}={entry[odd]!r} is not a string", entry=i)
     if not isinstance(entry["expiry"], datetime.date):
         raise ArgumentError(
             f"waivers {path}: entry {i}: expiry={entry['expiry']!r} is not a date like 2027-01-31", entry=i

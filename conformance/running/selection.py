@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,14 +13,14 @@ from typing import Final
 from ...core.dtypes import dtype
 from ...core.errors import ArgumentError
 from ...core.op import OPS
-from ...opset.profiles import PROFILES
 from ..cases.case import ANY, DEVICE, Case
 from ..cases.enumerate import all_pairs, case_ids, cases
-from ..results.profiles import demanded_by
+from ..results.profiles import demanded_by, require_profile
 from .isolation import WORKER
 
-#: Seconds that one case may take.
+#: Seconds that one case may take, unless another limit is given; and the least limit, which a worker's answer takes.
 TIME_LIMIT: Final = 60.0
+LEAST_LIMIT: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,18 @@ class Selection:
     performance: float = 0.0
     lenient: bool = False
 
+    def __post_init__(self) -> None:
+        # Written so that NaN is refused too.
+        if not LEAST_LIMIT <= self.limit < math.inf:
+            raise ArgumentError(
+                f"a case cannot have {self.limit:g} seconds: the timeout is {LEAST_LIMIT:g} or more, and "
+                f"{TIME_LIMIT:g} where none is given",
+                timeout=self.limit,
+            )
+        for what, given, least in (("workers", self.workers, 1), ("seed", self.seed, 0)):
+            if given is not None and given < least:
+                raise ArgumentError(f"{what} is {given}: it is a whole number, {least} or more", **{what: given})
+
     @property
     def partial(self) -> bool:
         """Whether some of the suite is left out."""
@@ -115,12 +128,8 @@ def chosen_pairs(selection: Selection) -> list[tuple[str, str]]:
             near = _near(name, (op.name for op in OPS))
             raise ArgumentError(f"no op named {name!r}{near}; `opmux ops` lists them", op=name)
     types = {name if name == ANY else dtype(name).name for name in selection.dtypes}
-    if selection.profile is not None and selection.profile not in PROFILES:
-        raise ArgumentError(
-            f"no profile named {selection.profile!r}{_near(selection.profile, PROFILES)}; there are "
-            f"{', '.join(PROFILES)}",
-            profile=selection.profile,
-        )
+    if selection.profile is not None:
+        require_profile(selection.profile)
     demanded = None if selection.profile is None else demanded_by(selection.profile)
     return [
         (op, t)

@@ -202,7 +202,7 @@ def test_help_has_an_example(opmux: Command, command: str) -> None:
 @pytest.mark.parametrize("command", ["show", "verify", "summary"])
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "cannot read"), ("{", "no JSON"), ("{}", "is no certificate"), ("[]", "is no certificate")],
+    [(None, "cannot read"), ("{", "no JSON"), ("{}", "has no 'kind'"), ("[]", "holds [] and not an object")],
 )
 def test_what_is_no_certificate(opmux: Command, tmp_path: Path, command: str, content: str | None, says: str) -> None:
     path = tmp_path / "c.json"
@@ -225,6 +225,6 @@ def test_an_edited_certificate_is_refused(
 
 
 def test_a_newer_format_is_refused_by_name(opmux: Command, partial: Path, tmp_path: Path) -> None:
-    status, _, err = opmux("certificate", "verify", _edited(partial, tmp_path, schema_version="2.0"))
+    status, _, err = opmux("certificate", "verify", _edited(partial, tmp_path, schema_version="3.0"))
     assert status == 2
-    assert "schema_version '2.0'; this opmux reads 1.0" in err
+    assert "schema_version '3.0'; this opmux reads 2.0: read it with a newer opmux" in err

@@ -111,7 +111,7 @@ def test_an_edited_certificate_is_not_believed(
     mine = wheel("acmeedited")
     mine.certify(c)
     path = mine.folder / "opmux-certificate-cpu.json"
-    path.write_text(path.read_text().replace('"refuted", "max_ulp"', '"shown", "max_ulp"'))
+    path.write_text(path.read_text().replace('"refuted","max_ulp"', '"shown","max_ulp"'))
     with caplog.at_level(logging.WARNING, "opmux"):
         assert mine.level(c) is Claim.DECLARED
     assert "digest is not that of its content" in caplog.text

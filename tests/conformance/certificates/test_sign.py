@@ -88,15 +88,42 @@ def test_editing_and_sealing_again_drops_the_signature(whole: Certificate, key: 
     assert "signature" not in edited
 
 
-@pytest.mark.parametrize("content", [b"", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"])
-def test_a_file_without_a_key(whole: Certificate, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "nothing: it is empty"),
+        (b"ssh-ed25519 AAAA me@here\n", "no PEM, which begins with"),
+        (b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n", "a private key, or what is left of one"),
+    ],
+)
+def test_a_file_without_a_key(whole: Certificate, tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "k.pem"
     path.write_bytes(content)
-    with pytest.raises(CertificateError, match="no private key"):
+    with pytest.raises(CertificateError, match=rf"k\.pem holds {says}.*; signing takes a private .* key FILE` makes"):
         signed(whole, path)
     made = replace(whole, signature=Signature("ed25519", "", ""))
-    with pytest.raises(CertificateError, match="no public key"):
+    with pytest.raises(CertificateError, match=rf"k\.pem holds {says}.*; checking .* public .* writes it to FILE\.pub"):
         check(made, path)
+
+
+def test_one_key_is_not_taken_for_the_other(whole: Certificate, key: Path) -> None:
+    with pytest.raises(CertificateError, match=r"acme\.pem\.pub holds a public key.*; signing takes a private"):
+        signed(whole, _public(key))
+    with pytest.raises(
+        CertificateError, match=r"acme\.pem holds a private key.*; checking .* takes the signer's public"
+    ):
+        check(signed(whole, key), key)
+
+
+def test_keys_of_another_algorithm_and_with_a_passphrase_are_named(whole: Certificate, key: Path) -> None:
+    from cryptography.hazmat.primitives import serialization as forms
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    other, locked = ec.generate_private_key(ec.SECP256R1()), forms.BestAvailableEncryption(b"secret")
+    for encryption, says in ((forms.NoEncryption(), "another algorithm, E"), (locked, "with a passphrase")):
+        key.write_bytes(other.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, encryption))
+        with pytest.raises(CertificateError, match=f"holds a private key .*{says}.*; signing takes"):
+            signed(whole, key)
 
 
 def test_without_cryptography_the_extra_is_named(

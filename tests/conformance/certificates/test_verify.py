@@ -11,11 +11,12 @@ import pytest
 
 from opmux.conformance.certificates.errors import CertificateError
 from opmux.conformance.certificates.model import Certificate
+from opmux.conformance.certificates.packing import packed
 from opmux.conformance.certificates.sign import new_key, signed
 from opmux.conformance.certificates.verify import Verification, chosen, verify
 from opmux.conformance.results.outcome import CaseResult, Outcome
 from opmux.conformance.running.selection import Selection
-from opmux.core.errors import DeviceError
+from opmux.core.errors import ArgumentError, DeviceError
 from opmux.core.sealed import sealed
 from tests.conformance.certificates.conftest import BACKEND, Made, failed, result
 
@@ -66,7 +67,8 @@ def test_one_that_was_edited_and_sealed_again_contradicts_itself(made: Made, cha
 
 def test_a_failure_that_was_turned_into_a_pass_leaves_traces(made: Made) -> None:
     document = made(failed("exp-float32-values")).to_dict()
-    cases = {**document["cases"], "exp-float32": dict.fromkeys(document["cases"]["exp-float32"], "pass")}
+    failing = made(failed("exp-float32-values")).cases
+    cases = packed({**failing, "exp-float32": dict.fromkeys(failing["exp-float32"], "pass")})
     wrong = _wrong(verify(sealed({**document, "cases": cases, "failures": []}), "c.json"))
     assert {"parts", "suite"} <= set(wrong)
     assert "it counts" in wrong["parts"]
@@ -152,6 +154,11 @@ def test_a_rerun_that_cannot_be_made_is_wrong(whole: Certificate) -> None:
     silent = Runner(whole)
     silent.__class__ = type("Silent", (Runner,), {"__call__": lambda self, s, k: (self.model, [])})
     assert "was not run" in _wrong(_verify(whole, rerun=1, seed=1, runner=silent))["rerun (seed 1)"]
+
+
+def test_a_profile_that_does_not_exist_is_a_mistake_and_no_finding(whole: Certificate) -> None:
+    with pytest.raises(ArgumentError, match=r"no profile named 'core-f23'; did you mean 'core-f32' or '\S+'\?"):
+        _verify(whole, profile="core-f23")
 
 
 def test_what_is_no_certificate_is_a_typed_error() -> None:
