@@ -17,6 +17,7 @@ from __future__ import annotations
 from .core import dtypes
 from .core.arrays.array import Array
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
+from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
 from .core.errors import ArgumentError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
@@ -98,4 +99,5 @@ __all__ = [
     "programs",
     "recipe",
     "rounded",
+    "usable_cpus",
 ]

@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from opmux.core.devices.host import cpu_name, usable_cpus
+
 from .pool import ROOT, ignored_settings
 
 _DISTRIBUTIONS: Final = (
@@ -16,26 +18,9 @@ _DISTRIBUTIONS: Final = (
 )  # fmt: skip
 
 
-def cpu_name() -> str:
-    """Return the CPU's name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def load_average() -> list[float]:
     """Return the load averages over 1, 5 and 15 minutes; empty where the system has none."""
     return [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else []
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

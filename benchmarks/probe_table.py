@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from opmux.conformance.performance.stats import spread
+from opmux.core.devices.host import usable_cpus
 
-from .probes import TRAFFIC, FlopsProbe, TrafficProbe, cpu_count, levels
+from .probes import TRAFFIC, FlopsProbe, TrafficProbe, levels
 
 _DTYPES: Final = ("float32", "float64")
 
@@ -30,7 +31,7 @@ def _rate(probe: FlopsProbe | TrafficProbe, quick: bool) -> dict[str, Any]:
 
 
 def _threads() -> list[int]:
-    return sorted({1, cpu_count()})
+    return sorted({1, usable_cpus()})
 
 
 def rows(quick: bool) -> Iterator[dict[str, Any]]:

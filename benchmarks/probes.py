@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -100,11 +99,6 @@ def _entries() -> tuple[dict[str, Any], Module]:
     text, names = probe_text(host_target())
     module = compile_ir(text, names, _OPTIONS)
     return {name: _ENTRY(module.address(name)) for name in names}, module
-
-
-def cpu_count() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def aligned_bytes(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
-from ...plugin import ArgumentError
+from ...plugin import ArgumentError, usable_cpus
 
 Task: TypeAlias = Callable[[], object]
 _MOST_DIGITS: Final = 9
@@ -28,7 +28,7 @@ def thread_count() -> int:
     """
     text = os.environ.get("OPMUX_NUM_THREADS", "")
     if not text:
-        return _available_cpus()
+        return usable_cpus()
     # Python refuses to read integers of thousands of digits, in an error of its own.
     if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < 1:
         raise ArgumentError(
@@ -38,12 +38,6 @@ def thread_count() -> int:
             value=text,
         )
     return int(text)
-
-
-def _available_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_all(tasks: Sequence[Task]) -> None:

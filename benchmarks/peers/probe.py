@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opmux.backends.llvm.target import host_target
+from opmux.core.devices.host import usable_cpus
 
 from ..case import Case
 from ..errors import UnsupportedCaseError
-from ..probes import FlopsProbe, TrafficProbe, cpu_count
+from ..probes import FlopsProbe, TrafficProbe
 from .base import AsGiven, Program
 
 
@@ -42,7 +43,7 @@ class ProbePeer:
 
     def prepare(self, case: Case, stored: tuple[NDArray[Any], ...], as_given: AsGiven) -> Program:
         """Return the probe for a case."""
-        threads = cpu_count()
+        threads = usable_cpus()
         if case.limit is None:
             raise UnsupportedCaseError("no limit of the machine bounds this case")
         if case.limit == "flops":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from ...core.devices.host import usable_cpus
 from ...core.errors import ArgumentError
 from . import table
 from .catalogue import FAMILIES, FAULTS, find
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--all-cases", action="store_true", help="every case in a fault's reach, not its named killers alone")
     add("--json", type=Path, metavar="FILE", help="write the kill table there")
     add("--docs", type=Path, metavar="FILE", help="write the page of the docs there, and run nothing")
-    add("--workers", type=int, default=min(os.cpu_count() or 1, 4), help="processes")
+    add("--workers", type=int, default=min(usable_cpus(), 4), help="processes")
     return parser
 
 

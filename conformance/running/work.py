@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ...core.devices.host import usable_cpus
 from ...core.errors import ConformanceError
 from ..cases.enumerate import cases
 from ..results.outcome import BAD, CaseResult, Outcome
@@ -122,7 +122,7 @@ class Work:
         waiting: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
         for item in enumerate(self._jobs):
             waiting.put(item)
-        count = self._selection.workers or min(_cores(), _MOST_WORKERS)
+        count = self._selection.workers or min(usable_cpus(), _MOST_WORKERS)
         threads = [
             threading.Thread(target=self._serve, args=(waiting, advance)) for _ in range(min(count, len(self._jobs)))
         ]
@@ -182,9 +182,3 @@ class Work:
                     self._note(i, replace(first, flaky=True, message=text))
         except ConformanceError as error:
             self.troubles.append(str(error))
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1

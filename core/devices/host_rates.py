@@ -7,7 +7,6 @@ every process on a machine decides by the same numbers.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..filecache import FileCache, cache_key, cache_root
 from .driver import Rates
+from .host import usable_cpus
 
 #: Working sets probed, in bytes: within a first and a second-level cache, two that a last level may hold, and beyond.
 WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 24, 1 << 26)
@@ -82,7 +82,7 @@ def host_rates(cpu: str) -> Rates:
     root = cache_root()
     if root is None:
         return measure()
-    cache, key = FileCache(root / "rates"), cache_key(_FORMAT, cpu, str(os.cpu_count()))
+    cache, key = FileCache(root / "rates"), cache_key(_FORMAT, cpu, str(usable_cpus()))
     kept = _parsed(cache.get(key))
     if kept is None:
         kept = measure()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from ..errors import ArgumentError, OutOfMemoryError, shown
 from ..locks import Order, held_across_fork
 from ..signature import ALIGNMENT
-from .driver import DeviceInfo, HostBytes
-from .host_rates import host_rates
+from .driver import DeviceInfo, HostBytes, Rates
+from .host import cpu_name
+from .status import again
 
 #: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
 LARGEST_CACHED: Final = 1 << 28
@@ -93,7 +93,12 @@ def _physical_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _limit_from_environment() -> int:
+def limit_from_environment() -> int:
+    """Return the bytes that arrays on ``cpu`` may take together: ``OPMUX_CPU_MEMORY``, else the machine's memory.
+
+    Raises:
+        ArgumentError: when the variable is not a number of bytes.
+    """
     given = os.environ.get("OPMUX_CPU_MEMORY")
     if not given:
         return _physical_memory()
@@ -129,10 +134,12 @@ class CachingAllocator:
 
     Args:
         limit: the most bytes that may be held from the system at once.
+        fault: what is wrong with the limit that the user has set; every request for memory raises it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, fault: ArgumentError | None = None) -> None:
         self.limit = limit
+        self._fault = fault
         self._free: dict[int, list[Block]] = {}
         # Reentrant: the collector may free an array while this thread allocates.
         self._lock = held_across_fork(Order.MEMORY)
@@ -143,6 +150,7 @@ class CachingAllocator:
 
         Raises:
             OutOfMemoryError: beyond the limit, or when the system refuses.
+            ArgumentError: when the limit that the user has set is none.
         """
         capacity = _round_up(nbytes)
         try:
@@ -151,6 +159,8 @@ class CachingAllocator:
             return self._new(capacity)
 
     def _new(self, capacity: int) -> Block:
+        if self._fault is not None:
+            raise again(self._fault)
         with self._lock:
             if self._held + capacity > self.limit:
                 self.trim()
@@ -207,24 +217,20 @@ class CachingAllocator:
             return MemoryStatistics(self._held - cached, self._peak, cached, self.limit, self._from_system)
 
 
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 class CpuDriver:
     """Host memory as a device. Work is done when a launch returns, so its queues and events are empty."""
 
     def __init__(self) -> None:
-        self.allocator = CachingAllocator(_limit_from_environment())
-        name = _cpu_name()
-        self.info = DeviceInfo("cpu", name, self.allocator.limit, rates=lambda: host_rates(name))
+        try:
+            self.allocator = CachingAllocator(limit_from_environment())
+        except ArgumentError as fault:  # importing opmux succeeds, so that `opmux doctor` can say what is wrong
+            self.allocator = CachingAllocator(_physical_memory(), again(fault))
+        self.info = DeviceInfo("cpu", cpu_name(), self.allocator.limit, rates=self._rates)
+
+    def _rates(self) -> Rates:
+        from .host_rates import host_rates
+
+        return host_rates(self.info.name)
 
     def open_queue(self) -> Any:
         return None

@@ -23,6 +23,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from ..devices.host import usable_cpus
 from .child import INSIDE
 from .discovery import Candidate
 from .manifest import Manifest
@@ -31,7 +32,7 @@ from .quarantine import KEPT_TEXT, QuarantineError, QuarantineReason, Stage, ref
 _log: Final = logging.getLogger("opmux.plugins")
 DEFAULT_LIMIT: Final = 20.0
 # Probes mostly wait for the disk and for drivers, so a few more than there are cores run at once.
-_AT_ONCE: Final = max(4, min(8, os.cpu_count() or 1))
+_AT_ONCE: Final = max(4, min(8, usable_cpus()))
 _POLL: Final = 0.02
 _READS: Final = 16
 # A hung probe gets this long to write the traceback of all its threads before it is killed.

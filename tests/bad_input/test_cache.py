@@ -187,7 +187,7 @@ except ox.UnsupportedError as error:
 
 @pytest.mark.parametrize("value", ["-5", "1e9", "9" * 5000])
 def test_a_limit_of_memory_that_is_none(run: Any, value: str) -> None:
-    found = run("import opmux", OPMUX_CPU_MEMORY=value)
+    found = run("import opmux as ox\nox.ones(3)", OPMUX_CPU_MEMORY=value)
     last = found.stderr.splitlines()[-1]
     assert "ArgumentError" in last
     assert "OPMUX_CPU_MEMORY" in last

@@ -110,12 +110,13 @@ def test_foreign_memory_is_read_only() -> None:
 def test_a_limit_that_is_no_number_of_bytes_is_refused(given: str) -> None:
     environment = {**os.environ, "OPMUX_CPU_MEMORY": given}
     found = subprocess.run(
-        [sys.executable, "-c", "import opmux.core.runtime"],
+        [sys.executable, "-c", "import opmux as ox; print('imported'); ox.asarray([1.0])"],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+    assert found.stdout == "imported\n"  # else `opmux doctor` could not say what is wrong
     assert "OPMUX_CPU_MEMORY" in found.stderr.splitlines()[-1]
     assert "ArgumentError" in found.stderr
 
