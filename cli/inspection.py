@@ -11,9 +11,11 @@ import typer
 
 from ..core import runtime
 from ..core.devices.device import DEVICES
+from ..core.devices.memory import limit_from_environment
 from ..core.dispatch.registry import REGISTRY
 from ..core.filecache import cache_root
 from ..core.plugins import manager
+from ..core.plugins.discovery import Selection
 from ..core.plugins.status import State
 from ..opset.declare import VERSION
 from .output import JsonOption, emit, table
@@ -97,7 +99,7 @@ def doctor(
 ) -> None:
     """Say which backends are usable, why the others are not, and what to do.
 
-    Exit status 0 when no backend is in quarantine, 3 otherwise.
+    Exit status 0 when no backend is in quarantine, 3 otherwise; 2 where ``OPMUX_CPU_MEMORY`` is no number of bytes.
 
     Example: opmux doctor --retry
     """
@@ -105,8 +107,10 @@ def doctor(
     found = manager.status()
     broken = [s for s in found if s.state is State.QUARANTINED]
     here = surroundings()
+    notes = Selection.from_environment().idle([s.name for s in found])
     if json:
-        emit({"healthy": not broken, "surroundings": here, "backends": [s.as_json() for s in found]}, json)
+        report = {"healthy": not broken, "surroundings": here, "notes": notes, "backends": [s.as_json() for s in found]}
+        emit(report, json)
     else:
         for name, value in here.items():
             typer.echo(f"{name + ':':<9} {value}")
@@ -121,6 +125,9 @@ def doctor(
                 typer.echo(f"\n{s.name}, in full:\n{s.quarantine.traceback}")
         ready = sum(s.state is State.READY for s in found)
         typer.echo(f"\n{ready} of {len(found)} backends are ready, {len(broken)} in quarantine.")
+        for note in notes:
+            typer.echo(note)
+    limit_from_environment()  # every array on cpu fails with the same error
     if broken:
         raise typer.Exit(3)
 

@@ -174,6 +174,14 @@ class Selection:
             )
             yield record(error, name=name)
 
+    def idle(self, installed: Collection[str]) -> tuple[str, ...]:
+        """Return what to say of names in ``OPMUX_DISABLE`` that nobody provides: they disable nothing."""
+        there = ", ".join(sorted(installed)) or "none"
+        return tuple(
+            f"OPMUX_DISABLE names {name!r}, which no installed distribution provides; installed: {there}"
+            for name in sorted(self.disabled - set(installed))
+        )
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())

@@ -60,6 +60,26 @@ def test_doctor_says_what_a_report_needs(as_json: Callable[..., Any]) -> None:
     assert report["surroundings"]["opmux"] == f"0.1.0, opset {ox.OPSET_VERSION}"
 
 
+def test_doctor_tells_of_a_name_that_disables_nothing(
+    opmux: Command, as_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPMUX_DISABLE", "nonsense,")
+    status, out, _ = opmux("doctor")
+    assert status == 0  # a machine without that backend is as wanted
+    assert "OPMUX_DISABLE names 'nonsense', which no installed distribution provides" in out
+    assert len(as_json("doctor")["notes"]) == 1
+
+
+def test_doctor_reports_and_then_says_which_limit_of_memory_is_none(
+    opmux: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPMUX_CPU_MEMORY", "abc")
+    status, out, err = opmux("doctor")
+    assert status == 2
+    assert "backends are ready" in out
+    assert "OPMUX_CPU_MEMORY='abc' is not a number of bytes" in err
+
+
 def test_ops_lists_every_op(as_json: Callable[..., Any], opmux: Command) -> None:
     assert {row["name"] for row in as_json("ops")} == {op.name for op in OPS}
     _, out, _ = opmux("ops")
