@@ -15,7 +15,7 @@ import opmux as ox
 
 from ..core import runtime
 from ..core.dispatch.decision import Kind
-from ..core.dispatch.explain import steps_of
+from ..core.dispatch.explanation import steps_of
 from ..core.dispatch.observe import CallCount, CallCounts
 from ..core.dispatch.registry import REGISTRY
 from .networks import Recipe, accuracy, train

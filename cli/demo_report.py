@@ -10,7 +10,7 @@ from typing import Any, Final
 import typer
 
 from ..core.devices.device import DEVICES
-from ..core.dispatch.explain import explanation_of
+from ..core.dispatch.explanation import explanation_of
 from ..core.dispatch.observe import CallCount
 from .demo import MIX, Digits, Run
 from .output import table, text_width

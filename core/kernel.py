@@ -89,7 +89,7 @@ class Contract:
         return self.determinism is Determinism.NONE and self.max_ulp is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Accepts:
     """What a kernel takes, as data; the reasons for its rejections follow from it.
 
@@ -116,7 +116,7 @@ class Accepts:
         return not self.dtypes or dtype in self.dtypes[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Promises:
     """What a kernel claims beyond the op's default contract.
 
@@ -132,7 +132,7 @@ class Promises:
     determinism: Determinism = Determinism.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CostTerms:
     """How a kernel's time relates to its device's best rates.
 
@@ -152,7 +152,7 @@ class CostTerms:
     memory_for: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CallSpec:
     """One call, without its data.
 
@@ -181,7 +181,7 @@ class CallSpec:
 Launch = Callable[[Sequence["Array"], Sequence["Array"], "Array | None", Any], "Completion | None"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NativeEntry:
     """A C entry ``int f(void **buffers, const void *params, void *queue)``: outputs last, then the workspace if any.
 
@@ -196,7 +196,7 @@ class NativeEntry:
     owner: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A kernel made ready for one signature.
 
@@ -222,7 +222,7 @@ class Prepare(Protocol):
     def __call__(self, spec: CallSpec, /) -> Prepared | Rejection: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
     """One implementation of one op, for one kind of device, by one backend.
 

@@ -25,7 +25,7 @@ class Role(StrEnum):
     ATTRIBUTE = "attribute"  # part of the signature, never data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parameter:
     """One parameter of an op, in the order of the public function."""
 
@@ -37,7 +37,7 @@ class Parameter:
     annotation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Inferred:
     """What an op's rules say of a call.
 
@@ -54,7 +54,7 @@ class Inferred:
     broadcast: Shape | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Work:
     """What a call has to do at least: operations, and bytes read and written."""
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Exact:
     """Every bit is given: movement, integer, boolean and comparison ops. Sign of zero included; all NaNs are equal."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ulp:
     """At most so many units in the last place, by dtype name; 0.5 is correct rounding. Integer results are exact.
 
@@ -31,7 +31,7 @@ class Ulp:
         return self.bounds[dtype]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Accumulated:
     """An error that grows with the number of terms: ``k * n * eps(acc) * sum|terms| + half an ulp`` of the result.
 
@@ -50,7 +50,7 @@ class Accumulated:
     multiplicative: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Composed:
     """A composite: each step meets its own contract on the inputs that it really got.
 

@@ -34,15 +34,15 @@ _ROLES: Final[dict[str, Role]] = {
     "Array | None": Role.OPTIONAL,
     "Sequence[Array]": Role.ARRAYS,
 }
+_OUT: Final = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Array | None")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Declaration:
     """What the opset says of an op beyond what the dispatcher needs.
 
     Attributes:
         family: the group that it belongs to, which is its file.
-        doc: the public docstring.
         body: the reference meaning.
         dtypes: dtypes of the leading operand that the op takes.
         accuracy: its contract.
@@ -51,16 +51,19 @@ class Declaration:
     """
 
     family: str
-    doc: str
     body: Callable[..., Any]
     dtypes: tuple[DType, ...]
     accuracy: Accuracy
     specials: tuple[str, ...]
     core: bool
 
+    @property
+    def doc(self) -> str:
+        """The public docstring."""
+        return inspect.getdoc(self.body) or ""
 
-def _parameters(body: Callable[..., Any]) -> tuple[Parameter, ...]:
-    found = list(inspect.signature(body).parameters.values())[1:]  # the first is the namespace
+
+def _parameters(own: Sequence[inspect.Parameter]) -> tuple[Parameter, ...]:
     return tuple(
         Parameter(
             p.name,
@@ -70,7 +73,7 @@ def _parameters(body: Callable[..., Any]) -> tuple[Parameter, ...]:
             p.kind is not p.KEYWORD_ONLY,
             str(p.annotation),
         )
-        for p in found
+        for p in own
     )
 
 
@@ -88,12 +91,11 @@ def _declare(
     decomposition: Callable[..., Any] | None,
     promotes: tuple[int, ...] | None,
 ) -> Public:
-    parameters = _parameters(body)
+    own = list(inspect.signature(body).parameters.values())[1:]  # the first is the namespace
+    parameters = _parameters(own)
     name = body.__name__.rstrip("_")
     family = body.__module__.rpartition(".")[2]
-    declaration = Declaration(
-        family, inspect.getdoc(body) or "", body, tuple(dtypes), accuracy, tuple(specials), core
-    )
+    declaration = Declaration(family, body, tuple(dtypes), accuracy, tuple(specials), core)
     op = Op(
         name, parameters, infer, work, _over_opset(decomposition, parameters), primitive,
         creates=any(p.name == "device" for p in parameters),
@@ -104,9 +106,9 @@ def _declare(
     )  # fmt: skip
     OPS.add(op)
     function = public_function(op)
-    function.__doc__ = declaration.doc
+    function.__doc__ = body.__doc__
     function.__module__ = "opmux"
-    function.__signature__ = _public_signature(body, parameters)  # type: ignore[attr-defined]
+    function.__signature__ = _public_signature(own)  # type: ignore[attr-defined]
     function.op = op  # type: ignore[attr-defined]
     OPS.public[name] = function
     return function
@@ -119,10 +121,8 @@ def _settled(accuracy: Accuracy) -> Callable[[DType], bool]:
     return lambda t: t.kind in (BOOL, SIGNED, UNSIGNED)
 
 
-def _public_signature(body: Callable[..., Any], parameters: tuple[Parameter, ...]) -> inspect.Signature:
-    own = list(inspect.signature(body).parameters.values())[1:]
-    out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Array | None")
-    return inspect.Signature([*own, out], return_annotation="Array")
+def _public_signature(own: Sequence[inspect.Parameter]) -> inspect.Signature:
+    return inspect.Signature([*own, _OUT], return_annotation="Array")
 
 
 def primitive(

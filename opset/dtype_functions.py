@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -16,41 +15,8 @@ from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, shown
 from .casting import cast
 from .movement import copy as dense_copy
 
-
-@dataclass(frozen=True, slots=True)
-class FloatLimits:
-    """Limits of a floating dtype, as Python floats.
-
-    Attributes:
-        bits: width of one real number in bits.
-        eps: from 1 to the next larger number.
-        max, min: largest and most negative finite number.
-        smallest_normal: smallest positive number of full precision.
-        dtype: of the real numbers; of a complex dtype that of its parts.
-    """
-
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: DType
-
-
-@dataclass(frozen=True, slots=True)
-class IntegerLimits:
-    """Limits of an integer dtype.
-
-    Attributes:
-        bits: width in bits.
-        max, min: largest and smallest value.
-        dtype: the dtype itself.
-    """
-
-    bits: int
-    max: int
-    min: int
-    dtype: DType
+if TYPE_CHECKING:
+    from .limits import FloatLimits, IntegerLimits
 
 
 def _dtype_of(given: object) -> DType:
@@ -109,6 +75,8 @@ def finfo(type: Array | DType | str, /) -> FloatLimits:
     if found not in (*FLOATS, *COMPLEXES):
         raise DTypeError(f"finfo: {found} is not floating; for integers use iinfo", op="finfo", dtype=found)
     real = as_dtype(f"float{found.bits // 2}") if found.kind == COMPLEX else found
+    from .limits import FloatLimits
+
     limits: Any = ml_dtypes.finfo  # NumPy's, and those of bfloat16
     info = limits(real.numpy)
     return FloatLimits(
@@ -129,6 +97,8 @@ def iinfo(type: Array | DType | str, /) -> IntegerLimits:
     found = _dtype_of(type)
     if found not in INTEGERS:
         raise DTypeError(f"iinfo: {found} is not an integer dtype; for floats use finfo", op="iinfo", dtype=found)
+    from .limits import IntegerLimits
+
     info = np.iinfo(found.numpy)
     return IntegerLimits(found.bits, int(info.max), int(info.min), found)
 

@@ -27,7 +27,7 @@ from .contraction import matmul
 Function = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operator:
     """One operator of Python and the op that it stands for.
 

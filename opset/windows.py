@@ -13,7 +13,7 @@ from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError, shown
 Pairs = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Windows:
     """How windows step over spatial axes; one entry per axis.
 

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.arrays.array import Array
 from ...core.dispatch.choose import decide
 from ...core.dispatch.decision import Candidate, Decision
-from ...core.dispatch.explain import explanation_of
+from ...core.dispatch.explanation import explanation_of
 from ...core.dispatch.policy import current
 from ...core.errors import ConformanceError, OpmuxError
 from ...core.op import Work

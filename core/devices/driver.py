@@ -42,7 +42,7 @@ class Rates:
         return self.bandwidth[-1][1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DeviceInfo:
     """What a device says of itself.
 

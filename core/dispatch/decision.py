@@ -30,7 +30,7 @@ class Kind(StrEnum):
     FALLBACK = "fallback"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cost:
     """Predicted seconds of a call, split into terms.
 
@@ -56,7 +56,7 @@ class Cost:
         return self.launch + max(self.compute, self.memory) + self.copies + self.transfers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Candidate:
     """One way to do a call.
 
@@ -94,7 +94,7 @@ Operands = Sequence["Array | None"]
 Run = Callable[[Operands, "Buffer | None"], "tuple[Array, ...]"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Decision:
     """What the dispatcher chose for one signature.
 

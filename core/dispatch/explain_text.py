@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .explain import Explanation, Row
+    from .explanation import Explanation, Row
 
 _TERMS: Final = ("launch", "compute", "memory", "copies", "transfers")
 #: Terms that most calls do not have; their columns are left out where nobody has them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -123,6 +122,8 @@ def _pins(old: tuple[tuple[str, str], ...], given: Any) -> tuple[tuple[str, str]
         raise ArgumentTypeError(f"policy: pins={given!r} is not a mapping from op names to backends", pins=given)
     unknown = sorted(name for name in given if name not in OPS)
     if unknown:
+        import difflib
+
         close = difflib.get_close_matches(unknown[0], [op.name for op in OPS], 1)
         hint = f"did you mean {close[0]}?" if close else "`opmux ops` lists them"
         raise ArgumentError(f"policy: pins name no op {', '.join(unknown)}; {hint}", pins=unknown)

@@ -13,7 +13,7 @@ from ..op import OPS, OpTable
 from . import tables
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Contribution:
     """All that one backend brings besides devices.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import runtime
 from ..arrays.array import Array, check_usable
@@ -19,13 +19,15 @@ from ..kernel import ArraySpec
 from ..op import Work, unnamed_op
 from ..signature import Signature
 from .graph import Graph
-from .plans import Plan, plan_graph
 from .trace import ConcreteValueNeededError, Traced, capture_function
+
+if TYPE_CHECKING:
+    from .plans import Plan
 
 Key = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Captured:
     """One capture of a compiled function.
 
@@ -97,6 +99,8 @@ class Compiled:
     def _make(
         self, signatures: tuple[Signature, ...], constants: dict[str, Any], tables: Tables[Settings]
     ) -> Captured:
+        from .plans import plan_graph  # here, so that importing opmux does not load it
+
         device = _device(self._name, signatures)
         specs = [ArraySpec(s.dtype, s.shape) for s in signatures]
         try:

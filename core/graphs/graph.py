@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +30,7 @@ class Metadata:
         return f"<metadata op {self.name}>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One op in a graph.
 
@@ -95,6 +94,8 @@ class Graph:
     @cached_property
     def digest(self) -> str:
         """A hash of the structure, the specs and the constants' values; equal graphs have equal ones."""
+        import hashlib
+
         h = hashlib.sha256()
         for spec in self.inputs:
             h.update(f"in {spec};".encode())
@@ -123,7 +124,7 @@ class Graph:
         return "\n".join([*lines, f"return {', '.join(f'%{i}' for i in self.outputs)}"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Refusal:
     """A region compiler's no: the node that it cannot take, by index into ``graph.nodes``, and why."""
 

@@ -15,7 +15,7 @@ from .graph import Graph, Node, Refusal, RegionCompiler
 from .trace import capture
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Segment:
     """Consecutive nodes of a graph.
 

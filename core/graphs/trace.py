@@ -168,7 +168,7 @@ class Tracer:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Capture:
     """What running a function on stand-ins found.
 
