@@ -292,7 +292,7 @@ class Description:
         return best
 
 
-_FOLDER: Final = "presets"
+_PRESETS: Final = f"{__package__}.presets"
 _SUFFIX: Final = ".toml"
 
 
@@ -337,8 +337,7 @@ def loads(text: str, where: str = "<text>") -> Description:
 
 def presets() -> tuple[str, ...]:
     """Return the names of the descriptions that come with opmux, sorted."""
-    folder = resources.files(__package__).joinpath(_FOLDER)
-    names = (entry.name for entry in folder.iterdir())
+    names = (entry.name for entry in resources.files(_PRESETS).iterdir())
     return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
 
 
@@ -351,7 +350,7 @@ def preset(name: str) -> Description:
     """
     if name not in presets():
         raise ArgumentError(f"no simulated device {name!r}; there are {', '.join(presets())}, and files", given=name)
-    file = resources.files(__package__).joinpath(_FOLDER, name + _SUFFIX)
+    file = resources.files(_PRESETS).joinpath(name + _SUFFIX)
     return loads(file.read_text(encoding="utf-8"), f"preset {name}")
 
 

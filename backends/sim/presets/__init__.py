@@ -1,0 +1,1 @@
+"""Descriptions that come with opmux, one file each, every number with its source."""
