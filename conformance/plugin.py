@@ -61,8 +61,8 @@ class Conformance(pytest.Collector):
             for target in targets(backend):
                 for (op, t), mine in chosen.items():
                     for case in mine:
-                        job = Job(backend, target.device.name, op, t, selection.quick, (case.id,), selection.seed)
-                        name = f"{backend}-{target.device.name}-{case.id}"
+                        job = Job(backend, target.device.name, op, t, selection.quick, (case,), selection.seed)
+                        name = f"{backend}-{target.device.name}-{case}"
                         yield ConformanceItem.from_parent(self, name=name, job=job)
 
 

@@ -87,9 +87,13 @@ def cases(op: str, t: str, quick: bool = False, seed: int = 0) -> tuple[Case, ..
     return tuple(found)
 
 
-@functools.cache
 def case_ids(op: str, t: str, quick: bool = False, seed: int = 0) -> tuple[str, ...]:
     """Return the ids of :func:`cases`, which are kept: asked for often, and small."""
+    return _case_ids(op, t, quick, seed)
+
+
+@functools.cache
+def _case_ids(op: str, t: str, quick: bool, seed: int) -> tuple[str, ...]:  # one key, however the arguments are given
     return tuple(c.id for c in cases(op, t, quick, seed))
 
 

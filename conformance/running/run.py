@@ -39,10 +39,10 @@ def run(selection: Selection, console: Console | None = None) -> Report:
     """
     begun, start = datetime.datetime.now(datetime.UTC), time.monotonic()
     known = waivers.read(selection.waivers) if selection.waivers is not None else ()
-    chosen = chosen_cases(selection)
     names, ready, troubles = _targets(selection)
+    chosen = chosen_cases(selection)
     jobs = [
-        Job(t.backend, t.device.name, op, d, selection.quick, tuple(c.id for c in mine), selection.seed)
+        Job(t.backend, t.device.name, op, d, selection.quick, mine, selection.seed)
         for t in ready
         for (op, d), mine in chosen.items()
     ]

@@ -13,8 +13,8 @@ from typing import Final
 from ...core.dtypes import dtype
 from ...core.errors import ArgumentError
 from ...core.op import OPS
-from ..cases.case import ANY, DEVICE, Case
-from ..cases.enumerate import all_pairs, case_ids, cases
+from ..cases.case import ANY, DEVICE
+from ..cases.enumerate import all_pairs, case_ids
 from ..results.profiles import demanded_by, require_profile
 from .isolation import WORKER
 
@@ -145,8 +145,8 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[Case, ...]]:
-    """Return the cases of every pair that has some.
+def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the ids of the cases of every pair that has some; the cases themselves hold half a gigabyte of operands.
 
     Raises:
         ArgumentError: for a profile, an op or the id of a case that does not exist among those selected.
@@ -154,7 +154,7 @@ def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[Case, ...]
     """
     wanted = set(selection.cases)
     found = {pair: tuple(_selected(selection, pair, wanted)) for pair in chosen_pairs(selection)}
-    unknown = sorted(wanted - {c.id for mine in found.values() for c in mine})
+    unknown = sorted(wanted.difference(*found.values()))
     if unknown and selection.shard is None and not selection.lenient:
         ids = (case for pair in all_pairs() for case in case_ids(*pair, seed=selection.seed))
         raise ArgumentError(
@@ -175,9 +175,9 @@ def _nothing(selection: Selection) -> str:
     return f"there are no cases of {asked}; the dtypes taken are {', '.join(taken) or 'none'}"
 
 
-def _selected(selection: Selection, pair: tuple[str, str], wanted: set[str]) -> Iterator[Case]:
+def _selected(selection: Selection, pair: tuple[str, str], wanted: set[str]) -> Iterator[str]:
     if wanted and not any(case.startswith("-".join(pair)) for case in wanted):
         return
-    for case in cases(*pair, selection.quick, selection.seed):
-        if (not wanted or case.id in wanted) and (selection.shard is None or selection.shard.holds(case.id)):
+    for case in case_ids(*pair, quick=selection.quick, seed=selection.seed):
+        if (not wanted or case in wanted) and (selection.shard is None or selection.shard.holds(case)):
             yield case
