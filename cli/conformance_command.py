@@ -6,21 +6,19 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from . import conformance_options as given
 from .output import JsonOption, emit, messages
-from .report_command import HTML_HELP, JUNIT_HELP, MARKDOWN_HELP, write_reports
+from .report_command import write_reports
 from .specs import SHORT
 
 if TYPE_CHECKING:
     from ..conformance.certificates.certify import Witness
     from ..conformance.certificates.model import Certificate
     from ..conformance.results.report import Report
-
-_SELECTION = "What to run"
-_RESULTS = "What to do with the results"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,99 +27,27 @@ def add_to(app: typer.Typer) -> None:
 
 
 def conformance(
-    backend: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this one; repeatable.", show_default=False, rich_help_panel=_SELECTION),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(help="Only this profile, e.g. core-f32.", show_default=False, rich_help_panel=_SELECTION),
-    ] = None,
-    op: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this op; repeatable; 'device' is what is about no single op.",
-            show_default=False,
-            rich_help_panel=_SELECTION,
-        ),
-    ] = None,
-    dtype: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this dtype; repeatable.", show_default=False, rich_help_panel=_SELECTION),
-    ] = None,
-    case: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this case, by its exact id; repeatable.", show_default=False, rich_help_panel=_SELECTION
-        ),
-    ] = None,
-    last_failed: Annotated[
-        bool,
-        typer.Option("--lf", "--last-failed", help="Only what failed last time.", rich_help_panel=_SELECTION),
-    ] = False,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="A sample of the cases; not sufficient for a claim.", rich_help_panel=_SELECTION),
-    ] = False,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N", help="Part I of N, by a hash of the case id.", show_default=False, rich_help_panel=_SELECTION
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the same run where it was interrupted.")] = False,
-    exit_first: Annotated[bool, typer.Option("--exit-first", "-x", help="Stop at the first failure.")] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one case may take.")] = 60.0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; one per core, at most four.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what cases draw at random.")] = 0,
-    waivers: Annotated[
-        Path | None, typer.Option(help="TOML file of known failures.", show_default=False, rich_help_panel=_RESULTS)
-    ] = None,
-    strict_claims: Annotated[
-        bool,
-        typer.Option("--strict-claims", help="What works undeclared fails the run.", rich_help_panel=_RESULTS),
-    ] = False,
-    certificate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write what was found as a certificate; FILE-BACKEND-DEVICE where there are several.",
-            show_default=False,
-            rich_help_panel=_RESULTS,
-        ),
-    ] = None,
-    baseline: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="CERT",
-            help="Fail only on what did not fail in this certificate; repeatable.",
-            show_default=False,
-            rich_help_panel=_RESULTS,
-        ),
-    ] = None,
-    performance: Annotated[
-        bool | None,
-        typer.Option(
-            "--performance/--no-performance",
-            help="Measure performance beside it; a whole run does.",
-            show_default=False,
-            rich_help_panel=_RESULTS,
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=HTML_HELP, show_default=False, rich_help_panel=_RESULTS),
-    ] = None,
-    markdown: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=MARKDOWN_HELP, show_default=False, rich_help_panel=_RESULTS),
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=JUNIT_HELP, show_default=False, rich_help_panel=_RESULTS),
-    ] = None,
+    backend: given.Backends = None,
+    profile: given.Profile = None,
+    op: given.Ops = None,
+    dtype: given.Dtypes = None,
+    case: given.Cases = None,
+    last_failed: given.LastFailed = False,
+    quick: given.Quick = False,
+    shard: given.ShardText = None,
+    resume: given.Resume = False,
+    exit_first: given.ExitFirst = False,
+    timeout: given.Timeout = 60.0,
+    workers: given.Workers = None,
+    seed: given.Seed = 0,
+    waivers: given.Waivers = None,
+    strict_claims: given.StrictClaims = False,
+    certificate: given.CertificateFile = None,
+    baseline: given.Baselines = None,
+    performance: given.Performance = None,
+    html: given.Html = None,
+    markdown: given.Markdown = None,
+    junit: given.Junit = None,
     json: JsonOption = None,
 ) -> None:
     """Hold backends to the contracts of the opset.
@@ -137,18 +63,10 @@ def conformance(
     from ..conformance.reports.build import pages_of_run
     from ..conformance.reports.html import require_jinja2
     from ..conformance.running.journal import keep_last_failed
-    from ..conformance.running.journal import last_failed as failed_last
     from ..conformance.running.run import run
     from ..conformance.running.selection import Selection, Shard
-    from ..core.dispatch.registry import REGISTRY
-    from ..core.runtime import ensure_loaded
 
-    chosen = tuple(case or ())
-    if last_failed:
-        ensure_loaded()
-        chosen = failed_last(backend or sorted(REGISTRY.contributions))
-        if not chosen:
-            messages.print("nothing failed last time: every case selected is run")
+    chosen = _failed_last(backend or ()) if last_failed else tuple(case or ())
     selection = Selection(
         tuple(backend or ()),
         profile,
@@ -186,13 +104,25 @@ def conformance(
     if json != "-":
         typer.echo(report.summary())
     made = certificates(report, witness) if certificate or html or markdown or junit else []
-    if certificate is not None:
-        _write(made, certificate)
+    files = [] if certificate is None else _write(made, certificate)
     if html or markdown or junit:
-        write_reports(pages_of_run(report, made), html=html, markdown=markdown, junit=junit)
+        write_reports(pages_of_run(report, made, files), html=html, markdown=markdown, junit=junit)
     if json:
         emit(report.to_dict(), json)
     raise typer.Exit(report.exit_code)
+
+
+def _failed_last(backends: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of what failed last time, of these backends or of all."""
+    from ..conformance.running.journal import last_failed
+    from ..core.dispatch.registry import REGISTRY
+    from ..core.runtime import ensure_loaded
+
+    ensure_loaded()
+    chosen = last_failed(backends or sorted(REGISTRY.contributions))
+    if not chosen:
+        messages.print("nothing failed last time: every case selected is run")
+    return chosen
 
 
 def _record(report: Report, witness: Witness) -> None:
@@ -228,12 +158,14 @@ def _baseline(paths: Sequence[Path], backends: Collection[str]) -> list[Certific
     return found
 
 
-def _write(made: Sequence[Certificate], path: Path) -> None:
-    """Write the certificate of every implementation on every device that was tried."""
+def _write(made: Sequence[Certificate], path: Path) -> list[Path]:
+    """Write the certificate of every implementation on every device that was tried; return where."""
     from ..conformance.certificates.store import paths_for, write
 
-    for c, place in zip(made, paths_for(made, path), strict=True):
+    places = paths_for(made, path) if made else []
+    for c, place in zip(made, places, strict=True):
         write(c, place)
         messages.print(f"wrote {place}: {c.headline} (self-declared)", markup=False)
     if not made:
         messages.print(f"nothing ran, so {path} was not written", markup=False)
+    return places

@@ -20,6 +20,7 @@ _COMMON: Final = {
     "pyproject.toml": "pyproject",
     "{module}/opmux-backend.toml": "manifest",
     ".github/workflows/conformance.yml": "workflow",
+    ".gitignore": "gitignore",
 }
 #: The files of a backend with a device of its own, by template; and of one that brings kernels for ``cpu``.
 _WITH_DEVICE: Final = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,7 +12,7 @@ import typer
 from .output import JsonOption, emit, messages, table
 
 if TYPE_CHECKING:
-    from ..conformance.reports.compare import Comparison, OpRow
+    from ..conformance.reports.compare import Comparison, OpRow, PairRow
     from ..conformance.reports.model import Page
 
 #: Shared by `opmux conformance`, which writes the same files of a run.
@@ -30,7 +31,7 @@ def report(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help=HTML_HELP, show_default=False)] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help=MARKDOWN_HELP, show_default=False)] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help=JUNIT_HELP, show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show the ops on which the backends agree, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show what all agree on, too.")] = False,
     json: JsonOption = None,
 ) -> None:
     """Put certificates side by side: verdicts, profiles, ops and dtypes, errors and times.
@@ -89,33 +90,46 @@ def _show(c: Comparison, every: bool) -> None:
         table(None, ("op", "dtypes", *c.names), shown)
         typer.echo("")
     left = len(c.ops) - len({row[0] for row in shown})
-    if left:
-        typer.echo(f"{left} {'more ' * bool(shown)}ops pass on every dtype{' everywhere' * several}; --all shows them")
+    if several and not every:
+        _tell_agreed(c)
+    elif left:
+        typer.echo(f"{left} {'more ' * bool(shown)}ops pass on every dtype; --all shows them")
     if several:
         _show_errors(c)
         _show_times(c)
+
+
+def _tell_agreed(c: Comparison) -> None:
+    """Count what is left out, by how it stands."""
+    found = Counter(pair.statuses[0].word for op in c.ops for pair in op.pairs if pair.agreed)
+    if found:
+        words = ", ".join(f"{n:,} {word}" for word, n in found.most_common())
+        typer.echo(f"all agree on {found.total():,} more pairs of op and dtype ({words}); --all shows them")
 
 
 def _profile(page: Page, name: str) -> str:
     line = next((p for p in page.profiles if p.profile == name), None)
     if line is None:
         return ""
+    if line not in page.told_profiles:
+        return "a part was run"
     said = "conformant" if line.conformant else f"{line.passed} of {line.of}"
     return f"{said} ({line.note})" if line.note else said
 
 
 def _op_rows(op: OpRow, every: bool, several: bool) -> Iterator[tuple[str, ...]]:
     """Yield a row per group of dtypes on which all stand the same way."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for pair in op.pairs:
-        groups.setdefault(tuple(f"{s.sign} {s.word}".strip() for s in pair.statuses), []).append(pair.dtype)
     from ..conformance.reports.words import abridged
 
+    groups: dict[tuple[str, ...], list[PairRow]] = {}
+    for pair in op.pairs:
+        groups.setdefault(tuple(f"{s.sign} {s.word}".strip() for s in pair.statuses), []).append(pair)
     calm = ("pass", "composed")
-    if not every and not op.differs and all(s.name in calm for p in op.pairs for s in p.statuses):
+    if not every and not several and all(s.name in calm for p in op.pairs for s in p.statuses):
         return
-    for told, dtypes in groups.items():
-        yield (op.op, "all" if len(groups) == 1 else ", ".join(abridged(dtypes)), *told)
+    for told, pairs in groups.items():
+        if every or not (several and pairs[0].agreed):
+            yield (op.op, "all" if len(groups) == 1 else ", ".join(abridged([p.dtype for p in pairs])), *told)
 
 
 def _show_errors(c: Comparison) -> None:

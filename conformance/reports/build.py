@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..certificates.model import Certificate, OpRow
@@ -62,33 +63,41 @@ def page_of(given: Certificate, *, origin: str = "", seal: str = "self-declared"
         waivers=given.waivers,
         under_claims=tuple((w.id, w.message) for w in given.warnings),
         troubles=given.troubles,
+        waiver_faults=given.waiver_faults,
         speed=None if given.performance is None else _speed(given.performance),
         digest=given.digest,
     )  # fmt: skip
 
 
-def pages_of_run(report: Report, certificates: Iterable[Certificate]) -> tuple[Page, ...]:
+def pages_of_run(report: Report, certificates: Sequence[Certificate], files: Sequence[Path] = ()) -> tuple[Page, ...]:
     """Return a page for every backend and device of which something was run.
 
     Args:
         report: of the run.
-        certificates: that follow from it, sealed or not.
+        certificates: that follow from it.
+        files: where they were written; without them nothing was sealed.
     """
-    return tuple(_page_of_run(report, c) for c in certificates)
+    written: Sequence[Path | None] = files or [None] * len(certificates)
+    return tuple(_page_of_run(report, c, path) for c, path in zip(certificates, written, strict=True))
 
 
-def _page_of_run(report: Report, certificate: Certificate) -> Page:
+def _page_of_run(report: Report, certificate: Certificate, file: Path | None) -> Page:
     where = certificate.backend.name, certificate.device.name
     mine = report.of(*where)
     lines = {c.id: CaseLine(c.id, c.op, c.dtype, str(c.outcome), c.seconds, c.message, c.kernel) for c in mine}
     regressions = {c.id for c in report.regressions if (c.backend, c.device) == where}
     bad = [c for c in report.failures if (c.backend, c.device) == where]
-    page = page_of(certificate, seal="a run, not sealed")
+    page = page_of(certificate)
+    if file is None:
+        page = replace(page, seal="a run, not sealed", digest="")
+    else:
+        page = replace(page, origin=file.name)
+    flags = tuple(flag.message for flag in report.flags_of(where))
     return replace(
         page,
         cases=tuple(lines.values()),
         failures=tuple(Failure(lines[c.id], c.reproducer, c.flaky, c.id not in regressions) for c in bad),
-        digest="",
+        speed=None if page.speed is None else replace(page.speed, flags=flags),
     )
 
 

@@ -37,6 +37,11 @@ class PairRow:
         """Whether the backends do not all stand alike; being composed of other ops is no difference."""
         return len({"pass" if s.name == "composed" else s.name for s in self.statuses}) > 1
 
+    @property
+    def agreed(self) -> bool:
+        """Whether all stand alike and none fails: there is nothing to see side by side."""
+        return not self.differs and not any(s.bad for s in self.statuses)
+
 
 @dataclass(frozen=True)
 class OpRow:
@@ -56,10 +61,15 @@ class OpRow:
         """Whether the backends do not stand alike on some dtype."""
         return any(p.differs for p in self.pairs)
 
+    @property
+    def agreed(self) -> bool:
+        """Whether the backends agree on every dtype, and none fails."""
+        return all(p.agreed for p in self.pairs)
+
     def told(self, i: int) -> tuple[Status, str]:
-        """Return the most urgent status of a page's dtypes, and how many of them pass."""
+        """Return the most urgent status of a page's dtypes, and how many of them pass, whole or in part."""
         found = [p.statuses[i] for p in self.pairs]
-        passed = sum(s.name in ("pass", "composed") for s in found)
+        passed, partly = sum(s.name in ("pass", "composed") for s in found), sum(s.name == "mixed" for s in found)
         if passed == len(found):
             return STATUSES["composed" if all(s.name == "composed" for s in found) else "pass"], str(passed)
         names = {s.name for s in found}
@@ -67,7 +77,11 @@ class OpRow:
         # Refused on some dtypes and passed on the others is a matter of coverage, not of one cell.
         if passed and urgent.name in ("unsupported", "absent"):
             urgent = STATUSES["mixed"]
-        return urgent, f"{passed} of {len(found)}"
+        if not partly:
+            return urgent, f"{passed} of {len(found)}"
+        if not passed:
+            return urgent, f"{partly} of {len(found)} in part"
+        return urgent, f"{passed} of {len(found)}, {partly} in part"
 
 
 @dataclass(frozen=True)

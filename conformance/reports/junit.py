@@ -52,8 +52,9 @@ def _suites(page: Page) -> Iterable[ET.Element]:
     troubles = [*page.troubles]
     if not troubles and page.counts.get(Outcome.NOT_RUN):
         troubles.append(f"{page.counts[Outcome.NOT_RUN]} cases were not run")
-    if troubles:
-        yield _suite(f"{where}.run", page, {}, [_trouble(where, i, t) for i, t in enumerate(troubles, 1)])
+    told = [("error", "trouble", t) for t in troubles] + [("failure", "waiver", f) for f in page.waiver_faults]
+    if told:
+        yield _suite(f"{where}.run", page, {}, [_trouble(where, i, *one) for i, one in enumerate(told, 1)])
 
 
 def _suite(name: str, page: Page, facts: Mapping[str, str], cases: list[ET.Element]) -> ET.Element:
@@ -109,9 +110,9 @@ def _case(where: str, case: CaseLine, failure: Failure | None) -> ET.Element:
     return made
 
 
-def _trouble(where: str, i: int, text: str) -> ET.Element:
-    made = ET.Element("testcase", classname=_clean(f"{where}.run"), name=f"trouble {i}", time="0")
-    ET.SubElement(made, "error", type="trouble", message=_clean(first_line(text))).text = _clean(text)
+def _trouble(where: str, i: int, tag: str, kind: str, text: str) -> ET.Element:
+    made = ET.Element("testcase", classname=_clean(f"{where}.run"), name=f"{kind} {i}", time="0")
+    ET.SubElement(made, tag, type=kind, message=_clean(first_line(text))).text = _clean(text)
     return made
 
 

@@ -40,7 +40,7 @@ def _page(page: Page, limit: int) -> Iterable[str]:
     yield f"**{page.verdict}**{to}{facts}"
     counts = ", ".join(f"{n:,} {outcome_words(name)}" for name, n in page.counts.items()) or "nothing ran"
     yield f"{counts}; {page.assertions:,} assertions in {in_seconds(page.seconds)}."
-    if page.profiles:
+    if page.told_profiles:
         rows = [
             (
                 p.profile,
@@ -48,11 +48,14 @@ def _page(page: Page, limit: int) -> Iterable[str]:
                 "yes" if p.claimed else "no",
                 p.note,
             )
-            for p in page.profiles
+            for p in page.told_profiles
         ]
         yield _table(("profile", "passed", "claimed", "to do"), rows)
-    if page.troubles:
-        yield "\n".join(f"- **not run:** {escaped(shortened(t, _MESSAGE))}" for t in page.troubles)
+    elif page.profiles:
+        yield "A part of the suite was run, which says nothing of a whole profile."
+    told = [("not run", t) for t in page.troubles] + [("waivers", f) for f in page.waiver_faults]
+    if told:
+        yield "\n".join(f"- **{what}:** {escaped(shortened(text, _MESSAGE))}" for what, text in told)
     if page.failures:
         yield from _failures(page, limit)
     if page.under_claims:

@@ -6,10 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
+from ..certificates.reconcile import Missing
 from ..results.outcome import Outcome
 from .status import STATUSES, Status, status_of
 from .words import outcome_words
+
+#: Reasons of a certificate that is about a part of the suite.
+_PARTS: Final = frozenset({Missing.PARTIAL, Missing.SHARD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,8 @@ class ProfileLine:
         parts += [f"{self.waived} waived cases"] if self.waived else []
         if self.conformant and not self.claimed:
             parts.append("not claimed")
+        if not parts and not self.conformant:
+            parts.append("passed, and not conformant for what failed or was not run elsewhere")
         return "; ".join(parts)
 
 
@@ -231,7 +238,8 @@ class Page:
         profiles, cells, cases, failures, proofs: what was found.
         waivers: reason, issue, expiry and the rest of each that was used.
         under_claims: cases that work undeclared, each with a message.
-        troubles: what kept cases from running, and faults of waivers.
+        troubles: what kept cases from running.
+        waiver_faults: waivers that have expired or that nothing needs; each fails the run.
         speed: None where nothing was measured.
         digest: that seals the certificate; empty where there is none.
     """
@@ -268,6 +276,7 @@ class Page:
     waivers: tuple[Mapping[str, str], ...] = ()
     under_claims: tuple[tuple[str, str], ...] = ()
     troubles: tuple[str, ...] = ()
+    waiver_faults: tuple[str, ...] = ()
     speed: Speed | None = None
     digest: str = ""
 
@@ -275,6 +284,16 @@ class Page:
     def by_pair(self) -> dict[tuple[str, str], Cell]:
         """The cells by op and dtype."""
         return {(c.op, c.dtype): c for c in self.cells}
+
+    @cached_property
+    def told_profiles(self) -> tuple[ProfileLine, ...]:
+        """The profiles of which the run says something: all, but of a part those that were run whole or passed by half.
+
+        What a part of the suite left out is nothing that is to be done next.
+        """
+        if not _PARTS & {reason for reason, _ in self.obstacles}:
+            return self.profiles
+        return tuple(p for p in self.profiles if p.whole or 2 * p.passed >= p.of)
 
     @cached_property
     def counts(self) -> dict[str, int]:

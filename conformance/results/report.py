@@ -169,7 +169,12 @@ class Report:
 
     def flags(self) -> list[Flag]:
         """Return what is noticed about performance: what became slower, and a cost model that mispredicts."""
-        return [flag for key, found in self.performance.items() for flag in found.flags(self.earlier.get(key))]
+        return [flag for where in self.performance for flag in self.flags_of(where)]
+
+    def flags_of(self, where: tuple[str, str]) -> tuple[Flag, ...]:
+        """Return what is noticed about the performance of one backend on one device."""
+        found = self.performance.get(where)
+        return () if found is None else found.flags(self.earlier.get(where))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""

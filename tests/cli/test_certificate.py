@@ -98,6 +98,9 @@ def test_verify_and_its_exit_status(opmux: Command, partial: Path, tmp_path: Pat
     assert (status, out.splitlines()[-1]) == (0, "verified")
     status, out, _ = opmux("certificate", "verify", str(partial), "--profile", "core-f32")
     assert (status, out.splitlines()[-1]) == (1, "NOT VERIFIED")
+    status, out, err = opmux("certificate", "verify", str(partial), "--profile", "core-f23")
+    assert (status, out) == (2, "")
+    assert "did you mean 'core-f32'" in err
     status, out, _ = opmux("certificate", "verify", _edited(partial, tmp_path, seal=False, assertions=10**6))
     assert status == 1
     assert "seal: WRONG: it was edited" in out

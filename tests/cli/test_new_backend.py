@@ -69,6 +69,16 @@ def test_a_wrong_kernel_stays_wrong_when_it_is_run_again(tmp_path: Path) -> None
         assert done.returncode == 1, done.stdout
 
 
+def test_a_private_key_and_what_is_built_stay_out_of_the_repository(tmp_path: Path) -> None:
+    written = new_backend.write(tmp_path, "acme", "acme")
+    assert Path(".gitignore") in written
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    kept = ["acme.pem.pub", "opmux_acme/kernels.py", "opmux_acme/opmux-certificate.json"]
+    ignored = ["acme.pem", "build/lib/a.py", "opmux_acme/__pycache__/a.pyc", "opmux_acme.egg-info/PKG-INFO"]
+    said = subprocess.run(["git", "check-ignore", *kept, *ignored], cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout.split() == ignored
+
+
 def test_generated_code_is_clean(made: tuple[Path, Path, str]) -> None:
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,B,UP", "--line-length", "120"]
     done = subprocess.run([*ruff, str(made[0])], capture_output=True, text=True)

@@ -51,6 +51,35 @@ def test_a_run_writes_every_report(opmux: Command, tmp_path: Path) -> None:
     assert any(float(case.get("time", "0")) > 0 for case in root.iter("testcase"))
 
 
+def test_a_page_of_a_run_says_whether_it_was_sealed(opmux: Command, tmp_path: Path) -> None:
+    text, made = tmp_path / "report.md", tmp_path / "numpy.json"
+    opmux(*RUN, "--backend", "numpy", "--markdown", str(text))
+    assert "a run, not sealed" in text.read_text(encoding="utf-8")
+    opmux(
+        *RUN, "--backend", "numpy", "--markdown", str(text), "--certificate", str(made), "--html", str(tmp_path / "h")
+    )
+    assert "not sealed" not in text.read_text(encoding="utf-8")
+    assert "self-declared" in text.read_text(encoding="utf-8")
+    assert json.loads(made.read_text())["digest"] in (tmp_path / "h").read_text(encoding="utf-8")
+
+
+def test_what_all_agree_on_is_left_out_until_asked_for(
+    opmux: Command, certificate: Callable[[str], str], tmp_path: Path
+) -> None:
+    both = certificate("numpy"), certificate("llvm")
+    _, out, _ = opmux("report", *both)
+    assert "all agree on 1 more pairs of op and dtype (1 passed); --all shows them" in out
+    assert "✓ passed" not in out
+    assert re.search(r"^exp +all +✓ passed +✓ passed$", opmux("report", *both, "--all")[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize(("option", "says"), [("--timeout", "0.1 or more"), ("--workers", "1 or more")])
+def test_a_number_out_of_range_is_told_with_its_range(opmux: Command, option: str, says: str) -> None:
+    status, out, err = opmux(*RUN, option, "0")
+    assert (status, out) == (2, "")
+    assert says in err
+
+
 def test_where_nothing_ran_nothing_is_written(opmux: Command, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     # One part of so many holds no case of this op.

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opmux.cli.main import main
+from opmux.conformance.cases.enumerate import case_ids
+from opmux.conformance.performance.flags import Flag
 from opmux.conformance.results import waivers
 from opmux.conformance.results.outcome import CaseResult, Outcome
+from opmux.conformance.results.profiles import demanded_by
 from opmux.conformance.results.report import Report
 from opmux.conformance.results.waivers import Applied, Waiver
 from opmux.conformance.running.run import run
@@ -68,10 +73,57 @@ def test_quick_and_partial_runs_say_that_they_do_not_suffice() -> None:
     assert "not sufficient" not in Report((), ()).summary()
 
 
+def _whole(*others: CaseResult, **changes: Any) -> Report:
+    """A run in which all that core-f32 demands passed, with other results beside it."""
+    ids = [case for pair in demanded_by("core-f32") for case in case_ids(*pair)]
+    changed = {r.id for r in others}
+    passed = [replace(_result(Outcome.PASS, case), assertions=1) for case in ids if case not in changed]
+    return Report(("acme",), (*passed, *others), **changes)
+
+
+@pytest.mark.parametrize(
+    ("report", "passed", "conformant"),
+    [
+        (_whole(), True, True),
+        (_whole(_result(Outcome.FAIL, "tan-float64-values")), True, False),
+        (_whole(_result(Outcome.NOT_RUN, "tan-float64-values")), True, False),
+        (_whole(partial=True), True, False),
+        (_whole(_result(Outcome.FAIL, "exp-float32-values")), False, False),
+    ],
+)
+def test_conformant_is_what_fails_nowhere(report: Report, passed: bool, conformant: bool) -> None:
+    (found,) = (p for p in report.to_dict()["profiles"] if p["profile"] == "core-f32")
+    assert (found["passed_whole"], found["conformant"]) == (passed, conformant)
+    assert ("(conformant" in report.summary()) is conformant
+
+
+def test_of_many_flags_the_first_few_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = [Flag("slower", "exp", "float32", None, f"flag {i}", {}) for i in range(40)]
+    monkeypatch.setattr(Report, "flags", lambda self: flags)
+    told = [line for line in Report((), ()).summary().splitlines() if line.startswith("performance: ")]
+    assert told[:3] == ["performance: flag 0", "performance: flag 1", "performance: flag 2"]
+    assert told[3:] == ["performance: and 37 more flags; --json and --html hold them all"]
+    assert len(Report((), ()).to_dict()["flags"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"limit": 0.0}, "cannot have 0 seconds: the timeout is 0.1 or more, and 60 where none is given"),
+        ({"limit": math.nan}, "cannot have nan seconds"),
+        ({"workers": 0}, "workers is 0: it is a whole number, 1 or more"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_what_no_run_can_have_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        Selection(**options)
+
+
 def test_verdict_of_a_profile_names_what_is_next() -> None:
     results = (_result(Outcome.PASS, "add-float32-values"), _result(Outcome.FAIL, "sum-float32-values"))
     verdict = next(v for v in Report(("acme",), results).profiles() if v.profile == "core-f32")
-    assert (verdict.passed, verdict.whole, verdict.conformant) == (0, False, False)
+    assert (verdict.passed, verdict.whole, verdict.passed_whole) == (0, False, False)
     assert verdict.missing[0] == "copy"
     assert "sum float32" in verdict.pairs
     assert "add float32" not in verdict.pairs
@@ -149,6 +201,22 @@ def test_a_bad_waiver_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "waivers.toml"
     path.write_text(text)
     with pytest.raises(ArgumentError, match=r"waivers\.toml"):
+        waivers.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[waiver]]\nreson = 'x'", r"unknown 'reson' \(did you mean 'reason'\?\); the keys are backend, .*, case$"),
+        ("[[waivers]]\nbackend = 'acme'", r"nothing but tables headed \[\[waiver\]\], and has 'waivers'"),
+        ("[waiver]\nbackend = 'acme'", "gives 'waiver' as something else"),
+        ("[[waiver]]\nbackend='a'\nreason='b'\nissue=7\nexpiry=2027-01-01", "issue=7 is not a string"),
+    ],
+)
+def test_a_misspelt_waiver_file_says_how_it_is_spelt(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "waivers.toml"
+    path.write_text(text)
+    with pytest.raises(ArgumentError, match=says):
         waivers.read(path)
 
 

@@ -18,11 +18,16 @@
   const groups = all("[data-group]");
   // Of several backends the differences are asked for, of one what does not pass.
   const main = document.querySelector("table.beside") || document;
+  // What all agree on is folded until somebody asks for it, with the button, the box or a word.
+  const agreed = document.querySelector("p.agreed");
+  let folded = agreed !== null;
   function filter() {
     const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const differing = only.checked || (folded && !asked.length);
+    if (agreed) agreed.hidden = !folded || differing === only.checked;
     for (const item of items) {
       const fits = asked.every((word) => item.dataset.k.includes(word));
-      item.hidden = !fits || (only.checked && "calm" in item.dataset && main.contains(item));
+      item.hidden = !fits || (differing && "calm" in item.dataset && main.contains(item));
     }
     for (const group of groups) group.hidden = all("[data-k]", group).every((item) => item.hidden);
     const rows = all("tr.op", main);
@@ -34,7 +39,8 @@
     root.dataset.filter = kept.toString();
   }
   words.addEventListener("input", filter);
-  only.addEventListener("change", filter);
+  only.addEventListener("change", () => { folded = false; filter(); });
+  if (agreed) agreed.querySelector("button").addEventListener("click", () => { folded = false; filter(); });
   addEventListener("keydown", (event) => {
     if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
       event.preventDefault();
@@ -54,7 +60,7 @@
     }
     const target = hash && document.getElementById(decodeURIComponent(hash));
     if (!target) return;
-    if (target.closest("[hidden]")) { words.value = ""; only.checked = false; filter(); }
+    if (target.closest("[hidden]")) { words.value = ""; only.checked = folded = false; filter(); }
     for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
     const first = target.querySelector("details.failure");
     if (first) first.open = true;
@@ -153,6 +159,8 @@
   // Paper shows everything.
   let closed = [];
   addEventListener("beforeprint", () => {
+    folded = false;
+    filter();
     closed = all("details:not([open])");
     for (const one of closed) one.open = true;
   });

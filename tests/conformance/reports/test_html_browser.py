@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from opmux.conformance.reports import html
 
 from .browser import Browser, Tab
-from .pages import EVIL, acme, conformant, large, timed
+from .pages import EVIL, acme, cell, conformant, large, timed
 
 VISIBLE = "[...document.querySelectorAll('%s')].filter(e => e.offsetParent !== null).length"
 
@@ -141,6 +142,23 @@ def test_backends_stand_side_by_side_and_unfold(browser: Browser, written: Path)
     assert "2.00" in tab.evaluate("document.querySelector('#times').innerText")
     tab.evaluate("location.hash = '#b1-top'; new Promise(done => setTimeout(done, 50))")
     assert tab.evaluate("document.querySelector('#b1-top').open") is True
+
+
+def test_ops_on_which_all_agree_are_folded_until_asked_for(browser: Browser, written: Path) -> None:
+    sum_ = cell("sum", "float32", "x/sum", **{"pass": 1})
+    pages = [replace(page, cells=(*page.cells[-1:], sum_)) for page in (conformant(), conformant("acme"))]
+    pages[1] = replace(pages[1], cells=(cell("exp", "float32", "acme/exp", fail=1), sum_))
+    shown = VISIBLE % "table.beside tr.op"
+    tab = opened(browser, written, *pages)
+    assert tab.evaluate(shown) == 1
+    assert "1 op on which all agree" in tab.evaluate("document.querySelector('p.agreed button').innerText")
+    tab.evaluate("document.querySelector('[name=words]').value = 'sum'")
+    tab.evaluate("document.querySelector('[name=words]').dispatchEvent(new Event('input'))")
+    assert tab.evaluate("document.querySelector('table.beside tr.op:not([hidden])').innerText").endswith("✓ 1\t✓ 1")
+    tab = opened(browser, written, *pages)
+    tab.evaluate("document.querySelector('p.agreed button').click()")
+    assert tab.evaluate(shown) == 2
+    assert tab.evaluate("document.querySelector('p.agreed').hidden") is True
 
 
 def test_paper_shows_everything(browser: Browser, written: Path) -> None:

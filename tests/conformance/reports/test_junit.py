@@ -79,6 +79,13 @@ def test_cases_that_were_not_run_are_an_error_of_the_run() -> None:
     assert trouble.get("message") == "1 cases were not run"
 
 
+def test_a_waiver_that_fails_the_run_is_a_failure_and_no_trouble() -> None:
+    page = replace(acme(), troubles=(), cases=acme().cases[:1], cells=acme().cells[:1], waiver_faults=("it expired",))
+    found = cases(junit.render([page]))["acme@acme:0.run.waiver 1"]
+    assert found.find("error") is None
+    assert found.find("failure").get("message") == "it expired"  # type: ignore[union-attr]
+
+
 def test_suites_hold_kernels_and_worst_errors() -> None:
     root = ET.fromstring(junit.render([acme(), conformant()]))
     suite = next(s for s in root.iter("testsuite") if s.get("name") == "globex@globex:0.exp")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from opmux.conformance.reports import markdown
+from opmux.conformance.reports.model import ProfileLine
 
 from .pages import acme, conformant, large
 
@@ -35,6 +36,21 @@ def test_text_of_backends_is_never_markup() -> None:
     text = markdown.render([page])
     assert "<img" not in text.replace("\\<img", "")
     assert "\\<b\\>bold\\</b\\> \\| \\[x\\](http://example.com)" in text
+
+
+def test_a_waiver_that_has_expired_is_no_case_that_was_not_run() -> None:
+    lines = markdown.render([replace(acme(), waiver_faults=("the waiver of exp expired on 2026-01-31",))]).splitlines()
+    assert "- **not run:** a worker did not start" in lines
+    assert "- **waivers:** the waiver of exp expired on 2026-01-31" in lines
+
+
+def test_a_part_of_the_suite_says_nothing_of_profiles_it_hardly_met() -> None:
+    hardly = ProfileLine("full", True, False, False, 0, 91, ("copy", "full"), 0)
+    page = replace(acme(), profiles=(*acme().profiles, hardly))
+    assert "| full |" not in markdown.render([page])
+    assert "| core-f32 |" in markdown.render([page])
+    assert "| full | 0 of 91 |" in markdown.render([replace(page, obstacles=(("quick", "a sample"),))])
+    assert "says nothing of a whole profile" in markdown.render([replace(page, profiles=(hardly,))])
 
 
 def test_a_message_cannot_close_its_fence() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from opmux.conformance.reports.compare import compare
+from opmux.conformance.reports.compare import OpRow, compare
 from opmux.conformance.reports.status import STATUSES, status_of
 
 from .pages import acme, cell, conformant, timed
@@ -84,6 +84,38 @@ def test_times_of_different_devices_come_with_a_caution() -> None:
     other = replace(timed(conformant()), model="Board 2")
     assert "Board 2" in compare([timed(acme()), other]).caution
     assert compare([timed(acme()), timed(acme())]).caution == ""
+
+
+def _beside(*counts: tuple[dict[str, int], dict[str, int]]) -> OpRow:
+    """Two backends side by side, with these counts per dtype of one op."""
+    pages = []
+    for i in range(2):
+        cells = tuple(
+            cell("add", t, "x/add", **c[i]) for t, c in zip(("float32", "float64", "int8"), counts, strict=False)
+        )
+        pages.append(replace(conformant(), cells=cells))
+    (op,) = compare(pages).ops
+    return op
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        (({"pass": 1}, {"pass": 1}), "2"),
+        (({"pass": 1, "unsupported": 1}, {"pass": 1, "unsupported": 1}), "2 of 2 in part"),
+        (({"pass": 1}, {"pass": 1, "unsupported": 1}), "1 of 2, 1 in part"),
+        (({"pass": 1}, {"unsupported": 1}), "1 of 2"),
+    ],
+)
+def test_dtypes_that_pass_in_part_are_counted(counts: tuple[dict[str, int], ...], says: str) -> None:
+    assert _beside(*((c, c) for c in counts)).told(0)[1] == says
+
+
+def test_what_all_refuse_is_agreed_upon_and_what_all_fail_is_not() -> None:
+    refused, failed = {"unsupported": 1}, {"fail": 1}
+    found = _beside((refused, refused), (failed, failed), (refused, failed))
+    assert [p.agreed for p in found.pairs] == [False, True, False]
+    assert not found.agreed
 
 
 def test_being_composed_of_other_ops_is_no_difference() -> None:
