@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from .schedule import INPUT, OUTPUT
+from .schedule import INPUT, OUTPUT, Schedule
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,19 @@ class Layout:
         if self.pairs is not None:
             return sum(self.pairs[rank]) if slot == INPUT else sum(p[rank] for p in self.pairs)
         return self.lengths[rank] if slot in self.own else self._starts[-1]
+
+    def bound(self, schedule: Schedule) -> Layout:
+        """Return this layout as a schedule needs it: in its number of chunks, with its slots of one chunk.
+
+        >>> from opmux.core.collectives.schedule import Schedule
+        >>> Layout((3, 2, 2)).bound(Schedule("all_reduce", "tree", ranks=3, chunks=1, slots=2, phases=())).lengths
+        (7,)
+        """
+        parts = len(self.lengths) == schedule.chunks or self.pairs is not None
+        lengths = self.lengths if parts else cut(self._starts[-1], schedule.chunks)
+        if lengths == self.lengths and schedule.own <= self.own:
+            return self
+        return replace(self, lengths=lengths, own=self.own | schedule.own)
 
 
 def cut(length: int, parts: int) -> tuple[int, ...]:
