@@ -18,6 +18,7 @@ from .faults import (
     lanes_and_blocks,
     matmul,
     movement,
+    queues,
     races,
     reductions,
     short_ways,
@@ -44,6 +45,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     claims.FAMILY,
     races.FAMILY,
     devices.FAMILY,
+    queues.FAMILY,
     crash.FAMILY,
 )
 

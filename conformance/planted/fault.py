@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from ...core.errors import ArgumentError
 from ..results.outcome import Outcome
@@ -13,6 +14,10 @@ from .twin.accelerator import Accelerator
 from .twin.backend import Faulty, Twin
 
 Pair = tuple[str, str]
+#: Bytes of a device with a faulty driver: enough for every case, and soon filled by those that fill a device.
+_MEMORY: Final = 1 << 26
+#: Ops on which a faulty driver is tried, where all cases in its reach are asked for.
+_REACHED_BY_DRIVERS: Final = "copy add exp"
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,21 @@ class Family:
 
         def enter(make: Callable[[], Twin]) -> None:
             self.faults.append(Fault(name, self.name, _story(make), make, tuple(ops.split()), killers, **more))
+
+        return enter
+
+    def driver(
+        self, name: str, *killers: str, memory: int = _MEMORY, **more: Any
+    ) -> Callable[[type[Accelerator]], type[Accelerator]]:
+        """Enter a driver with a fault, of a device with so much memory; its docstring is the story."""
+
+        def enter(driver: type[Accelerator]) -> type[Accelerator]:
+            def make() -> Twin:
+                return Twin(driver=partial(driver, memory))
+
+            make.__doc__ = driver.__doc__
+            self.backend(name, _REACHED_BY_DRIVERS, *killers, **more)(make)
+            return driver
 
         return enter
 

@@ -31,6 +31,7 @@ _MOST: Final = 1000
 _SHAPE: Final = (7, 7)
 #: Devices of at most so many bytes are filled to the brim.
 FILLABLE: Final = 1 << 31
+#: No larger than a value of the program.
 _SMALLEST_CHUNK: Final = 128
 
 
@@ -445,7 +446,7 @@ def full(target: Target, findings: Findings) -> None:
     loop.hold_clean(findings, "before any failure")
     if device.is_host or device.info.memory > FILLABLE:
         return
-    ballast = _ballast(device)
+    held = ballast(device)
     while True:
         result = loop.run()
         loop.read(result)
@@ -454,24 +455,26 @@ def full(target: Target, findings: Findings) -> None:
             _typed(loop, result.failed[first], OutOfMemoryError, f"{first} on a full device")
         _hold_what_fits(loop, findings, result)
         del result
-        if first is None or not ballast:
+        if first is None or not held:
             break
-        ballast.pop()
+        held.pop()
         device.synchronize()  # memory may come back when the queue gets there
-    ballast.clear()
+    held.clear()
     device.synchronize()
     loop.hold_clean(findings, "after the device was full")
 
 
-def _ballast(device: Device) -> list[Buffer]:
-    """Return buffers that fill a device: the largest first, the last ones no larger than a value of the program."""
+def ballast(device: Device, smallest: int = _SMALLEST_CHUNK) -> list[Buffer]:
+    """Return buffers that fill a device until it has no room for another of the smallest size."""
     held: list[Buffer] = []
     chunk = device.info.memory // 4
-    while chunk >= _SMALLEST_CHUNK and len(held) < _MOST:
+    while len(held) < _MOST:
         try:
             held.append(device.alloc(chunk))
         except OutOfMemoryError:
-            chunk //= 2
+            if chunk == smallest:
+                break
+            chunk = max(chunk // 2, smallest)
     return held
 
 

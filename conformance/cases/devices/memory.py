@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +22,7 @@ from ...target import Findings, Target, dense, soil_host
 from .. import values
 from ..case import ANY, Check, DeviceContext
 from . import interception
-from .fault_loops import FILLABLE
+from .fault_loops import FILLABLE, ballast
 from .workload import Workload, demand, hold, hold_bytes
 
 #: Bytes at which copies are split, aligned or rounded, and their neighbours.
@@ -28,12 +30,20 @@ SIZES: Final = (0, 1, 2, 3, 7, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 65_5
 _OFFSETS: Final = (0, 1, 3, 8, 63, 64, 65, 127, 4095, 4096, 4097)
 #: Beyond 16, 20, 24 and 25 bits, off every boundary.
 _FAR: Final[tuple[int, ...]] = ((1 << 16) + 71, (1 << 20) + 77, (1 << 24) + 79, (1 << 25) + 81)
+#: Where allocators change from one size to the next, and what a header or a rounded end leaves of it.
+_BUCKETS: Final = tuple(
+    n for p in range(4, 17) for n in ((1 << p) - 8, (1 << p) - 1, 1 << p, (1 << p) + 1, 3 << p >> 1)
+)
 #: Devices of one kind that are looked at.
 _MOST_DEVICES: Final = 7
 #: More than an address can count, less than a shape may have.
 _NEVER: Final = 1 << 62
-#: Seconds that looking for a slow leak may take.
+#: Seconds that looking for a slow leak may take where a device is too large to be filled.
 _LEAK_SECONDS: Final = 0.5
+#: Bytes that are left at least on a device that is nearly full.
+_LEAST_ROOM: Final = 256
+#: Sizes that are allocated and freed there, each with how often: an empty array has a byte.
+_AGAIN: Final = ((1, 5000), (100, 500), (4096, 500), (1 << 16, 500))
 
 
 def memory(t: str, context: DeviceContext) -> Iterator[tuple[str, str, Check]]:
@@ -196,14 +206,15 @@ def many(target: Target, findings: Findings, context: DeviceContext) -> None:
 
 
 def disjoint(target: Target, findings: Findings, context: DeviceContext) -> None:
-    """Live buffers do not overlap; where pointers are numbers, each is a multiple of 64."""
-    device = target.device
-    found = [(device.alloc(n), n) for n in SIZES for _ in range(3)]
-    for i, (buffer, n) in enumerate(found):
-        device.driver.upload(buffer.handle, 0, np.full(max(n, 1), i, np.uint8), device.default_queue.handle)
-    for i, (buffer, n) in enumerate(found):
-        hold_bytes(findings, _whole(buffer), np.full(n, i, np.uint8), f"buffer {i} of {n} bytes beside its neighbours")
-    ranges = sorted((device.driver.pointer(b.handle, 0), n) for b, n in found if _is_address(device, b))
+    """Live buffers do not overlap, also where memory is used again; where pointers are numbers, they are aligned."""
+    device, rng = target.device, values.generator("disjoint", context.seed)
+    found = [_filled_buffer(device, n, rng) for n in (*SIZES, *_BUCKETS) for _ in range(3)]
+    _hold_buffers(findings, found, "a buffer of {} bytes beside its neighbours")
+    found = [kept for kept in found if rng.random() < 0.5]
+    device.synchronize()  # what was given back may now be handed out
+    found += [_filled_buffer(device, n, rng) for n in (*reversed(_BUCKETS), *SIZES) for _ in range(2)]
+    _hold_buffers(findings, found, "a buffer of {} bytes beside others in memory that is used again")
+    ranges = sorted((device.driver.pointer(b.handle, 0), b.nbytes) for b, _ in found if _is_address(device, b))
     for address, n in ranges:
         demand(
             findings,
@@ -212,6 +223,19 @@ def disjoint(target: Target, findings: Findings, context: DeviceContext) -> None
         )
     for (first, n), (second, _) in itertools.pairwise(ranges):
         demand(findings, first + n <= second, f"two live buffers overlap: {n} bytes at {first:#x}, and {second:#x}")
+
+
+def _filled_buffer(device: Device, nbytes: int, rng: np.random.Generator) -> tuple[Buffer, Host]:
+    """Return a buffer and the random bytes in it."""
+    buffer, content = device.alloc(nbytes), rng.integers(0, 256, nbytes, np.uint8)
+    if nbytes:
+        device.driver.upload(buffer.handle, 0, content.copy(), device.default_queue.handle)
+    return buffer, content
+
+
+def _hold_buffers(findings: Findings, found: Sequence[tuple[Buffer, Host]], what: str) -> None:
+    for buffer, content in found:
+        hold_bytes(findings, _whole(buffer), content, what.format(buffer.nbytes))
 
 
 def _is_address(device: Device, buffer: Buffer) -> bool:
@@ -244,10 +268,11 @@ def out_of_memory(target: Target, findings: Findings, context: DeviceContext) ->
 
 
 def to_the_brim(target: Target, findings: Findings, context: DeviceContext) -> None:
-    """A device filled until it refuses, twice: it holds as much the second time; a large one is not filled."""
+    """A device filled until it refuses, again and again: it holds as much each time; a large one is not filled."""
     device = target.device
     if device.is_host or device.info.memory > FILLABLE:
-        _slow_leak(findings, device)
+        x = dense(np.arange(7), device)
+        hold_bytes(findings, _as_bytes(x), np.arange(7), "an array on a device that is not filled")
         return
     chunk, counts = device.info.memory // 16, []
     for _ in range(3):
@@ -274,6 +299,36 @@ def _filled(findings: Findings, device: Device, chunk: int) -> int:
     return len(held)
 
 
+def leaks(target: Target, findings: Findings, context: DeviceContext) -> None:
+    """A device that is nearly full takes back every buffer, of every size, however often; a large one is not filled."""
+    device = target.device
+    if device.is_host or device.info.memory > FILLABLE:
+        _slow_leak(findings, device)
+        return
+    for nbytes, times in _AGAIN:
+        room = device.alloc(max(2 * nbytes, _LEAST_ROOM))
+        held = ballast(device, nbytes + _LEAST_ROOM // 2)
+        del room
+        device.synchronize()  # memory may come back when the queue gets there
+        for i in range(times // 10 if context.quick else times):
+            if not _fits(device, nbytes):
+                device.synchronize()
+                what = f"{nbytes} bytes were allocated and freed {i} times, and are refused then: a leak"
+                demand(findings, _fits(device, nbytes), what)
+            findings.held()
+        held.clear()
+        device.synchronize()
+
+
+def _fits(device: Device, nbytes: int) -> bool:
+    """Allocate and free; return whether it was granted."""
+    try:
+        device.alloc(nbytes)
+    except OutOfMemoryError:
+        return False
+    return True
+
+
 def _slow_leak(findings: Findings, device: Device) -> None:
     """Allocate and free as much as the device has, as far as the time goes."""
     chunk, total = min(device.info.memory // 16, 1 << 28), 0
@@ -283,6 +338,32 @@ def _slow_leak(findings: Findings, device: Device) -> None:
         total += chunk
         findings.held()
     device.synchronize()
+
+
+def other_threads(target: Target, findings: Findings, context: DeviceContext) -> None:
+    """What one thread uploads or computes another one reads, also where it has read something else before."""
+    work, device = Workload(target), target.device
+    buffer, queue = device.alloc(257), device.default_queue
+    x, y = (work.values((9, 7), i, "threads") for i in range(2))
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+
+        def there(pool: ThreadPoolExecutor, job: Callable[..., Any], *given: Any) -> Any:
+            return pool.submit(contextvars.copy_context().run, job, *given).result()
+
+        for i in range(4):
+            writer, reader = (one, other) if i % 2 else (other, one)
+            content = _random_bytes(buffer.nbytes, i)
+            there(writer, device.driver.upload, buffer.handle, 0, content.copy(), queue.handle)
+            hold_bytes(findings, there(reader, _whole, buffer), content, "bytes that another thread has uploaded")
+            hold_bytes(findings, _whole(buffer), content, "bytes that another thread has uploaded, read by a third")
+            a, b = there(writer, work.upload, x), work.upload(y)
+            made = there(reader, work.add, a, b)
+            hold(findings, _host(made), work.binary.host(x, y), "the result of another thread's call")
+            hold(findings, there(writer, _host, made), work.binary.host(x, y), "the same, read where it was not made")
+
+
+def _host(x: Array) -> Host:
+    return np.asarray(x.numpy())
 
 
 def given_back(target: Target, findings: Findings, context: DeviceContext) -> None:
@@ -369,7 +450,9 @@ _CASES: Final[dict[str, Callable[[Target, Findings, DeviceContext], None]]] = {
     "disjoint": disjoint,
     "out-of-memory": out_of_memory,
     "brim": to_the_brim,
+    "leaks": leaks,
     "given-back": given_back,
+    "other-threads": other_threads,
     "exports": exports,
     "garbage": garbage,
 }

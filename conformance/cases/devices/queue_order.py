@@ -1,8 +1,4 @@
-"""Queues of a device: work in order on one, events between several, memory that is used again only after its last use.
-
-A missing order shows only where something is late, so a producer is a chain of calls. Whether it was still at work
-when all else had been put on the queues is looked at, and a round in which it was not is done again, with a longer one.
-"""
+"""Queues of a device: work in order on one, events between several, memory that is used again after its last use."""
 
 from __future__ import annotations
 
@@ -12,27 +8,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from ....core.arrays.array import Array
-from ....core.devices.queues import Queue, queue_of, use_queue
-from ....core.devices.status import Status
+from ....core.devices.queues import use_queue
 from ....core.errors import ConformanceError
-from ...oracle.formats import Host
-from ...target import Findings, Target
+from ...target import Findings
 from ..case import ANY, Check, DeviceContext
-from .workload import Workload, demand, hold
+from . import many_queues
+from .bench import ELEMENTS, Bench, bound
+from .workload import demand, hold
 
-#: Seconds of work that a producer puts on its queue, at first and at most.
-_LATE: Final = 0.02
-_LATEST: Final = 0.3
-#: A call of a producer takes so many times longer than its launch; else a queue would be done as soon as it is filled.
-_RATIO: Final = 4
-#: Bytes of a producer's operand at most, and what share of the device's memory.
-_MOST_BYTES: Final = 1 << 28
-_SHARE: Final = 16
-#: Elements of the arrays that are held.
-_ELEMENTS: Final = 1 << 18
-#: Elements of an upload that takes longer than the next launch.
-_LARGE: Final = 16 * _ELEMENTS
+#: Elements of an upload that takes longer than the next launch, and what share of the device's memory it may take.
+_LARGE: Final = 16 * ELEMENTS
+_SHARE: Final = 8
 #: Seconds after which a queue that waits for an event is taken for stuck.
 _STUCK: Final = 20.0
 
@@ -42,111 +28,7 @@ def queues(t: str, context: DeviceContext) -> Iterator[tuple[str, str, Check]]:
     if t != ANY:
         return
     for label, check in _CASES.items():
-        yield "queues", label, _bound(check, context)
-
-
-def _bound(check: Callable[[Bench, Findings], None], context: DeviceContext) -> Check:
-    def bound(target: Target, findings: Findings) -> None:
-        bench = Bench(target, context.seed)
-        left, tries = (1, 4) if context.quick else (3, 9)
-        while left and tries:
-            left, tries = left - bench.shows(check, findings), tries - 1
-        target.device.synchronize()
-
-    return bound
-
-
-class Bench:
-    """Two queues of a device, and calls that keep one of them busy.
-
-    Attributes:
-        first, second: the default queue and another one.
-        x, y: operands, as NumPy arrays.
-    """
-
-    def __init__(self, target: Target, seed: int) -> None:
-        self.work = Workload(target)
-        self.device = target.device
-        self.first, self.second = self.device.default_queue, self.device.queue()
-        self.x, self.y = (self.work.values((_ELEMENTS,), i, seed) for i in range(2))
-        self._scratch: dict[Queue, Array] = {}
-        self._last: Status | None = None
-        self._in_time = True
-        self._heavy, self._each = self._slow_enough()
-        # Work that is over when its launch returns is never late, and cannot be overtaken.
-        self._at_once = self.device.is_host or all(self._is_over(self._busy(4)) for _ in range(3))
-        self._calls = 2 if self.device.is_host else max(4, int(_LATE / self._each))
-
-    def _slow_enough(self) -> tuple[Array, float]:
-        """Return an operand that makes a call take longer than its launch, and how long it takes."""
-        count = _ELEMENTS
-        while True:
-            heavy = self.work.upload(np.resize(self.x, count))
-            self._scratch.clear()
-            self._busy(1, heavy)  # code is made on the first call
-            self.device.synchronize()
-            start = time.perf_counter()
-            self._busy(4, heavy)
-            launched = time.perf_counter() - start
-            self.device.synchronize()
-            whole = time.perf_counter() - start
-            most = min(_MOST_BYTES, self.device.info.memory // _SHARE)
-            if self.device.is_host or whole > _RATIO * launched or whole > _LATE or 4 * heavy.nbytes > most:
-                return heavy, max(whole / 4, 1e-6)
-            count *= 4
-
-    def _busy(self, calls: int, heavy: Array | None = None) -> Array:
-        """Put calls on the queue in use, which need no memory but the first one's."""
-        x, queue = self._heavy if heavy is None else heavy, queue_of(self.device)
-        made = self._scratch.pop(queue, None)
-        for _ in range(calls):
-            made = self.work.add(x, x, out=made)
-        return self._scratch.setdefault(queue, x if made is None else made)
-
-    @staticmethod
-    def _is_over(x: Array) -> bool:
-        status = x._buffer.status
-        return status is None or status.ended()
-
-    def shows(self, check: Callable[[Bench, Findings], None], findings: Findings) -> bool:
-        """Do a round; return whether all that was to be late was."""
-        self._in_time = True
-        check(self, findings)
-        if self._in_time or self._at_once:
-            return True
-        self._calls = min(2 * self._calls, max(4, int(_LATEST / self._each)))
-        return False
-
-    def late(self, x: Array, y: Array) -> Array:
-        """Return the sum of two arrays, behind so much other work of the queue that it is there late."""
-        self._busy(self._calls)
-        made = self.work.add(x, y)
-        self._last = made._buffer.status
-        return made
-
-    def put(self) -> None:
-        """Note that all is on the queues that is to be there before the last late call ends."""
-        if self._last is not None and self._last.ended():
-            self._in_time = False
-        self._last = None
-
-    def sum(self, x: Host, y: Host) -> Host:
-        """Return the same with NumPy."""
-        return np.asarray(self.work.binary.host(x, y))
-
-    def up(self, host: Host) -> Array:
-        """Return host data on the device."""
-        return self.work.upload(host)
-
-    def raw(self, x: Array, queue: Queue) -> Host:
-        """Return what lies in an array's memory for a queue, without the order that opmux would put before it."""
-        found = np.empty(x.shape, x.dtype.numpy)
-        self.device.driver.download(found.view(np.uint8), x._buffer.handle, 0, queue.handle)
-        return found
-
-    def expect(self, findings: Findings, x: Array, expected: Host, what: str) -> None:
-        """Hold an array to its values."""
-        hold(findings, np.asarray(x.numpy()), expected, what)
+        yield "queues", label, bound(check, context)
 
 
 def in_order(b: Bench, findings: Findings) -> None:
@@ -187,8 +69,8 @@ def uploads(b: Bench, findings: Findings) -> None:
     b.device.synchronize()  # now nothing but the uploads themselves can be late
     for queue in (b.first, b.second):
         with use_queue(queue):
-            large = b.up(np.resize(b.x, _LARGE))
-            found = b.work.add(large, large)[-_ELEMENTS:]
+            large = b.up(np.resize(b.x, max(min(_LARGE, b.device.info.memory // _SHARE // b.x.itemsize), ELEMENTS)))
+            found = b.work.add(large[-ELEMENTS:], large[-ELEMENTS:])
         b.expect(findings, found, b.sum(b.x, b.x), "a call right behind the upload of its operand")
     for producer, consumer in ((b.first, b.second), (b.second, b.first)):
         with use_queue(producer):
@@ -198,6 +80,14 @@ def uploads(b: Bench, findings: Findings) -> None:
             found = b.work.add(fresh, x)
         b.put()
         b.expect(findings, found, b.sum(b.y, b.x), "a call that reads what was uploaded on another queue")
+    for queue in (b.first, b.second):
+        with use_queue(queue):
+            target = b.up(b.x)
+            late = b.late(target, y)
+            b.device.driver.upload(target._buffer.handle, 0, b.y.copy().view(np.uint8), queue.handle)
+        b.put()
+        hold(findings, b.raw(late, queue), b.sum(b.x, b.y), "a late call whose operand a later upload overwrites")
+        hold(findings, b.raw(target, queue), b.y, "what was uploaded behind a late reader")
 
 
 def write_after_read(b: Bench, findings: Findings) -> None:
@@ -380,4 +270,5 @@ _CASES: Final[dict[str, Callable[[Bench, Findings], None]]] = {
     "synchronize": synchronized,
     "completions": completions,
     "hops": many_hops,
+    **many_queues.CASES,
 }

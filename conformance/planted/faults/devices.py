@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,31 +13,15 @@ import numpy as np
 
 from ....plugin import HostBytes
 from ..fault import Family
-from ..twin.accelerator import Accelerator, Block, Queue, Task
+from ..twin.accelerator import GARBAGE, Accelerator, Block, Pointer, Queue, Task, happened
 from ..twin.backend import Twin
 from ..twin.call import Call
 
 FAMILY: Final = Family("devices")
-#: Enough for every case, and soon filled by those that fill a device.
 _MEMORY: Final = 1 << 26
-_COPIES: Final = "copy add exp"
 
 
-def _on(name: str, *killers: str, says: str = "") -> Callable[[type[Accelerator]], type[Accelerator]]:
-    """Enter a driver with a fault; its docstring is the story."""
-
-    def enter(driver: type[Accelerator]) -> type[Accelerator]:
-        def make() -> Twin:
-            return Twin(driver=partial(driver, _MEMORY))
-
-        make.__doc__ = driver.__doc__
-        FAMILY.backend(name, _COPIES, *killers, says=says)(make)
-        return driver
-
-    return enter
-
-
-@_on("odd-bytes", "device-any-memory-sizes")
+@FAMILY.driver("odd-bytes", "device-any-memory-sizes")
 class OddBytes(Accelerator):
     """Copies to the device move whole words, and up to three bytes at the end stay behind."""
 
@@ -44,7 +29,7 @@ class OddBytes(Accelerator):
         super().upload(handle, offset, source[: source.size // 4 * 4 if source.size > 4 else source.size], queue)
 
 
-@_on("large-copies", "device-any-memory-sizes", "add-float32-large-line")
+@FAMILY.driver("large-copies", "device-any-memory-sizes", "add-float32-large-line")
 class LargeCopies(Accelerator):
     """Copies from the device go through a buffer of 64 KiB, and what follows its first filling is not copied."""
 
@@ -52,7 +37,7 @@ class LargeCopies(Accelerator):
         super().download(target[: 1 << 16], handle, offset, queue)
 
 
-@_on("upload-offset", "device-any-memory-offsets")
+@FAMILY.driver("upload-offset", "device-any-memory-offsets")
 class UploadOffset(Accelerator):
     """Copies to the device start at a multiple of 64 bytes."""
 
@@ -60,7 +45,7 @@ class UploadOffset(Accelerator):
         super().upload(handle, offset // 64 * 64, source, queue)
 
 
-@_on("download-offset", "device-any-memory-views", "device-any-memory-offsets")
+@FAMILY.driver("download-offset", "device-any-memory-views", "device-any-memory-offsets")
 class DownloadOffset(Accelerator):
     """Copies from the device start at a multiple of 4 bytes."""
 
@@ -68,7 +53,7 @@ class DownloadOffset(Accelerator):
         super().download(target, handle, offset // 4 * 4, queue)
 
 
-@_on("source-read-late", "device-any-queues-upload-source")
+@FAMILY.driver("source-read-late", "device-any-queues-upload-source")
 class SourceReadLate(Accelerator):
     """The host memory of an upload is read when the queue comes to it, not when the call is made."""
 
@@ -79,7 +64,7 @@ class SourceReadLate(Accelerator):
         queue.put(copy)
 
 
-@_on("download-does-not-wait", "device-any-queues-download-waits")
+@FAMILY.driver("download-does-not-wait", "device-any-queues-download-waits")
 class DownloadDoesNotWait(Accelerator):
     """A copy from the device takes what is there when it is asked for."""
 
@@ -87,7 +72,7 @@ class DownloadDoesNotWait(Accelerator):
         target[:] = handle.bytes[offset : offset + target.size]
 
 
-@_on("copies-overtake", "device-any-queues-uploads")
+@FAMILY.driver("copies-overtake", "device-any-queues-uploads")
 class CopiesOvertake(Accelerator):
     """Copies to the device have a queue of their own, and overtake kernels."""
 
@@ -95,7 +80,7 @@ class CopiesOvertake(Accelerator):
         handle.bytes[offset : offset + source.size] = source
 
 
-@_on("freed-too-early", "device-any-queues-reuse", "device-any-queues-dropped-result")
+@FAMILY.driver("freed-too-early", "device-any-queues-reuse", "device-any-queues-dropped-result")
 class FreedTooEarly(Accelerator):
     """Memory is free as soon as nobody holds it, whatever is still queued."""
 
@@ -103,7 +88,7 @@ class FreedTooEarly(Accelerator):
         self.reclaim(handle)
 
 
-@_on("other-queues-forgotten", "device-any-queues-reuse")
+@FAMILY.driver("other-queues-forgotten", "device-any-queues-reuse")
 class OtherQueuesForgotten(Accelerator):
     """Memory is free after the work of the default queue, whatever other queues still do with it."""
 
@@ -111,7 +96,7 @@ class OtherQueuesForgotten(Accelerator):
         super().free(handle, ())
 
 
-@_on("leak", "device-any-memory-brim")
+@FAMILY.driver("leak", "device-any-memory-brim")
 class Leak(Accelerator):
     """Memory is never given back."""
 
@@ -119,7 +104,129 @@ class Leak(Accelerator):
         self.lost = self.lost
 
 
-@_on("failed-allocation-leaks", "device-any-memory-out-of-memory", "device-any-memory-brim")
+@FAMILY.driver("leak-of-every-fiftieth", "device-any-memory-leaks")
+class LeakEvery50(Accelerator):
+    """Every fiftieth buffer is put into a list of free ones that nobody looks into."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__(memory)
+        self._numbers = itertools.count(1)
+
+    def reclaim(self, handle: Block) -> None:
+        super().reclaim(handle)
+        if next(self._numbers) % 50 == 0:
+            with self._lock:
+                self.left -= handle.bytes.size
+
+
+@FAMILY.driver("leak-of-empty-arrays", "device-any-memory-leaks")
+class LeakOfEmpty(Accelerator):
+    """There are 4,096 handles, and that of an array without elements is never given back."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__(memory)
+        self._handles = 4096
+
+    def alloc(self, nbytes: int, queue: Queue) -> Block:
+        with self._lock:
+            if not self._handles:
+                raise MemoryError("no handle left")
+            self._handles -= 1
+        return super().alloc(nbytes, queue)
+
+    def reclaim(self, handle: Block) -> None:
+        super().reclaim(handle)
+        with self._lock:
+            self._handles += handle.bytes.size > 1
+
+
+class _Slabs(Accelerator):
+    """Blocks of up to 64 KiB lie side by side in slabs, one row of slabs for each power of two."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__(memory)
+        self._rows: dict[int, list[HostBytes]] = {}
+        self._strides: dict[int, int] = {}
+
+    def stride(self, bucket: int, nbytes: int) -> int:
+        """Return how far apart the blocks of a bucket begin, when the first one has so many bytes."""
+        raise NotImplementedError
+
+    def alloc(self, nbytes: int, queue: Queue) -> Block:
+        made = super().alloc(nbytes, queue)
+        bucket = 1 << (nbytes - 1).bit_length()
+        if 16 <= bucket <= 1 << 16:
+            with self._lock:
+                stride = self._strides.setdefault(bucket, self.stride(bucket, nbytes))
+                row = self._rows.setdefault(bucket, [])
+                if not row:
+                    slab = np.zeros(17 * bucket, np.uint8)
+                    row += [slab[i * stride : i * stride + bucket] for i in reversed(range(16))]
+                place = row.pop()
+            made.bytes = place[:nbytes]
+            made.bytes.fill(GARBAGE)
+        return made
+
+
+@FAMILY.driver("header-in-the-bucket", "device-any-memory-disjoint")
+class HeaderInBucket(_Slabs):
+    """Blocks of one bucket begin four bytes too early: there is a header, which the size of the bucket leaves out."""
+
+    def stride(self, bucket: int, nbytes: int) -> int:
+        return bucket - 4
+
+
+@FAMILY.driver("bucket-of-the-first", "device-any-memory-disjoint")
+class BucketOfTheFirst(_Slabs):
+    """Blocks of one bucket lie as far apart as the first of them is long."""
+
+    def stride(self, bucket: int, nbytes: int) -> int:
+        return -(-nbytes // 16) * 16
+
+
+@FAMILY.driver("staged-by-thread", "device-any-memory-other-threads")
+class StagedByThread(Accelerator):
+    """Each thread has a buffer of commands for its copies, which is sent off with its own next call and no other's."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__(memory)
+        self._staged = threading.local()
+
+    def _send(self) -> None:
+        staged = self._staged.__dict__.pop("copies", [])
+        for handle, offset, source, queue in staged:
+            super().upload(handle, offset, source, queue)
+
+    def upload(self, handle: Block, offset: int, source: HostBytes, queue: Queue) -> None:
+        self._send()
+        self._staged.copies = [(handle, offset, source.copy(), queue)]
+
+    def download(self, target: HostBytes, handle: Block, offset: int, queue: Queue) -> None:
+        self._send()
+        super().download(target, handle, offset, queue)
+
+    def pointer(self, handle: Block, offset: int) -> Pointer:
+        self._send()
+        return super().pointer(handle, offset)
+
+    def free(self, handle: Block, last_uses: Sequence[Task]) -> None:
+        self._send()
+        super().free(handle, last_uses)
+
+    def record(self, queue: Queue) -> Task:
+        self._send()
+        return super().record(queue)
+
+
+@FAMILY.driver("operands-taken-for-aligned", "add-float32-strides-offset", "device-any-memory-far")
+class TakenForAligned(Accelerator):
+    """Kernels load whole lines of 64 bytes from the address of an operand, whose last bits are dropped."""
+
+    def pointer(self, handle: Block, offset: int) -> Pointer:
+        return super().pointer(handle, offset // 64 * 64)
+
+
+@FAMILY.driver("failed-allocation-leaks", "device-any-memory-out-of-memory", "device-any-memory-brim")
 class FailedAllocationLeaks(Accelerator):
     """What was asked for and refused is counted as given."""
 
@@ -131,7 +238,7 @@ class FailedAllocationLeaks(Accelerator):
             raise
 
 
-@_on("refuses-with-another-error", "device-any-memory-out-of-memory")
+@FAMILY.driver("refuses-with-another-error", "device-any-memory-out-of-memory")
 class OtherError(Accelerator):
     """Memory that is not there is refused with an error of the driver's own."""
 
@@ -142,7 +249,7 @@ class OtherError(Accelerator):
             raise RuntimeError(str(error)) from error
 
 
-@_on("unusable-after-refusal", "device-any-memory-out-of-memory")
+@FAMILY.driver("unusable-after-refusal", "device-any-memory-out-of-memory")
 class UnusableAfterRefusal(Accelerator):
     """After memory was refused once the device answers nothing any more."""
 
@@ -154,7 +261,7 @@ class UnusableAfterRefusal(Accelerator):
             raise
 
 
-@_on("freed-twice", "device-any-memory-brim")
+@FAMILY.driver("freed-twice", "device-any-memory-brim")
 class FreedTwice(Accelerator):
     """Memory that is given back is counted twice, so the device gives more than it has."""
 
@@ -164,7 +271,7 @@ class FreedTwice(Accelerator):
             self.left += handle.bytes.size
 
 
-@_on("short-allocation", "device-any-memory-sizes", "copy-float32-values-hard")
+@FAMILY.driver("short-allocation", "device-any-memory-sizes", "copy-float32-values-hard")
 class ShortAllocation(Accelerator):
     """Sizes are rounded down to whole lines of 16 bytes."""
 
@@ -172,7 +279,7 @@ class ShortAllocation(Accelerator):
         return super().alloc(max(nbytes // 16 * 16, 1), queue)
 
 
-@_on("blocks-overlap", "device-any-memory-many")
+@FAMILY.driver("blocks-overlap", "device-any-memory-many")
 class BlocksOverlap(Accelerator):
     """A block begins before the end of the one before it: the allocator rounds sizes down and offsets too."""
 
@@ -192,7 +299,7 @@ class BlocksOverlap(Accelerator):
         return made
 
 
-@_on("wait-does-nothing", "device-any-queues-across")
+@FAMILY.driver("wait-does-nothing", "device-any-queues-across")
 class WaitDoesNothing(Accelerator):
     """A queue that is told to wait for an event does not."""
 
@@ -200,17 +307,15 @@ class WaitDoesNothing(Accelerator):
         queue.put(_nothing)
 
 
-@_on("event-too-early", "device-any-queues-events", "device-any-queues-across")
+@FAMILY.driver("event-too-early", "device-any-queues-events", "device-any-queues-across")
 class EventTooEarly(Accelerator):
     """An event happens when it is recorded, not when the work before it is done."""
 
     def record(self, queue: Queue) -> Task:
-        done = Task(_nothing)
-        done.run()
-        return done
+        return happened()
 
 
-@_on("event-waited-for-once", "device-any-queues-events")
+@FAMILY.driver("event-waited-for-once", "device-any-queues-events")
 class EventOnce(Accelerator):
     """An event is used up by the first queue that waits for it."""
 
@@ -220,7 +325,7 @@ class EventOnce(Accelerator):
             super().wait(queue, event)
 
 
-@_on("synchronize-does-nothing", "device-any-queues-synchronize")
+@FAMILY.driver("synchronize-does-nothing", "device-any-queues-synchronize")
 class SynchronizeDoesNothing(Accelerator):
     """Waiting for a queue returns at once."""
 
@@ -268,7 +373,7 @@ class _WithTasks(Accelerator):
         return opened
 
 
-@_on("done-too-early", "device-any-queues-completions")
+@FAMILY.driver("done-too-early", "device-any-queues-completions")
 class DoneTooEarly(_WithTasks):
     """A completion says that work is done as soon as it is queued."""
 

@@ -81,8 +81,18 @@ class Task:
         return self._error
 
 
+def happened() -> Task:
+    """Return an event that has happened."""
+    event = Task(_nothing)
+    event.run()
+    return event
+
+
 class Queue:
     """An in-order queue with a thread of its own."""
+
+    #: How threads are named that may look into the device's memory.
+    thread: Final = _THREAD
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
