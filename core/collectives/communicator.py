@@ -57,13 +57,19 @@ class Endpoint(Protocol):
         """Post where a message goes. One of another length is a ``CollectiveError`` of the ticket."""
 
     def cancel(self, ticket: Ticket) -> None:
-        """Give up a message: nothing is written to its memory any more when this returns."""
+        """Give up a message: nothing is written to its memory any more when this returns.
+
+        What is sent and cannot be taken back may still be read, as long as the endpoint is open.
+        """
 
     def now(self) -> float:
         """Return the time in seconds, from any start, never going back."""
 
     def lost(self) -> Mapping[int, str]:
-        """Return the ranks that are known to be gone, with how that is known."""
+        """Return the ranks that are known to be gone, with how that is known; cheap, since it is asked while waiting."""
+
+    def close(self) -> None:
+        """Give back what the endpoint holds, for the end of its mesh or of the process; a second time does nothing."""
 
 
 class Communicator(Protocol):

@@ -1,0 +1,239 @@
+"""What ranks tell each other beside the data: that a collective was aborted, and what each of them waits for.
+
+Every rank has one receive posted for each other rank as long as the mesh lives, under a tag of its own. So a failure
+reaches a rank in whichever call it is, and one that waits too long can ask the others what they wait for: of a chain of
+waiting ranks the last one is at fault, and not the neighbour.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Protocol
+
+import numpy as np
+
+from ..devices.driver import HostBytes
+from ..errors import CollectiveError
+from .communicator import Endpoint, Ticket
+from .failure import Cause, MeshFailure
+
+#: The tag of control messages. Those of calls begin at ``1 << 16``, calls being numbered from 1.
+TAG: Final = 0
+#: kind, cause, the rank at fault or waited for, the message waited for, the reporter, sequence, collective.
+_FORM: Final = struct.Struct("<BBxxiiiq24s")
+_CAUSES: Final = tuple(Cause)
+_MOST: Final = 0xFFFF
+
+
+class _Kind(IntEnum):
+    ABORT = 1
+    QUESTION = 2
+    ANSWER = 3
+    GOODBYE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a rank does at a moment.
+
+    Attributes:
+        sequence: the call that it is in.
+        waits_for: the rank that it waits for; -1 where it does not wait.
+        message: the number of the message that it waits for, counted between the two; -1 where it waits to be received.
+        sent: how many messages it has posted in this call, by target.
+        when: when this was told, by the clock of the rank that was told.
+    """
+
+    sequence: int
+    waits_for: int
+    message: int
+    sent: tuple[int, ...]
+    when: float = 0.0
+
+
+class Asked(Protocol):
+    """A call under way, which can say what it waits for."""
+
+    def status(self) -> Status:
+        """Return what it does now."""
+
+
+class Control:
+    """A rank's side of the control messages of one mesh; one for all of its calls.
+
+    Args:
+        endpoint: the rank's messages.
+
+    Attributes:
+        failure: what made the mesh unusable, once something has.
+        answers: what the other ranks last said of themselves.
+        left: ranks that closed the mesh, with the number of their last call.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.failure: MeshFailure | None = None
+        self.answers: dict[int, Status] = {}
+        self.left: dict[int, int] = {}
+        self._calls: dict[int, Asked] = {}
+        self._last = 0
+        self._counts = struct.Struct(f"<{endpoint.ranks}H")
+        self._open: dict[int, tuple[Ticket, HostBytes]] = {}
+        self._sent: list[tuple[Ticket, HostBytes]] = []
+        self._closed = False
+        for peer in self._others():
+            self._listen(peer)
+
+    def _others(self) -> Iterable[int]:
+        return (r for r in range(self.endpoint.ranks) if r != self.endpoint.rank)
+
+    def _listen(self, peer: int) -> None:
+        into = np.zeros(_FORM.size + self._counts.size, np.uint8)
+        try:
+            self._open[peer] = self.endpoint.receive(peer, TAG, into), into
+        except CollectiveError:  # it is gone; whoever waits for it will see that
+            self._open.pop(peer, None)
+
+    def enter(self, sequence: int, call: Asked) -> None:
+        """Note a call under way.
+
+        Raises:
+            CollectiveError: the mesh has failed before.
+        """
+        self.check()
+        self._calls[sequence] = call
+        self._last = max(self._last, sequence)
+
+    def leave(self, sequence: int) -> None:
+        """Note that a call has ended."""
+        self._calls.pop(sequence, None)
+
+    def check(self) -> None:
+        """Look for news.
+
+        Raises:
+            CollectiveError: the mesh has failed.
+        """
+        self.poll()
+        if self.failure is not None:
+            raise self.failure.again()
+
+    def poll(self) -> None:
+        """Take the control messages that came, and answer questions."""
+        for peer in tuple(self._open):
+            while peer in self._open and self._has_come(peer):
+                data = self._open[peer][1].tobytes()
+                self._listen(peer)
+                self._take(peer, data)
+
+    def _has_come(self, peer: int) -> bool:
+        try:
+            return self._open[peer][0].done()
+        except CollectiveError:
+            del self._open[peer]
+            return False
+
+    def _take(self, peer: int, data: bytes) -> None:
+        number, cause, rank, message, reporter, sequence, name = _FORM.unpack_from(data)
+        match number:
+            case _Kind.ABORT:
+                collective = name.rstrip(b"\0").decode(errors="replace")
+                told = MeshFailure(collective, sequence, rank, _CAUSES[cause], reporter)
+                self.failure = self.failure or told
+            case _Kind.GOODBYE:
+                self.left[peer] = sequence
+            case _Kind.QUESTION | _Kind.ANSWER:
+                sent = self._counts.unpack_from(data, _FORM.size)
+                self.answers[peer] = Status(sequence, rank, message, sent, self.endpoint.now())
+                if number == _Kind.QUESTION:
+                    self._tell(_Kind.ANSWER, sequence, (peer,))
+
+    def ask(self, sequence: int) -> None:
+        """Ask every other rank what it waits for, and tell them what this one does."""
+        self._tell(_Kind.QUESTION, sequence, self._others())
+
+    def _tell(self, kind: _Kind, sequence: int, peers: Iterable[int]) -> None:
+        call = self._calls.get(sequence) or (self._calls[min(self._calls)] if self._calls else None)
+        if call is not None:
+            status = call.status()
+            counts = self._counts.pack(*(min(n, _MOST) for n in status.sent))
+            said = _FORM.pack(kind, 0, status.waits_for, status.message, 0, status.sequence, b"")
+            self._post(said + counts, peers)
+
+    def fail(self, failure: MeshFailure) -> MeshFailure:
+        """Make the mesh unusable and tell the others; return the failure that counts, which is the first one."""
+        first = self.failure
+        if first is None or first.sequence == failure.sequence:
+            self.failure = failure
+        told = first or failure
+        cause = _CAUSES.index(told.cause)
+        name = told.collective.encode()
+        said = _FORM.pack(_Kind.ABORT, cause, told.rank, -1, told.reporter, told.sequence, name)
+        self._post(said + bytes(self._counts.size), self._others())
+        return self.failure or failure
+
+    def keep(self, ticket: Ticket, data: HostBytes) -> None:
+        """Keep what a message that cannot be taken back is read from."""
+        self._sent.append((ticket, data))
+
+    def close(self) -> None:
+        """Tell the others that no call follows, and post no more; for the end of the mesh or of the process."""
+        if self._closed:
+            return
+        self._closed = True
+        said = _FORM.pack(_Kind.GOODBYE, 0, self.endpoint.rank, -1, self.endpoint.rank, self._last, b"")
+        self._post(said + bytes(self._counts.size), self._others())
+        for ticket, _ in self._open.values():
+            self.endpoint.cancel(ticket)
+        self._open.clear()
+
+    def _post(self, said: bytes, peers: Iterable[int]) -> None:
+        self._sent = [(ticket, data) for ticket, data in self._sent if not _is_over(ticket)]
+        lost: Mapping[int, str] = self.endpoint.lost()
+        for peer in peers:
+            if peer in lost:
+                continue
+            data = np.frombuffer(said, np.uint8)
+            try:
+                self._sent.append((self.endpoint.send(peer, TAG, data), data))
+            except CollectiveError:
+                continue  # it is gone, and needs to hear nothing
+
+
+def _is_over(ticket: Ticket) -> bool:
+    try:
+        return ticket.done()
+    except CollectiveError:
+        return True
+
+
+def stuck(control: Control, own: Status, fresh: float, lost: Mapping[int, str]) -> tuple[int, Cause]:
+    """Return which rank a chain of waiting ranks ends at, beginning with this one, and what is wrong with it.
+
+    Args:
+        control: what the others said of themselves.
+        own: what this rank waits for.
+        fresh: answers from before this time do not count.
+        lost: ranks that are known to be gone.
+    """
+    at, status = control.endpoint.rank, own
+    seen = {at}
+    while True:
+        peer = status.waits_for
+        if peer in lost:
+            return peer, Cause.DIED
+        if peer in control.left:
+            return peer, Cause.LEFT if control.left[peer] < status.sequence else Cause.LOST
+        answer = own if peer == control.endpoint.rank else control.answers.get(peer)
+        if answer is None or (answer is not own and answer.when < fresh):
+            return peer, Cause.LATE
+        ahead = answer.sequence > status.sequence
+        if ahead or (answer.sequence == status.sequence and 0 <= status.message < answer.sent[at]):
+            return peer, Cause.LOST
+        if answer.waits_for < 0 or peer in seen:
+            return peer, Cause.LATE
+        seen.add(peer)
+        at, status = peer, answer

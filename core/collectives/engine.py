@@ -1,0 +1,448 @@
+"""A rank's part of a collective call, as a generator that posts messages and never waits.
+
+Headers go out first and travel beside the data; a call ends only when every rank's header is known and equal, so no
+result comes of calls that differ. Whatever goes wrong ends in a ``CollectiveError`` within the time limit, which the
+other ranks are told of.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..devices.driver import HostBytes
+from ..errors import CollectiveError
+from . import agreement
+from .agreement import Header, Told
+from .communicator import Endpoint, Ticket
+from .control import Control, Status, stuck
+from .failure import Cause, MeshFailure
+from .rank_plan import RankPlan, RankStep, Receive, Region
+
+Elements = NDArray[Any]
+#: Writes ``base (+) arrived`` into its third argument, which may be its first.
+Combine = Callable[[Elements, Elements, Elements], None]
+#: Yields whether anything has moved since it was last resumed.
+Running = Generator[bool, None, None]
+
+#: Bits of a tag for the number of a message within its call; above them is the number of the call.
+NUMBER_BITS: Final = 16
+_NUMBERS: Final = 1 << NUMBER_BITS
+#: Parts of the time limit at which a rank that waits asks the others what they wait for.
+_ASKED_AT: Final = (0.4, 0.6, 0.75, 0.9)
+#: Answers older than this part of the time limit do not count.
+_FRESH: Final = 0.3
+#: While waiting, news are looked for this often: every so many rounds, and in every such part of the time limit.
+_ROUNDS: Final = 8
+_PART: Final = 1 / 64
+#: This part of the time limit a rank waits for the headers, once another one says that they differ.
+_GRACE: Final = 0.1
+
+
+def tag(sequence: int, number: int) -> int:
+    """Return the tag of a message, so that none reaches a later call: 0 is its header, others count from 1."""
+    return sequence << NUMBER_BITS | (number if number < _NUMBERS else 1 + (number - 1) % (_NUMBERS - 1))
+
+
+class _Failed(Exception):
+    """Ends a call; carries what is known of the failure."""
+
+    def __init__(self, failure: MeshFailure) -> None:
+        self.failure = failure
+
+
+class _Doubtful(Exception):
+    """A message that is not what was expected; the headers will tell why."""
+
+
+class _Wait:
+    """A message under way: with whom, its number (-1 for one that goes out), and what it is read from or written to."""
+
+    __slots__ = ("number", "peer", "receive", "region", "room", "ticket")
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        peer: int,
+        number: int,
+        room: HostBytes,
+        region: Region | None = None,
+        receive: Receive | None = None,
+    ) -> None:
+        self.ticket = ticket
+        self.peer = peer
+        self.number = number
+        self.room = room
+        self.region = region
+        self.receive = receive
+
+
+class _Call:
+    """The state of one rank in one call."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        plan: RankPlan,
+        header: Header,
+        slots: Sequence[Elements],
+        combine: Combine | None,
+        control: Control,
+        timeout: float,
+    ) -> None:
+        self.endpoint = endpoint
+        self.rank = endpoint.rank
+        self.plan = plan
+        self.header = header
+        self.sequence = header.sequence
+        self.slots = slots
+        self.bytes = [s.view(np.uint8) for s in slots]
+        self.combine = combine
+        self.control = control
+        self.started = endpoint.now()
+        self.timeout = timeout
+        self.told: list[Told | None] = [None] * endpoint.ranks
+        self.headers: list[_Wait] = []
+        self.outgoing: list[_Wait] = []
+        self.incoming: list[_Wait] = []
+        self.sent = [0] * endpoint.ranks
+        self.moved = False
+        self.rounds = 0
+        self.looked = self.started
+        self.grace = self.started + timeout
+        self.questions = [self.started + part * timeout for part in reversed(_ASKED_AT)]
+        self.spare: dict[int, list[HostBytes]] = {}
+
+    def run(self) -> Running:
+        """Do the whole call."""
+        self.exchange_headers()
+        try:
+            yield from self.transfer()
+            while self.outgoing or self.headers:
+                self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
+                yield from self.pause(bool(self.outgoing or self.headers))
+        except _Doubtful as doubt:
+            while self.headers:
+                yield from self.pause(True)
+            peer = int(doubt.args[0])
+            detail = f"a message of rank {peer} is not the one expected"
+            raise _Failed(self.failure(Cause.LOST, peer, detail)) from doubt
+
+    def exchange_headers(self) -> None:
+        """Post this rank's header to every other rank, and a receive for each of theirs."""
+        said = self.header.pack()
+        packed = np.frombuffer(said, np.uint8)
+        self.told[self.rank] = agreement.unpack(said)
+        # Each begins with its neighbour, so that no rank is met by all at once.
+        for step in range(1, self.endpoint.ranks):
+            peer = (self.rank - step) % self.endpoint.ranks
+            room = np.empty(agreement.SIZE, np.uint8)
+            self.headers.append(_Wait(self.post(False, peer, 0, room), peer, 0, room))
+        for step in range(1, self.endpoint.ranks):
+            peer = (self.rank + step) % self.endpoint.ranks
+            self.outgoing.append(_Wait(self.post(True, peer, 0, packed), peer, -1, packed))
+
+    def post(self, out: bool, peer: int, number: int, data: HostBytes) -> Ticket:
+        """Post a message out or in."""
+        at = tag(self.sequence, number)
+        try:
+            if not out:
+                return self.endpoint.receive(peer, at, data)
+            self.sent[peer] = number + 1
+            return self.endpoint.send(peer, at, data)
+        except CollectiveError as error:
+            raise self.gone(peer, error) from error
+
+    def transfer(self) -> Running:
+        """Make every step of the plan."""
+        for step in self.plan.steps:
+            kept = {id(r): self.snapshot(r) for r in (*step.receives, *step.locals) if r.copied}
+            self.begin(step)
+            for local in step.locals:
+                yield from self.free(local.into)
+                assert local.data is not None  # local work reads this rank's memory
+                base, data = kept.get(id(local), (None, None))
+                self.put(local, self.view(local.data) if data is None else data, base)
+            while self.incoming:
+                still = []
+                for wait in self.incoming:
+                    if not self.is_over(wait):
+                        still.append(wait)
+                        continue
+                    self.moved = True
+                    receive = wait.receive
+                    assert receive is not None  # headers are kept apart
+                    if wait.region is None:
+                        yield from self.free(receive.into)
+                        arrived = wait.room.view(self.slots[receive.into.slot].dtype)
+                        self.put(receive, arrived, kept.get(id(receive), (None, None))[0])
+                        self.spare.setdefault(wait.room.nbytes, []).append(wait.room)
+                self.incoming = still
+                yield from self.pause(bool(still))
+
+    def begin(self, step: RankStep) -> None:
+        """Post what a step sends and receives."""
+        busy = [w.region for w in self.outgoing if w.region is not None]
+        for receive in step.receives:
+            into = receive.into
+            beside = receive.beside or any(into.overlaps(r) for r in busy)
+            room = self.room(self.raw(into).nbytes) if beside else self.raw(into)
+            ticket = self.post(False, receive.source, receive.number, room)
+            self.incoming.append(_Wait(ticket, receive.source, receive.number, room, None if beside else into, receive))
+        for send in step.sends:
+            data = self.raw(send.data)
+            ticket = self.post(True, send.target, send.number, data)
+            self.outgoing.append(_Wait(ticket, send.target, -1, data, send.data))
+
+    def free(self, region: Region) -> Running:
+        """Wait until no message that is still going out is read from a region."""
+        while any(w.region is not None and w.region.overlaps(region) for w in self.outgoing):
+            self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
+            yield from self.pause(any(w.region is not None and w.region.overlaps(region) for w in self.outgoing))
+
+    def put(self, receive: Receive, data: Elements, base: Elements | None) -> None:
+        """Write what arrived, combined with its base where there is one."""
+        into = self.view(receive.into)
+        if receive.base is None:
+            np.copyto(into, data)
+        elif into.size and self.combine is not None:
+            self.combine(self.view(receive.base) if base is None else base, data, into)
+
+    def snapshot(self, receive: Receive) -> tuple[Elements | None, Elements | None]:
+        """Return copies of what a transfer reads of this rank: its base, and the data of local work."""
+        base, data = (None if r is None else self.view(r).copy() for r in (receive.base, receive.data))
+        return base, data
+
+    def view(self, region: Region) -> Elements:
+        """Return the elements of a region."""
+        return self.slots[region.slot][region.first : region.first + region.length]
+
+    def raw(self, region: Region) -> HostBytes:
+        """Return the bytes of a region."""
+        size = self.slots[region.slot].dtype.itemsize
+        return self.bytes[region.slot][region.first * size : (region.first + region.length) * size]
+
+    def room(self, nbytes: int) -> HostBytes:
+        """Return memory for a message that cannot be received where it belongs."""
+        spare = self.spare.get(nbytes)
+        return spare.pop() if spare else np.empty(nbytes, np.uint8)
+
+    def is_over(self, wait: _Wait) -> bool:
+        """Return whether a message has arrived, or has left."""
+        try:
+            return wait.ticket.done()
+        except CollectiveError as error:
+            raise self.gone(wait.peer, error) from error
+
+    def gone(self, peer: int, error: CollectiveError) -> Exception:
+        """Return what a message that will never come means."""
+        if peer in self.endpoint.lost():
+            return _Failed(self.failure(Cause.DIED, peer))
+        return _Doubtful(peer, str(error))
+
+    def pause(self, needed: bool) -> Running:
+        """Look for news, and yield where there is nothing to do."""
+        self.take_headers()
+        if not needed:
+            return
+        self.rounds += 1
+        now = self.endpoint.now()
+        if self.rounds % _ROUNDS == 0 or now >= self.looked + self.timeout * _PART:
+            self.looked = now
+            self.control.poll()
+            self.look(now)
+        moved, self.moved = self.moved, False
+        yield moved
+
+    def take_headers(self) -> None:
+        """Take the headers that came; once all are there, compare them."""
+        if not self.headers:
+            return
+        still = []
+        for wait in self.headers:
+            try:
+                over = wait.ticket.done()
+            except CollectiveError as error:
+                if wait.peer in self.endpoint.lost():
+                    raise self.gone(wait.peer, error) from error
+                detail = f"the header of rank {wait.peer} has another length; install the same opmux for every process"
+                raise _Failed(self.failure(Cause.MISMATCH, wait.peer, detail)) from error
+            if over:
+                self.moved = True
+                self.told[wait.peer] = agreement.unpack(wait.room.tobytes())
+            else:
+                still.append(wait)
+        self.headers = still
+        if not still:
+            self.compare()
+
+    def compare(self) -> None:
+        """Compare the headers that are there."""
+        found = agreement.compare(self.told, self.rank)
+        if found is not None:
+            raise _Failed(found)
+
+    def look(self, now: float) -> None:
+        """End the call where news, or the time, say so."""
+        known = self.control.failure
+        if known is not None and not self.will_see_itself(known, now):
+            raise _Failed(known)
+        lost, left = self.endpoint.lost(), self.control.left
+        for wait in (*self.headers, *self.incoming, *self.outgoing):
+            if wait.peer in lost:
+                raise _Failed(self.failure(Cause.DIED, wait.peer))
+            if wait.number == 0 and left.get(wait.peer, self.sequence) < self.sequence:
+                count = left[wait.peer]
+                detail = f"rank {wait.peer} has closed the mesh or ended after {count} call{'s' * (count != 1)}"
+                raise _Failed(self.failure(Cause.LEFT, wait.peer, detail))
+        if now >= self.started + self.timeout:
+            raise _Failed(self.too_late(now))
+        if self.questions and now >= self.questions[-1]:
+            self.questions.pop()
+            self.control.ask(self.sequence)
+
+    def will_see_itself(self, known: MeshFailure, now: float) -> bool:
+        """Return whether the headers, which are on their way, will show a failure with all that is wrong."""
+        if known.cause is not Cause.MISMATCH or known.sequence != self.sequence or not self.headers:
+            return False
+        self.grace = min(self.grace, now + self.timeout * _GRACE)
+        return now < self.grace
+
+    def status(self) -> Status:
+        """Return what this rank waits for."""
+        first = next(iter((*self.headers, *self.incoming, *self.outgoing)), None)
+        peer, number = (-1, -1) if first is None else (first.peer, first.number)
+        return Status(self.sequence, peer, number, tuple(self.sent))
+
+    def too_late(self, now: float) -> MeshFailure:
+        """Return who is at fault when the time is over."""
+        found = agreement.compare(self.told, self.rank)
+        if found is not None:
+            return found
+        lost, fresh = self.endpoint.lost(), now - _FRESH * self.timeout
+        traced = []
+        for wait in (*self.headers, *self.incoming, *self.outgoing):
+            status = Status(self.sequence, wait.peer, wait.number, tuple(self.sent))
+            traced.append(stuck(self.control, status, fresh, lost))
+        if not traced:  # this rank itself was away for longer than the limit
+            return self.failure(Cause.LATE, self.rank, f"rank {self.rank} was away for {now - self.started:.3g} s")
+        rank, cause = min(traced, key=lambda pair: _WORST.index(pair[1]))
+        detail = {
+            Cause.LATE: f"rank {rank} did not take part within {self.timeout:g} s",
+            Cause.LOST: f"a message that rank {rank} sent did not arrive within {self.timeout:g} s",
+        }
+        return self.failure(cause, rank, detail.get(cause, ""))
+
+    def failure(self, cause: Cause, rank: int, detail: str = "") -> MeshFailure:
+        """Return a failure of this call that this rank has seen."""
+        return MeshFailure(self.header.collective, self.sequence, rank, cause, self.rank, detail)
+
+    def give_up(self) -> None:
+        """Take back every message; what goes out and cannot be taken back is kept in memory."""
+        for wait in (*self.headers, *self.incoming, *self.outgoing):
+            self.endpoint.cancel(wait.ticket)
+            if wait.number < 0:
+                self.control.keep(wait.ticket, wait.room)
+
+
+#: Which finding of several explains the others.
+_WORST: Final = (Cause.DIED, Cause.LEFT, Cause.LOST, Cause.LATE)
+
+
+def run_rank(
+    endpoint: Endpoint,
+    plan: RankPlan,
+    header: Header,
+    slots: Sequence[Elements],
+    combine: Combine | None,
+    control: Control,
+    timeout: float,
+) -> Running:
+    """Do a rank's part of a collective, as a generator.
+
+    Args:
+        endpoint: the rank's messages.
+        plan: what it does.
+        header: what it calls; ``header.sequence`` counts the calls of the mesh from 1.
+        slots: the memory of each slot, one-dimensional and dense, in host memory, of ``plan.sizes`` elements each, or
+            of any size where the plan does not touch it. It is not written any more once the generator has ended; after
+            a failure it must stay as it is, since messages may still be read from it.
+        combine: writes ``base (+) arrived`` into its third argument; None where nothing is combined.
+        control: the rank's side of the control messages.
+        timeout: seconds by the endpoint's clock.
+
+    Yields:
+        Whether anything has moved since it was last resumed.
+
+    Raises:
+        CollectiveError: it cannot complete; the mesh has failed then, on all ranks.
+    """
+    call = _Call(endpoint, plan, header, slots, combine, control, timeout)
+    control.enter(header.sequence, call)
+    try:
+        yield from call.run()
+    except _Failed as failed:
+        raise control.fail(failed.failure).error() from failed.__cause__
+    except BaseException as error:  # this rank's own doing: an interrupt, or no memory to combine in
+        control.fail(call.failure(Cause.ABORTED, endpoint.rank, f"{type(error).__name__} on rank {endpoint.rank}"))
+        raise
+    finally:
+        call.give_up()
+        control.leave(header.sequence)
+
+
+def drive(running: Iterable[Running], progress: Callable[[], object] | None = None) -> None:
+    """Run the parts of a process's ranks, each in turn, until all have ended.
+
+    Args:
+        running: what :func:`run_rank` returned, by rank.
+        progress: called in every round, for communicators that move only when they are called.
+
+    Raises:
+        CollectiveError: the first failure, once every part has ended.
+    """
+    parts = list(running)
+    first: CollectiveError | None = None
+    idle = 0
+    try:
+        while parts:
+            moved, still = False, []
+            for part in parts:
+                try:
+                    moved |= next(part)
+                    still.append(part)
+                except StopIteration:
+                    moved = True
+                except CollectiveError as error:
+                    moved, first = True, first or error
+            parts = still
+            if progress is not None:
+                progress()
+            idle = 0 if moved else idle + 1
+            rest(idle)
+    finally:
+        for part in parts:
+            part.close()
+    if first is not None:
+        raise first
+
+
+#: Rounds without news before a process sleeps, the shortest and the longest sleep in seconds. A message between two
+#: processes of a machine takes microseconds, so the first rounds only let others run.
+_SPINS: Final = 2000
+_NAPS: Final = (2e-5, 1e-3)
+
+
+def rest(idle: int) -> None:
+    """Let others run, the longer the more rounds brought nothing."""
+    if idle == 0:
+        return
+    if idle < _SPINS:
+        os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+        return
+    time.sleep(min(_NAPS[1], _NAPS[0] * (1 + (idle - _SPINS) / 100)))

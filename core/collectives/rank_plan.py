@@ -1,0 +1,154 @@
+"""A rank's part of a schedule bound to a layout: which elements it sends, receives and combines, step by step.
+
+What can be known before the call is settled here: whether a message may be received where it belongs, or beside it,
+because something else of the step still reads that memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .layout import Layout
+from .schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A row of elements of a slot."""
+
+    slot: int
+    first: int
+    length: int
+
+    def overlaps(self, other: Region) -> bool:
+        """Return whether they share an element."""
+        return (
+            self.slot == other.slot
+            and self.first < other.first + other.length
+            and other.first < self.first + self.length
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message to another rank; ``number`` counts those from here to there, from 1: number 0 is the header."""
+
+    target: int
+    number: int
+    data: Region
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """What comes into a region, from another rank or from this one.
+
+    Attributes:
+        source: the rank it comes from.
+        number: as of :class:`Send`; 0 for local work.
+        data: what is read, for local work only.
+        base: with what it is combined; None to overwrite.
+        into: where the result goes.
+        beside: whether the message is received beside its place.
+        copied: whether local work, or the base, is read before anything of the step is written.
+    """
+
+    source: int
+    number: int
+    data: Region | None
+    base: Region | None
+    into: Region
+    beside: bool
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RankStep:
+    """What a rank does in a step: messages out, messages in, and work of its own."""
+
+    sends: tuple[Send, ...]
+    receives: tuple[Receive, ...]
+    locals: tuple[Receive, ...]
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """What a rank does in a collective.
+
+    Attributes:
+        rank: the rank.
+        ranks: how many there are.
+        sizes: elements of each slot.
+        steps: what happens, in order; steps in which this rank does nothing are left out.
+    """
+
+    rank: int
+    ranks: int
+    sizes: tuple[int, ...]
+    steps: tuple[RankStep, ...]
+
+
+def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
+    """Return a rank's part of a schedule.
+
+    >>> from .schedule import Step, Transfer
+    >>> swap = Schedule("permute", "direct", 2, 1, 2, (Step((Transfer(0, 1, 0), Transfer(1, 0, 0))),))
+    >>> [(s.sends[0].target, s.receives[0].source) for s in plan_rank(swap, Layout((5,)), 1).steps]
+    [(0, 0)]
+
+    Raises:
+        ValueError: two transfers of one step write the same elements; the schedule is wrong.
+    """
+    sent = [0] * schedule.ranks
+    received = [0] * schedule.ranks
+    steps = []
+    for outgoing, incoming in schedule.of_rank(rank):
+        sends = []
+        for t in outgoing:
+            sent[t.target] += 1
+            sends.append(Send(t.target, sent[t.target], _region(layout, rank, t.slot, t.chunk, t.count)))
+        into = [_region(layout, rank, t.into, t.at, t.count) for t in incoming]
+        base = [None if t.base is None else _region(layout, rank, t.base, t.at, t.count) for t in incoming]
+        data = [_region(layout, rank, t.slot, t.chunk, t.count) if t.is_local else None for t in incoming]
+        _check(schedule, rank, into)
+        reads = [r for r in (*(s.data for s in sends), *base, *data) if r is not None]
+        arriving: list[Receive] = []
+        local: list[Receive] = []
+        for i, t in enumerate(incoming):
+            if not t.is_local:
+                received[t.source] += 1
+            number = 0 if t.is_local else received[t.source]
+            beside = not t.is_local and (t.base is not None or any(into[i].overlaps(r) for r in reads))
+            copied = _must_copy(i, into, base[i], data[i])
+            made = Receive(t.source, number, data[i], base[i], into[i], beside, copied)
+            (local if t.is_local else arriving).append(made)
+        if sends or arriving or local:
+            steps.append(RankStep(tuple(sends), tuple(arriving), tuple(local)))
+    sizes = tuple(layout.size(rank, slot) for slot in range(schedule.slots))
+    return RankPlan(rank, schedule.ranks, sizes, tuple(steps))
+
+
+def _region(layout: Layout, rank: int, slot: int, chunk: int, count: int) -> Region:
+    first, length = layout.span(rank, slot, chunk, count)
+    return Region(slot, first, length)
+
+
+def _must_copy(i: int, into: Sequence[Region], base: Region | None, data: Region | None) -> bool:
+    """Return whether what transfer *i* reads here is written by another one of the step, or partly by itself."""
+    for read in (base, data):
+        if read is not None:
+            others: Iterable[Region] = (w for j, w in enumerate(into) if j != i)
+            if any(read.overlaps(w) for w in others) or (read.overlaps(into[i]) and read != into[i]):
+                return True
+    return False
+
+
+def _check(schedule: Schedule, rank: int, into: Sequence[Region]) -> None:
+    ordered = sorted((r for r in into if r.length), key=lambda r: (r.slot, r.first))
+    for a, b in pairwise(ordered):
+        if a.overlaps(b):
+            raise ValueError(
+                f"schedule {schedule.algorithm} of {schedule.collective}: two transfers of one step write elements "
+                f"{b.first} to {min(a.first + a.length, b.first + b.length) - 1} of slot {a.slot} of rank {rank}"
+            )
