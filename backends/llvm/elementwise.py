@@ -3,7 +3,10 @@
 The entry is `int f(void **buffers, const void *params, void *queue)`. `buffers` holds the address of
 element [0, ..., 0] of every input, then of the output. `params` are int64: `begin` and `end`, the range
 of the outermost dimension that this call does (so that threads can share one array), then the sizes
-of the other dimensions, then the strides of every operand in elements, outermost first.
+of the other dimensions, then the strides of every operand in elements, outermost first, then the address of `rows`.
+
+`rows` does the innermost dimension, and depends on the program; the loops around it do not. They are modules of their
+own, so that a program's code, the dear one to compile, serves every rank, and the loops serve every program.
 
 The output either shares no memory with an input or is that very array, of equal strides: each chunk
 is read whole before it is written.
@@ -11,7 +14,7 @@ is read whole before it is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +30,7 @@ from .target import Target
 from .vectors import Tables
 
 ENTRY: Final = "f"
+ROWS: Final = "rows"
 # Strided operands are gathered into a buffer of so many elements, on the stack, and computed from there.
 CHUNK: Final = 256
 # Elements copied per turn of the loop that gathers them: enough to hide its counting.
@@ -41,13 +45,26 @@ _SHORT_PROGRAM: Final = 2
 class Variant:
     """Everything that the code of an elementwise kernel depends on; layouts are the inputs', then the output's.
 
-    `short` code is for few elements along the innermost dimension; the bits are the same.
+    `short` code is for few elements along the innermost dimension, one module without `rows`; the bits are the same.
     """
 
     program: Program
     rank: int
     layouts: tuple[Layout, ...]
     short: bool = False
+
+    def loops(self) -> Loops:
+        """What the loops around its rows depend on."""
+        return Loops(self.rank, self.layouts, tuple(_bits(t) for t in _dtypes(self.program)))
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """Everything that the loops around rows depend on; `bits` are those that an element of each operand takes."""
+
+    rank: int
+    layouts: tuple[Layout, ...]
+    bits: tuple[int, ...]
 
 
 def variant(program: Program, nest: Nest) -> Variant:
@@ -58,15 +75,15 @@ def variant(program: Program, nest: Nest) -> Variant:
     return Variant(program, len(nest.shape), layouts, short)
 
 
-def parameters(nest: Nest, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
-    """The `params` of a call that does the range [begin, end) of the outermost dimension.
+def parameters(nest: Nest, rows: int = 0, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
+    """The `params` of a call that does the range [begin, end) of the outermost dimension by the code at `rows`.
 
     >>> from .layout import collapse
-    >>> parameters(collapse((5,), ((1,), (1,)))).tolist()
-    [0, 5, 1, 1]
+    >>> parameters(collapse((5,), ((1,), (1,))), 4096).tolist()
+    [0, 5, 1, 1, 4096]
     """
     stop = nest.shape[0] if end is None else end
-    return np.array([begin, stop, *nest.shape[1:], *(s for strides in nest.strides for s in strides)], np.int64)
+    return np.array([begin, stop, *nest.shape[1:], *(s for strides in nest.strides for s in strides), rows], np.int64)
 
 
 def vector_width(program: Program, target: Target) -> int:
@@ -81,51 +98,87 @@ def unrolled(program: Program) -> int:
     return 4 if n <= 4 else 2 if n <= 8 else 1
 
 
-def generate(variant: Variant, target: Target) -> str:
-    """The IR module of a variant; its entry is `f`."""
+def rows_code(program: Program, layouts: tuple[Layout, ...], target: Target) -> str:
+    """The IR module of a program's `rows`."""
     tables = Tables()
-    if variant.short:
-        functions = [_entry(variant, target, tables)]
+    return module_text([_Rows(program, layouts, target, tables).function], tables.definitions())
+
+
+def loops_code(loops: Loops) -> str:
+    """The IR module of the loops around rows; its entry is `f`."""
+    f, operands = _entry(), len(loops.layouts)
+    nest = _Nest(f, loops)
+    rows = f.load("ptr", f.address("%params", 1 + loops.rank * (1 + operands), "ptr"), 8)
+    inner = [("i64", s[-1]) for s, layout in zip(nest.strides, loops.layouts, strict=True) if _strided(layout)]
+
+    def call(pointers: list[str], first: str, count: str) -> None:
+        moved = nest.move(pointers, first, -1)
+        given = [("i64", count), *(("ptr", p) for p in moved), *inner]
+        f.emit(f"call void {rows}({', '.join(f'{kind} {value}' for kind, value in given)})")
+
+    sizes = nest.sizes
+    if loops.rank > 1 and any(_strided(layout) for layout in loops.layouts):
+        # In strips: the cache lines that a transposed operand touches along one are still there for its next row.
+        with f.loop("0", sizes[-1], CHUNK) as strip:
+            count = f.minimum(f.sub(sizes[-1], strip.index), CHUNK)
+            nest.write(lambda pointers: call(pointers, strip.index, count))
     else:
-        functions = [_Run(variant, target, tables).function, _entry(variant, target, tables)]
-    return module_text(functions, tables.definitions())
+        count = f.sub(sizes[-1], nest.starts[-1])
+        nest.write(lambda pointers: call(pointers, nest.starts[-1], count))
+    f.emit("ret i32 0")
+    return module_text([f])
 
 
-def _entry(variant: Variant, target: Target, tables: Tables) -> Function:
-    f = Function(ENTRY, [("ptr", "%buffers"), ("ptr", "%params"), ("ptr", "%queue")], "i32")
-    rank, operands = variant.rank, len(variant.layouts)
-    words = [f.load("i64", f.address("%params", i, "i64"), 8) for i in range(1 + rank + operands * rank)]
-    starts, sizes = [words[0], *["0"] * (rank - 1)], words[1 : rank + 1]
-    strides = [words[1 + rank * (o + 1) : 1 + rank * (o + 2)] for o in range(operands)]
-    bases = [f.load("ptr", f.address("%buffers", o, "ptr"), 8) for o in range(operands)]
+def short_code(variant: Variant, target: Target) -> str:
+    """The IR module of a short variant, which goes element by element; its entry is `f`."""
+    tables, f, kinds = Tables(), _entry(), _dtypes(variant.program)
+    nest, low = _Nest(f, variant.loops()), Lowering(tables, f, 1, target)
 
     def one_by_one(pointers: list[str]) -> None:
-        low, kinds = Lowering(tables, f, 1, target), _dtypes(variant.program)
-        with f.loop(0, sizes[-1]) as loop:
-            *given, to = _move(f, variant, pointers, loop.index, [s[-1] for s in strides])
+        with f.loop(0, nest.sizes[-1]) as loop:
+            *given, to = nest.move(pointers, loop.index, -1)
             values = [low.load(t, p) for t, p in zip(kinds, given, strict=False)]
             low.store(kinds[-1], low.run(variant.program, values), to)
 
-    def nest(depth: int, pointers: list[str], first: str, count: str) -> None:
-        if depth == rank - 1 and variant.short:
-            one_by_one(pointers)
-            return
-        if depth == rank - 1:
-            moved = _move(f, variant, pointers, first, [s[depth] for s in strides])
-            inner = [("i64", s[depth]) for s, layout in zip(strides, variant.layouts, strict=True) if _strided(layout)]
-            f.call("void", "run", [("i64", count), *(("ptr", p) for p in moved), *inner])
-            return
-        with f.loop(starts[depth], sizes[depth]) as loop:
-            nest(depth + 1, _move(f, variant, pointers, loop.index, [s[depth] for s in strides]), first, count)
-
-    if rank > 1 and not variant.short and any(_strided(layout) for layout in variant.layouts):
-        # In strips: the cache lines that a transposed operand touches along one are still there for its next row.
-        with f.loop("0", sizes[-1], CHUNK) as strip:
-            nest(0, bases, strip.index, f.minimum(f.sub(sizes[-1], strip.index), CHUNK))
-    else:
-        nest(0, bases, starts[-1], f.sub(sizes[-1], starts[-1]))
+    nest.write(one_by_one)
     f.emit("ret i32 0")
-    return f
+    return module_text([f], tables.definitions())
+
+
+def _entry() -> Function:
+    return Function(ENTRY, [("ptr", "%buffers"), ("ptr", "%params"), ("ptr", "%queue")], "i32")
+
+
+class _Nest:
+    """The loops over every dimension but the innermost, in an entry."""
+
+    def __init__(self, f: Function, loops: Loops) -> None:
+        rank, operands = loops.rank, len(loops.layouts)
+        words = [f.load("i64", f.address("%params", i, "i64"), 8) for i in range(1 + rank + operands * rank)]
+        self.function, self._rank, self._bits = f, rank, loops.bits
+        self.starts, self.sizes = [words[0], *["0"] * (rank - 1)], words[1 : rank + 1]
+        self.strides = [words[1 + rank * (o + 1) : 1 + rank * (o + 2)] for o in range(operands)]
+        self._bases = [f.load("ptr", f.address("%buffers", o, "ptr"), 8) for o in range(operands)]
+
+    def move(self, pointers: list[str], index: str, depth: int) -> list[str]:
+        """Every operand's pointer, so many elements on along a dimension."""
+        f = self.function
+        return [
+            f.address(p, f.mul(index, s[depth]), f"i{bits}")
+            for p, s, bits in zip(pointers, self.strides, self._bits, strict=True)
+        ]
+
+    def write(self, inside: Callable[[list[str]], None]) -> None:
+        """Write the loops, and inside of them what takes the pointers to a row's beginning."""
+
+        def nest(depth: int, pointers: list[str]) -> None:
+            if depth == self._rank - 1:
+                inside(pointers)
+                return
+            with self.function.loop(self.starts[depth], self.sizes[depth]) as loop:
+                nest(depth + 1, self.move(pointers, loop.index, depth))
+
+        nest(0, self._bases)
 
 
 def _strided(layout: Layout) -> bool:
@@ -136,30 +189,22 @@ def _dtypes(program: Program) -> tuple[str, ...]:
     return (*program.inputs, program.result_type)
 
 
-def _move(f: Function, variant: Variant, pointers: list[str], index: str, strides: Sequence[str]) -> list[str]:
-    return [
-        f.address(p, f.mul(index, s), memory(t))
-        for p, s, t in zip(pointers, strides, _dtypes(variant.program), strict=True)
-    ]
+def _bits(dtype: str) -> int:
+    return max(programs.WIDTH[dtype], 8)
 
 
-class _Run:
-    """`run(count, pointers, strides of the strided)`: the innermost dimension."""
+class _Rows:
+    """`rows(count, pointers, strides of the strided)`: the innermost dimension."""
 
-    def __init__(self, variant: Variant, target: Target, tables: Tables) -> None:
-        self.program = variant.program
-        self.dtypes = _dtypes(variant.program)
-        self.layouts = variant.layouts
+    def __init__(self, program: Program, layouts: tuple[Layout, ...], target: Target, tables: Tables) -> None:
+        self.program = program
+        self.dtypes = _dtypes(program)
+        self.layouts = layouts
         self.masked = has_masks(target)
-        self.width = vector_width(variant.program, target)
+        self.width = vector_width(program, target)
         operands = range(len(self.layouts))
         strides = [("i64", f"%stride{o}") for o in operands if _strided(self.layouts[o])]
-        self.function = f = Function(
-            "run",
-            [("i64", "%n"), *(("ptr", f"%p{o}") for o in operands), *strides],
-            linkage="internal",
-            attributes="noinline nounwind",
-        )
+        self.function = f = Function(ROWS, [("i64", "%n"), *(("ptr", f"%p{o}") for o in operands), *strides])
         self.single = Lowering(tables, f, 1, target)
         self.lowering = Lowering(tables, f, self.width, target)
         buffered = [o for o in operands if _strided(self.layouts[o])]

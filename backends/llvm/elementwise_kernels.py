@@ -21,22 +21,41 @@ from ...plugin import (
 from . import costs, elementwise
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind, prepared
-from .layout import collapse
+from .layout import Layout, Nest, collapse
 from .lower import OPTIONS
 from .rules import ARITHMETIC, CANONICAL, WORDS, word
-from .target import host_target
+from .target import Target, host_target
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(variant: elementwise.Variant) -> Module:
-    return compile_ir(elementwise.generate(variant, host_target()), (elementwise.ENTRY,), OPTIONS)
+def _rows(program: Program, layouts: tuple[Layout, ...], target: Target) -> Module:
+    return compile_ir(elementwise.rows_code(program, layouts, target), (elementwise.ROWS,), OPTIONS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _loops(loops: elementwise.Loops) -> Module:
+    return compile_ir(elementwise.loops_code(loops), (elementwise.ENTRY,), OPTIONS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _short(variant: elementwise.Variant, target: Target) -> Module:
+    return compile_ir(elementwise.short_code(variant, target), (elementwise.ENTRY,), OPTIONS)
 
 
 def bound_program(program: Program, shape: Sequence[int], strides: Sequence[Sequence[int]]) -> BoundCode:
     """A program over a shape; strides are the inputs', then the output's, in elements."""
-    nest = collapse(shape, strides)
-    module = _compiled(elementwise.variant(program, nest))
-    return bind(module, elementwise.ENTRY, elementwise.parameters(nest))
+    return bound_nest(program, collapse(shape, strides), host_target())
+
+
+def bound_nest(program: Program, nest: Nest, target: Target, begin: int = 0, end: int | None = None) -> BoundCode:
+    """A program over the range [begin, end) of a nest's outermost dimension."""
+    variant = elementwise.variant(program, nest)
+    if variant.short:
+        parameters = elementwise.parameters(nest, 0, begin, end)
+        return bind(_short(variant, target), elementwise.ENTRY, parameters)
+    rows = _rows(program, variant.layouts, target)
+    parameters = elementwise.parameters(nest, rows.address(elementwise.ROWS), begin, end)
+    return bind(_loops(variant.loops()), elementwise.ENTRY, parameters, rows)
 
 
 @functools.lru_cache(maxsize=16)

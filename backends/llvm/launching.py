@@ -21,10 +21,11 @@ Parameters = NDArray[np.int64]
 class BoundCode:
     """An entry and its parameters; both live as long as this object.
 
-    `entry` and `params` are addresses, for `invoke`; `block` holds the parameters.
+    `entry` and `params` are addresses, for `invoke`; `block` holds the parameters; `modules` the code, that of an
+    address among the parameters too.
     """
 
-    module: Module
+    modules: tuple[Module, ...]
     entry: int
     params: int
     block: Any
@@ -34,15 +35,15 @@ class BoundCode:
         return NativeEntry(self.entry, self.block.raw, self)
 
 
-def bind(module: Module, entry: str, parameters: Parameters) -> BoundCode:
-    """Bind an entry of a module to its parameters."""
-    return bind_address(module, module.address(entry), parameters.tobytes())
+def bind(module: Module, entry: str, parameters: Parameters, *others: Module) -> BoundCode:
+    """Bind an entry of a module to its parameters; the others are modules that the parameters point into."""
+    return bind_address(module, module.address(entry), parameters.tobytes(), *others)
 
 
-def bind_address(module: Module, entry: int, data: bytes) -> BoundCode:
+def bind_address(module: Module, entry: int, data: bytes, *others: Module) -> BoundCode:
     """Bind an address within a module to a block of parameters."""
     block = ctypes.create_string_buffer(data, len(data))
-    return BoundCode(module, entry, ctypes.addressof(block), block)
+    return BoundCode((module, *others), entry, ctypes.addressof(block), block)
 
 
 def prepared(code: BoundCode, operands: int) -> Prepared:

@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from opmux.backends.llvm import elementwise
+from opmux.backends.llvm.elementwise_kernels import bound_nest
+from opmux.backends.llvm.invoke import invoker
 from opmux.backends.llvm.jit import compile_ir
 from opmux.backends.llvm.layout import collapse
 from opmux.backends.llvm.lower import OPTIONS
@@ -83,9 +84,13 @@ def run_program(program, *arrays, out=None, target=None):
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     out = np.empty(shape, NUMPY_TYPES[program.result_type]) if out is None else out
     nest = collapse(shape, [_strides(a, shape) for a in (*arrays, out)])
-    ir = elementwise.generate(elementwise.variant(program, nest), target or host_target())
-    call(ir, [*arrays, out], elementwise.parameters(nest))
+    launch(bound_nest(program, nest, target or host_target()), *arrays, out)
     return out
+
+
+def launch(code, *arrays):
+    """Call bound code."""
+    assert invoker()(code.entry, code.params, *(a.ctypes.data for a in arrays)) == 0
 
 
 class Tools:
@@ -95,6 +100,7 @@ class Tools:
     hard_tuples = staticmethod(hard_tuples)
     same_bits = staticmethod(same_bits)
     call = staticmethod(call)
+    launch = staticmethod(launch)
     run_program = staticmethod(run_program)
     dtypes = ("bool", *INTEGERS, *FLOATS)
 

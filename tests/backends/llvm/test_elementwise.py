@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opmux.backends.llvm import elementwise
+from opmux.backends.llvm.elementwise_kernels import bound_nest
 from opmux.backends.llvm.layout import Layout, collapse
 from opmux.backends.llvm.target import host_target
 from opmux.opset.recipes.evaluate import evaluate
@@ -88,8 +88,7 @@ def test_ranges_of_the_outermost_dimension(tools, rank):
     a = numbers(*shape, 2)[..., 0]
     out = np.zeros(shape, np.float32)
     nest = collapse(shape, [tuple(s // 4 for s in x.strides) for x in (a, a, out)])
-    ir = elementwise.generate(elementwise.variant(ADD, nest), host_target())
-    tools.call(ir, [a, a, out], elementwise.parameters(nest, 7, 20))
+    tools.launch(bound_nest(ADD, nest, host_target(), 7, 20), a, a, out)
     rows = out.reshape(nest.shape[0], -1)
     assert (rows[7:20] == (a + a).reshape(rows.shape)[7:20]).all()
     assert not rows[:7].any()
