@@ -1,0 +1,498 @@
+"""The driver of one simulated device: memory, DMA, queues and events in virtual time, faults and races."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ...plugin import DeviceInfo, DeviceLostError, HostBytes, Rates
+from .clock import SECOND, Engine, Host, Span, first_free, picoseconds
+from .description import Description
+from .errors import HangError, InjectedFaultError, RaceError
+from .happens_before import Access, Clock, Detector, Mode, Race, join
+from .injection import Fault, FaultPlan, Injector, Kind, Request
+from .memory import Block, Memory, Pointer, View
+from .queues import DEPTH, POLLS, Event, Queue, Task, Work
+
+#: The kind of simulated devices.
+KIND: Final = "sim"
+#: Busy intervals of an engine that are kept before those that nothing can reach any more are dropped.
+_INTERVALS: Final = 256
+#: How many times slower a slow transfer is, at least and at most.
+_SLOWER: Final = (4, 64)
+#: How late a late completion is, in picoseconds, at most.
+_LATE: Final = SECOND // 1000
+#: Requests for which held-back work waits at most.
+_HELD: Final = 16
+
+
+@dataclass(slots=True)
+class World:
+    """What the devices of one simulation share.
+
+    Attributes:
+        lock: taken by every entry; reentrant, since the collector frees memory in the middle of other calls.
+        host: the host's place in virtual time.
+        clock: what the host has waited for, where races are looked for.
+    """
+
+    lock: threading.RLock
+    host: Host
+    clock: Clock
+
+    @classmethod
+    def new(cls) -> World:
+        """Return a world at time 0."""
+        return cls(threading.RLock(), Host(), {})
+
+
+class SimulatedDevice:
+    """The driver of one simulated device.
+
+    Args:
+        description: what it is.
+        index: its number among the devices of the simulation.
+        world: what it shares with the others.
+        plan: the faults to inject.
+        races: whether races are looked for.
+
+    Attributes:
+        info: what it says of itself.
+        matrix, vector: engines that compute; the vector unit also does what a missing matrix unit would.
+        dma: engines that copy.
+        memory: the account of its memory.
+        spans: the timeline so far, in order of submission.
+        injector: the faults.
+        detector: the races.
+        lost: why the device is gone, once it is.
+    """
+
+    def __init__(
+        self, description: Description, index: int, world: World, plan: FaultPlan, races: Mode = Mode.OFF
+    ) -> None:
+        self.description = description
+        self.index = index
+        self.world = world
+        self.info = _info(description)
+        self.matrix = Engine("matrix")
+        self.vector = Engine("vector")
+        self.dma = tuple(Engine(f"dma{i}") for i in range(description.dma.engines))
+        self.memory = Memory(description.off_chip.bytes)
+        self.spans: list[Span] = []
+        self.injector = Injector(index, plan)
+        self.detector = Detector(index, races)
+        self.lost: str | None = None
+        self._queues: list[Queue] = []
+        self._held: list[Task] = []
+        self._returned: deque[tuple[Block, tuple[Task, ...], bool]] = deque()
+
+    @property
+    def name(self) -> str:
+        """Its name among opmux's devices."""
+        return f"{KIND}:{self.index}"
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Every engine."""
+        return (self.matrix, self.vector, *self.dma)
+
+    def engine(self, name: str) -> Engine:
+        """Return the unit of this name: ``"matrix"`` or ``"vector"``."""
+        return self.matrix if name == self.matrix.name else self.vector
+
+    # What opmux calls; see DeviceDriver.
+
+    def open_queue(self) -> Queue:
+        """Open a queue."""
+        with self.world.lock:
+            self._check()
+            self._queues.append(Queue(self, self.index, len(self._queues)))
+            return self._queues[-1]
+
+    def alloc(self, nbytes: int, queue: Queue) -> Block:
+        """Return memory full of garbage."""
+        with self.world.lock:
+            self._check()
+            met = self.injector.request(Request.ALLOC, "alloc")
+            if Kind.DEVICE_LOST in met:
+                raise self.lose(str(met[Kind.DEVICE_LOST]))
+            if Kind.OOM in met:
+                raise MemoryError(str(met[Kind.OOM]))
+            self._reclaim()
+            if self._returned and self.memory.used + nbytes > self.memory.limit:
+                self._drain()
+            block = self.memory.alloc(nbytes)
+            self._note_alloc(block, queue)
+            return block
+
+    def free(self, handle: Block, last_uses: Sequence[Event]) -> None:
+        """Take memory back after its last uses; called by the collector, also in the middle of another method."""
+        default = self._queues[0]
+        behind = (default.last, *(event.task for event in last_uses))
+        after = tuple(task for task in behind if task is not None and task.pending is not None)
+        never = default.stuck is not None or any(event.stuck is not None for event in last_uses)
+        if self.detector.mode is not Mode.OFF:
+            self._note_free(handle, default, last_uses)
+        self._returned.append((handle, after, never))
+        if self.world.lock.acquire(blocking=False):  # else whoever has it comes by
+            try:
+                self._reclaim()
+            finally:
+                self.world.lock.release()
+
+    def pointer(self, handle: Block, offset: int) -> Pointer:
+        """Return what kernels get."""
+        return Pointer(handle, offset)
+
+    def upload(self, handle: Block, offset: int, source: HostBytes, queue: Queue) -> None:
+        """Copy from a snapshot of the source, by DMA; where it fails, whatever reads the memory fails."""
+        staged = source.copy()
+        target = View.bytes_of(handle, offset, staged.size)
+
+        def copy() -> None:
+            target.content()[:] = staged
+
+        self.submit(queue, self._transfer("upload", staged.size, copy, writes=(target,)))
+
+    def download(self, target: HostBytes, handle: Block, offset: int, queue: Queue) -> None:
+        """Copy to the host by DMA, and wait for it in virtual time."""
+        source = View.bytes_of(handle, offset, target.size)
+
+        def copy() -> None:
+            target[:] = source.content()
+
+        with self.world.lock:
+            task = self.submit(queue, self._transfer("download", target.size, copy, reads=(source,)), target=target)
+            failure = task.error()
+        if failure is not None:
+            raise failure
+
+    def record(self, queue: Queue) -> Event:
+        """Return an event behind all work of the queue."""
+        with self.world.lock:
+            self._check()
+            clock = dict(queue.clock) if self.detector.mode is not Mode.OFF else {}
+            return Event(queue.tail, queue.last, clock, queue.stuck)
+
+    def wait(self, queue: Queue, event: Event) -> None:
+        """Let later work of the queue start after an event, which may be of another simulated device."""
+        with self.world.lock:
+            self._check()
+            queue.tail = max(queue.tail, event.time)
+            queue.stuck = queue.stuck or event.stuck
+            join(queue.clock, event.clock)
+            if event.task is not None and event.task.pending is not None:
+                queue.held.append(event)
+
+    def synchronize(self, queue: Queue) -> None:
+        """Wait in virtual time for all work of the queue.
+
+        Raises:
+            HangError: where it does not end; the virtual time limit has then passed.
+        """
+        with self.world.lock:
+            self._check()
+            queue.drain()
+            self._reclaim()
+            if queue.stuck is not None:
+                self._give_up()
+                raise queue.stuck
+            self.world.host.reach(queue.tail)
+            join(self.world.clock, queue.clock)
+            queue.ends.clear()
+
+    # What simulated communicators call.
+
+    def time(self, queue: Queue) -> int:
+        """Return the virtual picoseconds at which all work now on a queue will have ended."""
+        with self.world.lock:
+            return max(queue.tail, self.world.host.now)
+
+    def hold(self, queue: Queue, until: int) -> None:
+        """Let later work of a queue start no earlier than at a time in virtual picoseconds."""
+        with self.world.lock:
+            queue.tail = max(queue.tail, until)
+
+    # What kernels call.
+
+    def submit(self, queue: Queue, work: Work, target: HostBytes | None = None) -> Task:
+        """Put work on a queue.
+
+        Args:
+            queue: where.
+            work: what.
+            target: host memory that the work writes, for faults to corrupt.
+
+        Raises:
+            DeviceLostError: when the device is gone.
+        """
+        with self.world.lock:
+            self._check()
+            met = self.injector.request(work.request, work.op)
+            queue.tick += 1
+            task = Task(queue, self.injector.number, work.op, queue.tick)
+            if Kind.HANG in met:
+                queue.stuck = self._hang(task, met[Kind.HANG])
+            if queue.stuck is not None:
+                task.reported = None
+                task.failure = queue.stuck
+                queue.last = task
+                return task
+            self._book(task, work, met)
+            queue.last = task
+            found = self._note(task, work)
+
+            def carry_out() -> None:
+                self._carry_out(task, work, met, target, found)
+
+            self._release()
+            if queue.held or Kind.REORDER in met:
+                task.pending = carry_out
+                task.release = task.number + 1 + (met[Kind.REORDER].size % _HELD if Kind.REORDER in met else _HELD)
+                queue.held.append(task)
+                self._held.append(task)
+            else:
+                carry_out()
+            self._reclaim()
+            return task
+
+    def is_done(self, task: Task) -> bool:
+        """Return whether a task has ended in virtual time, without waiting."""
+        with self.world.lock:
+            over = self.lost is not None or (task.reported is not None and task.reported <= self.world.host.now)
+            task.polls += not over
+            if not over and task.polls < POLLS:
+                return False
+            self.wait_for(task)
+            return True
+
+    def wait_for(self, task: Task) -> None:
+        """Wait for the end of a task, in virtual time."""
+        with self.world.lock:
+            task.queue.drain(task)
+            if task.reported is None:
+                self._give_up()
+                return
+            self.world.host.reach(task.reported)
+            join(self.world.clock, task.clock)
+
+    def lose(self, why: str) -> DeviceLostError:
+        """Make the device fail from now on, and return the error."""
+        self.lost = self.lost or why
+        return self._loss()
+
+    # Inside.
+
+    def _loss(self) -> DeviceLostError:
+        return DeviceLostError(f"{self.name} is gone: {self.lost}", device=self.name)
+
+    def _check(self) -> None:
+        if self.lost is not None:
+            raise self._loss()
+
+    def _hang(self, task: Task, fault: Fault) -> HangError:
+        limit = self.injector.plan.limit
+        return HangError(
+            f"{self.name}: {task.op} on queue {task.queue.number} did not end within {limit:g} s of virtual time, nor "
+            f"will what was put on the queue after it ({fault})",
+            device=self.name,
+            queue=task.queue.number,
+            op=task.op,
+            limit=limit,
+        )
+
+    def _give_up(self) -> None:
+        self.world.host.reach(self.world.host.now + picoseconds(self.injector.plan.limit))
+
+    def _transfer(
+        self,
+        op: str,
+        nbytes: int,
+        copy: Callable[[], None],
+        reads: tuple[View, ...] = (),
+        writes: tuple[View, ...] = (),
+    ) -> Work:
+        """Return a transfer to or from the host."""
+        dma, power = self.description.dma, self.description.power
+        seconds = dma.latency + nbytes / dma.host_bandwidth
+        energy = 0.0 if power is None else nbytes * power.off_chip
+        return Work(op, Request.DMA, self.dma, picoseconds(seconds), copy, reads, writes, 0, nbytes, 0, energy)
+
+    def _book(self, task: Task, work: Work, met: dict[Kind, Fault]) -> None:
+        """Find the work its place in virtual time."""
+        queue, host = task.queue, self.world.host
+        duration = work.duration
+        if Kind.DMA_SLOW in met:
+            low, high = _SLOWER
+            duration *= low + met[Kind.DMA_SLOW].size % (high - low)
+        queue.issued = max(queue.issued, host.now) + work.lead
+        ready = max(queue.tail, queue.issued)
+        engine = first_free(work.engines, ready, duration)
+        task.start, task.end = engine.book(ready, duration)
+        if engine.intervals > _INTERVALS:
+            engine.forget(host.now)
+        queue.tail = task.reported = task.end
+        if Kind.LATE_COMPLETION in met:
+            task.reported += 1 + met[Kind.LATE_COMPLETION].size % _LATE
+        if Kind.LOST_COMPLETION in met:
+            task.reported = None
+        queue.ends.append(task.end)
+        if len(queue.ends) > DEPTH:
+            host.reach(queue.ends.popleft())
+        self.spans.append(
+            Span(
+                *(self.index, engine.name, queue.number, work.op, task.number, task.start, task.end),
+                *(work.nbytes, work.cycles, work.energy),
+            )
+        )
+
+    def _carry_out(
+        self, task: Task, work: Work, met: dict[Kind, Fault], target: HostBytes | None, races: Sequence[Race]
+    ) -> None:
+        """Do the work now; what goes wrong is the task's."""
+        try:
+            if Kind.DEVICE_LOST in met:
+                raise self.lose(str(met[Kind.DEVICE_LOST]))
+            if races and self.detector.mode is Mode.ERROR:
+                raise RaceError(str(races[0]))
+            for kind in (Kind.LAUNCH, Kind.DMA):
+                if kind in met:
+                    raise InjectedFaultError(str(met[kind]))
+            for view in work.reads:
+                if view.block.damage is not None:
+                    raise view.block.damage
+            work.compute()
+            for view in work.writes:
+                if view.covers_block():
+                    view.block.damage = None
+            self._spoil(work, met, target)
+        except Exception as error:
+            task.failure = error.with_traceback(None)
+            if work.request is Request.DMA:
+                for view in work.writes:
+                    view.block.damage = task.failure
+        if Kind.LOST_COMPLETION in met:
+            task.failure = self._lost_completion(task, met[Kind.LOST_COMPLETION])
+
+    def _spoil(self, work: Work, met: dict[Kind, Fault], target: HostBytes | None) -> None:
+        """Make the wrong values that were drawn."""
+        if Kind.DMA_CORRUPT in met:
+            size = met[Kind.DMA_CORRUPT].size
+            data = work.writes[0].content() if target is None else target
+            data[size // 8 % data.size] ^= 1 << size % 8
+        if Kind.LANE in met:
+            lanes = self.description.vector.lanes if self.description.vector is not None else 1
+            for view in work.writes:
+                flip_lane(view, met[Kind.LANE].size, lanes)
+
+    def _lost_completion(self, task: Task, fault: Fault) -> HangError:
+        limit = self.injector.plan.limit
+        return HangError(
+            f"{self.name}: no word of {task.op} on queue {task.queue.number} came within {limit:g} s of virtual time "
+            f"({fault})",
+            device=self.name,
+            queue=task.queue.number,
+            op=task.op,
+            limit=limit,
+        )
+
+    def _release(self) -> None:
+        """Carry out what was held back long enough."""
+        if not self._held:
+            return
+        for task in self._held:
+            if task.pending is not None and task.release <= self.injector.number:
+                task.queue.drain(task)
+        self._held = [task for task in self._held if task.pending is not None]
+
+    def _drain(self) -> None:
+        """Carry out all that is held back, for the memory that it holds."""
+        for queue in self._queues:
+            queue.drain()
+        self._reclaim()
+
+    def _reclaim(self) -> None:
+        """Take back the memory that nothing uses any more."""
+        for _ in range(len(self._returned)):
+            try:
+                block, after, never = self._returned.popleft()
+            except IndexError:  # the collector came in between
+                return
+            if never:
+                continue  # behind work that does not end; it stays taken
+            if any(task.pending is not None for task in after):
+                self._returned.append((block, after, never))
+            else:
+                self.memory.free(block)
+
+    def _note(self, task: Task, work: Work) -> list[Race]:
+        """Look for races of a task."""
+        if self.detector.mode is Mode.OFF:
+            return []
+        queue = task.queue
+        join(queue.clock, self.world.clock)
+        queue.clock[queue.key] = task.tick
+        task.clock = dict(queue.clock)
+        found: list[Race] = []
+        for writes, views in ((False, work.reads), (True, work.writes)):
+            access = Access(work.op, *queue.key, task.number, writes, task.start, task.end)
+            found += self.detector.note(views, access, task.clock, task.tick)
+        return found
+
+    def _note_alloc(self, block: Block, queue: Queue) -> None:
+        if self.detector.mode is Mode.OFF:
+            return
+        queue.tick += 1
+        queue.clock[queue.key] = queue.tick
+        access = Access("alloc", *queue.key, self.injector.number, True, queue.tail, queue.tail)
+        self.detector.note((View.bytes_of(block, 0, block.nbytes),), access, queue.clock, queue.tick)
+
+    def _note_free(self, block: Block, default: Queue, last_uses: Sequence[Event]) -> None:
+        """Treat the end of a buffer as a write that comes after the default queue and the events alone."""
+        clock = dict(default.clock)
+        join(clock, self.world.clock)
+        for event in last_uses:
+            join(clock, event.clock)
+        access = Access("free", self.index, -1, self.injector.number, True, default.tail, default.tail)
+        self.detector.note((View.bytes_of(block, 0, block.nbytes),), access, clock, 0)
+
+
+def flip_lane(view: View, size: int, lanes: int) -> None:
+    """Flip a bit in every element that one lane of a unit made."""
+    content = view.content()
+    step = min(lanes, max(content.size, 1))
+    line = content.reshape(-1).view(f"u{view.dtype.itemsize}")  # results are contiguous
+    if view.dtype.name == "bool":
+        line[size % step :: step] ^= 1
+        return
+    bit = size // step % (8 * view.dtype.itemsize)
+    line[size % step :: step] ^= line.dtype.type(1 << bit)
+
+
+def _info(description: Description) -> DeviceInfo:
+    dtypes = description.supports.dtypes
+    flops = tuple((t, rate) for t in dtypes if (rate := description.peak_operations(t)) > 0)
+    slowest = min((rate for _, rate in flops), default=description.clock)
+    chip, main = description.on_chip, description.off_chip
+    rates = Rates(
+        (*flops, ("default", slowest)),
+        ((chip.bytes, chip.bandwidth), (1 << 62, main.bandwidth)),
+        max(description.launch, 1e-9),
+        "declared",
+    )
+    return DeviceInfo(
+        KIND,
+        description.name,
+        main.bytes,
+        frozenset({feature(description)}),
+        description.supports.flushes_subnormals,
+        rates,
+    )
+
+
+def feature(description: Description) -> str:
+    """Return the device feature that the kernels for a description demand."""
+    return f"simulates {description.name}"
