@@ -105,9 +105,19 @@ def _drop(
     forget: Any = _forget,
 ) -> None:
     """Free what a capsule holds that nobody consumed; a consumer renames the capsule."""
+    # A consumer that refuses the tensor may drop the capsule with its error already set. The first call from here then
+    # fails with that error; unless it is made once for nothing, the memory is never freed. The error cannot be given
+    # back to the consumer, so it is raised for Python to print.
+    refused: Exception | None = None
+    try:
+        valid(capsule, names[0])
+    except Exception as error:
+        refused = error
     for name in names:
         if valid(capsule, name):
             forget(pointer_in(capsule, name))
+    if refused is not None:
+        raise refused
 
 
 _forget_entry: Final = _Deleter(_forget)

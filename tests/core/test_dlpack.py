@@ -87,6 +87,14 @@ def test_an_export_that_nobody_takes_is_released() -> None:
     assert len(dlpack._exports) == before
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the consumer's reason, printed
+def test_a_consumer_that_refuses_the_dtype_leaves_nothing_behind() -> None:
+    before = len(dlpack._exports)
+    with pytest.raises((SystemError, RuntimeError, BufferError)):  # NumPy drops the capsule with its own error set
+        np.from_dlpack(ox.ones((4,), dtype="bfloat16"))
+    assert len(dlpack._exports) == before
+
+
 def test_an_export_is_released_with_its_consumer() -> None:
     before = len(dlpack._exports)
     seen = np.from_dlpack(ox.asarray([1.0, 2.0]))
