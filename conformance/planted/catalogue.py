@@ -13,6 +13,7 @@ from .faults import (
     casts,
     claims,
     crash,
+    device_memory,
     devices,
     integers,
     lanes_and_blocks,
@@ -45,6 +46,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     claims.FAMILY,
     races.FAMILY,
     devices.FAMILY,
+    device_memory.FAMILY,
     queues.FAMILY,
     crash.FAMILY,
 )

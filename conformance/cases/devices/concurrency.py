@@ -195,55 +195,69 @@ def calls(target: Target) -> Sequence[Job]:
     return [Operands(target).any_call] * _THREADS
 
 
-def one_call(target: Target) -> Sequence[Job]:
-    """The same call with other data in each thread, many times: scratch memory that they share shows."""
-    operands = Operands(target)
-    work = operands.work
-    shared = _LENGTHS.index(4097)
-
-    def job(w: Worker) -> None:
-        x = np.full_like(operands.pairs[shared][0], w.number)
-        y = operands.pairs[shared][1]
-        a, b = work.upload(x), work.upload(y)
-        made = [work.add(a, b) for _ in range(8)]
-        for found in made:
-            hold(w.findings, _host(found), work.binary.host(x, y), f"thread {w.number}: the call that all make")
-        square = np.full_like(operands.squares[1], w.number)
-        c = work.upload(square)
-        for call in work.wide:
-            found = work.call(call, *[c] * call.operands)
-            hold(w.findings, _host(found), call.host(*[square] * call.operands), f"thread {w.number}: {call.op}")
-
-    return [job] * _THREADS
-
-
-def first_call(target: Target) -> Sequence[Job]:
-    """Threads that meet calls for the first time, each call at one moment: what is made on first use is made once."""
-    operands = Operands(target)
-    work = operands.work
+def _in_step(first: Callable[[Worker, Callable[[], object]], None], later: Job) -> Job:
+    """Return a job whose first round is done in step: ``first(worker, together)`` waits for the others."""
     together = threading.Barrier(_THREADS)
-    pairs = [(work.values((n,), 0), work.values((n,), 1)) for n in _NEW_LENGTHS]
-
-    def new_shapes(w: Worker) -> None:
-        for x, y in pairs:
-            a, b = work.upload(x), work.upload(y)
-            together.wait(_STUCK)
-            found = work.add(a, b)
-            hold(w.findings, _host(found), work.binary.host(x, y), f"thread {w.number}: the first call of its shape")
 
     def job(w: Worker) -> None:
         if w.rounds:
-            operands.any_call(w)
+            later(w)
             return
         try:
-            new_shapes(w)
+            first(w, lambda: together.wait(_STUCK))
         except threading.BrokenBarrierError:
             pass  # the thread that broke it says why
         except BaseException:
             together.abort()
             raise
 
-    return [job] * _THREADS
+    return job
+
+
+def one_call(target: Target) -> Sequence[Job]:
+    """The same call with other data in each thread, many times: scratch memory that they share shows."""
+    operands = Operands(target)
+    work = operands.work
+    shared = _LENGTHS.index(4097)
+
+    def in_step(w: Worker, together: Callable[[], object]) -> None:
+        x = np.full_like(operands.pairs[shared][0], w.number)
+        y = operands.pairs[shared][1]
+        a, b = work.upload(x), work.upload(y)
+        made = []
+        for _ in range(8):
+            together()
+            made.append(work.add(a, b))
+        for found in made:
+            hold(w.findings, _host(found), work.binary.host(x, y), f"thread {w.number}: the call that all make")
+        square = np.full_like(operands.squares[1], w.number)
+        c = work.upload(square)
+        for call in work.wide:
+            together()
+            found = work.call(call, *[c] * call.operands)
+            hold(w.findings, _host(found), call.host(*[square] * call.operands), f"thread {w.number}: {call.op}")
+
+    return [_in_step(in_step, lambda w: in_step(w, _at_will))] * _THREADS
+
+
+def _at_will() -> None:
+    """Wait for nobody."""
+
+
+def first_call(target: Target) -> Sequence[Job]:
+    """Threads that meet calls for the first time, each call at one moment: what is made on first use is made once."""
+    operands = Operands(target)
+    work = operands.work
+    pairs = [(work.values((n,), 0), work.values((n,), 1)) for n in _NEW_LENGTHS]
+
+    def new_shapes(w: Worker, together: Callable[[], object]) -> None:
+        for x, y in pairs:
+            a, b = work.upload(x), work.upload(y)
+            together()
+            found = work.add(a, b)
+            hold(w.findings, _host(found), work.binary.host(x, y), f"thread {w.number}: the first call of its shape")
+
+    return [_in_step(new_shapes, operands.any_call)] * _THREADS
 
 
 def forgetting(target: Target) -> Sequence[Job]:
@@ -359,15 +373,16 @@ def handed_over(target: Target) -> Sequence[Job]:
     operands = Operands(target)
     boxes: list[list[tuple[Array, Host]]] = [[] for _ in range(_THREADS)]
 
-    def job(w: Worker) -> None:
+    def hand_over(w: Worker, together: Callable[[], object]) -> None:
         i = int(w.rng.integers(len(operands.pairs)))
         x, y = operands.upload(i)
         boxes[(w.number + 1) % _THREADS].append((operands.work.add(x, y), operands.sums[i]))
+        together()
         while boxes[w.number]:
             found, expected = boxes[w.number].pop()
             hold(w.findings, _host(found), expected, f"thread {w.number}: an array of thread {w.number - 1}")
 
-    return [job] * _THREADS
+    return [_in_step(hand_over, lambda w: hand_over(w, _at_will))] * _THREADS
 
 
 def queues(target: Target) -> Sequence[Job]:
@@ -396,7 +411,7 @@ def queues(target: Target) -> Sequence[Job]:
 def everything(target: Target) -> Sequence[Job]:
     """One thread of each kind."""
     made: list[Job] = []
-    for make in (one_call, compiling, plugins, policies, queues, forgetting):
+    for make in (calls, compiling, plugins, policies, queues, forgetting):
         made.append(make(target)[-1])
     return made
 

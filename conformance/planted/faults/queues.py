@@ -18,6 +18,40 @@ _OLD: Final = "device-any-queues-old-events"
 _LIMIT: Final = 6.0
 
 
+@FAMILY.driver("wait-does-nothing", "device-any-queues-across")
+class WaitDoesNothing(Accelerator):
+    """A queue that is told to wait for an event does not."""
+
+    def wait(self, queue: Queue, event: Task) -> None:
+        queue.put(_nothing)
+
+
+@FAMILY.driver("event-too-early", "device-any-queues-events", "device-any-queues-across")
+class EventTooEarly(Accelerator):
+    """An event happens when it is recorded, not when the work before it is done."""
+
+    def record(self, queue: Queue) -> Task:
+        return happened()
+
+
+@FAMILY.driver("event-waited-for-once", "device-any-queues-events")
+class EventOnce(Accelerator):
+    """An event is used up by the first queue that waits for it."""
+
+    def wait(self, queue: Queue, event: Task) -> None:
+        if not hasattr(event, "used"):
+            event.used = True  # type: ignore[attr-defined]
+            super().wait(queue, event)
+
+
+@FAMILY.driver("synchronize-does-nothing", "device-any-queues-synchronize")
+class SynchronizeDoesNothing(Accelerator):
+    """Waiting for a queue returns at once."""
+
+    def synchronize(self, queue: Queue) -> None:
+        self._check()
+
+
 class _Slot:
     """An event that is a place in a ring."""
 
