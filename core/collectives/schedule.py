@@ -9,7 +9,7 @@ A step in which all ranks do the same is written once, for rank 0, and ``radices
 number in a mixed radix, and rank r's transfers are rank 0's with r added digit by digit, each digit modulo its radix.
 ``(n,)`` is a rotation, as in a ring; ``(2, 2, ..., 2)`` is an exclusive or, as in recursive doubling; ``(groups,
 size)`` is both levels of a hierarchy. A step that is made several times, moving on by some chunks each time, is written
-once too. So a ring of 4,096 ranks, which sends 33 million messages, is three steps.
+once too. So a ring of 4,096 ranks, which sends 33 million messages, is four steps.
 """
 
 from __future__ import annotations
