@@ -143,11 +143,11 @@ def test_every_block_comes_back(driver: RemoteDriver) -> None:
 
 def test_out_of_memory_is_typed_and_the_next_call_works(driver: RemoteDriver) -> None:
     x = on_remote()
-    kept, driver.memory_left = driver.memory_left, 4
+    kept, driver.left = driver.left, 4
     with pytest.raises(ox.OutOfMemoryError, match="remote:0 could not allocate 12 bytes") as e:
         ox.add(x, x)
     assert isinstance(e.value, MemoryError)
-    driver.memory_left = kept
+    driver.left = kept
     assert ox.add(x, x).numpy().tolist() == (V + V).tolist()
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from opmux.conformance.planted.twin.accelerator import put
 from opmux.plugin import Accepts, Array, CallSpec, Completion, Kernel, Layout, Prepared
 
-from .driver import Pointer, RemoteQueue
+from .driver import RemoteQueue
 
 Compute = Callable[..., Any]
 
@@ -19,38 +19,16 @@ class RemoteFault(Exception):
     """What a planted fault fails with, late."""
 
 
-@dataclass(frozen=True)
-class View:
-    """What a launch keeps of an array: where it is, not the array, so that memory may be freed while work is queued."""
-
-    pointer: Pointer
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def content(self) -> np.ndarray[Any, Any]:
-        raw = self.pointer.block.content()
-        step = self.dtype.itemsize
-        return np.ndarray(self.shape, self.dtype, raw, self.pointer.offset, tuple(s * step for s in self.strides))
-
-
-def _view(x: Array) -> View:
-    assert isinstance(x.ptr, Pointer)
-    return View(x.ptr, x.shape, x.strides, x.dtype.numpy)
-
-
 def _kernel(op: str, compute: Callable[[CallSpec], Compute], layout: Layout = Layout.CONTIGUOUS) -> Kernel:
     def prepare(spec: CallSpec) -> Prepared:
         bound = compute(spec)
 
+        def work(out: Any, operands: Sequence[Any], workspace: None) -> None:
+            with np.errstate(all="ignore"):
+                out[...] = bound(*operands)
+
         def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Any, queue: RemoteQueue) -> Completion:
-            out, operands = _view(outs[0]), [_view(x) for x in ins]
-
-            def work() -> None:
-                with np.errstate(all="ignore"):
-                    out.content()[...] = bound(*[x.content() for x in operands])
-
-            return queue.put(work)
+            return put(queue, work, outs[0], ins, workspace)
 
         return Prepared(launch)
 
@@ -74,8 +52,13 @@ def kernels() -> Iterable[Kernel]:
         _kernel("copy", lambda spec: np.array, Layout.STRIDED),
         _kernel(
             "sum",
-            lambda spec: lambda x: np.sum(
-                x, axis=spec.attributes["axis"], keepdims=spec.attributes["keepdims"], dtype=spec.outputs[0].dtype.numpy
+            lambda spec: (
+                lambda x: np.sum(
+                    x,
+                    axis=spec.attributes["axis"],
+                    keepdims=spec.attributes["keepdims"],
+                    dtype=spec.outputs[0].dtype.numpy,
+                )
             ),
         ),
         _kernel("cast", lambda spec: lambda x: x.astype(spec.outputs[0].dtype.numpy)),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from opmux.conformance.cases.devices.interception import Around
+from opmux.conformance.planted.faults.meeting import Meeting
 from opmux.plugin import HostBytes
 
 Launch = Callable[..., Any]
@@ -188,9 +189,13 @@ class PoolWithoutEvents(_Pool):
 class PoolRace(_Pool):
     """Two threads take the same block from a pool without a lock."""
 
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.meeting = Meeting()
+
     def take(self, kept: list[Any]) -> Any:
         handle = kept[-1]
-        time.sleep(0)
+        self.meeting.wait()
         if kept:
             kept.pop()
         return handle
@@ -487,10 +492,11 @@ def of_another() -> Launch:
 def arguments_shared() -> Launch:
     """The arguments of a launch lie in one place for all threads."""
     shared: dict[str, Any] = {}
+    meeting = Meeting()
 
     def launched(right: Launch, outs: Any, ins: Any, workspace: Any, queue: Any) -> Any:
         shared["ins"] = list(ins)
-        time.sleep(0)
+        meeting.wait()
         given = shared["ins"]
         same = len(given) == len(ins) and all(a.shape == b.shape for a, b in zip(given, ins, strict=True))
         return right(outs, given if same else ins, workspace, queue)
@@ -518,12 +524,13 @@ def lock_never_released() -> Launch:
 def half_made() -> Callable[..., Any]:
     """A table of compiled code shows an entry before it is made."""
     table: dict[str, Any] = {}
+    meeting = Meeting()
 
     def prepared(right: Callable[..., Any], spec: Any) -> Any:
         if spec.op in table and table[spec.op] is None:
             return None
         table[spec.op] = None
-        time.sleep(0)
+        meeting.wait()
         table[spec.op] = right(spec)
         return table[spec.op]
 

@@ -156,7 +156,7 @@ class _WithTasks(Accelerator):
 
     def open_queue(self) -> Queue:
         opened = _queue(self.kind)()
-        self._queues.append(opened)
+        self.queues.append(opened)
         return opened
 
 

@@ -173,8 +173,8 @@ class Beyond16(Accelerator):
     """There are 16 queues in hardware; those beyond are served by a pool of threads, without an order."""
 
     def open_queue(self) -> Queue:
-        self._queues.append(Queue() if len(self._queues) < 16 else _Crowd())
-        return self._queues[-1]
+        self.queues.append(Queue() if len(self.queues) < 16 else _Crowd())
+        return self.queues[-1]
 
 
 class _Guest(Queue):
@@ -192,8 +192,8 @@ class Beyond32(Accelerator):
     """Queues beyond the 32nd share its thread; an event is recorded on their own, which is always empty."""
 
     def open_queue(self) -> Queue:
-        self._queues.append(Queue() if len(self._queues) < 32 else _Guest(self._queues[31]))
-        return self._queues[-1]
+        self.queues.append(Queue() if len(self.queues) < 32 else _Guest(self.queues[31]))
+        return self.queues[-1]
 
     def record(self, queue: Queue) -> Task:
         return happened() if isinstance(queue, _Guest) else super().record(queue)
@@ -205,7 +205,7 @@ class Queue33(Accelerator):
 
     def open_queue(self) -> Queue:
         opened = super().open_queue()
-        if len(self._queues) == 33:
+        if len(self.queues) == 33:
             opened.put(_never)
         return opened
 

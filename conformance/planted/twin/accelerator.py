@@ -112,27 +112,33 @@ class Queue:
 class Accelerator:
     """The driver of one device.
 
+    Args:
+        memory: bytes of it.
+        kind: of the device.
+
     Attributes:
         info: what it says of itself.
         left: bytes that may still be allocated.
+        lost: when True, every call says that the device is gone.
+        queues: those opened, the default one first.
     """
 
-    def __init__(self, memory: int = _MEMORY) -> None:
+    def __init__(self, memory: int = _MEMORY, kind: str = KIND) -> None:
         rates = Rates((("default", 1e9),), ((1 << 62, 1e9),), 1e-5)
-        self.info = DeviceInfo(KIND, "Device with a planted fault", memory, rates=rates)
+        self.info = DeviceInfo(kind, "A device of its own, for tests", memory, rates=rates)
         self.left = memory
         self.lost = False
-        self._queues: list[Queue] = []
+        self.queues: list[Queue] = []
         self._lock = threading.RLock()  # the collector frees in the middle of an allocation
 
     def _check(self) -> None:
         if self.lost:
-            raise DeviceLostError("the device is gone", device=f"{KIND}:0")
+            raise DeviceLostError("the device is gone", device=f"{self.info.kind}:0")
 
     def open_queue(self) -> Queue:
         """Open a queue."""
         opened = Queue()
-        self._queues.append(opened)
+        self.queues.append(opened)
         return opened
 
     def alloc(self, nbytes: int, queue: Queue) -> Block:
@@ -152,7 +158,7 @@ class Accelerator:
                 use.error()
             self.reclaim(handle)
 
-        self._queues[0].put(release)
+        self.queues[0].put(release)
 
     def reclaim(self, handle: Block) -> None:
         """Make the memory of a block available, and spoil its content."""
@@ -204,6 +210,7 @@ class Accelerator:
         """Wait for all work of the queue."""
         self._check()
         queue.put(_nothing).error()
+        self._check()
 
 
 def _nothing() -> None:
