@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -15,18 +16,21 @@ from rich.progress import Progress as Bar
 
 from opmux.conformance.performance.timing import Settings
 
-from . import plot, report, table
+from . import plot, report, sim, table
 from .errors import BenchmarkError
 from .peers import parse_peers
 from .run import QUICK, Progress, Request, run
 from .suites import SUITES, suite
+
+#: Benchmarks that measure no calls of arrays, and so have a command line and a report of their own.
+_APART: Final = {sim.NAME: sim.main}
 
 _messages = Console(stderr=True, highlight=False)
 
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure opmux beside its peers.")
-    made.add_argument("name", metavar="NAME", help=f"the benchmark: {', '.join(SUITES)}")
+    made.add_argument("name", metavar="NAME", help=f"the benchmark: {', '.join((*SUITES, *_APART))}")
     made.add_argument("--json", metavar="FILE", type=Path, help="write the report to FILE")
     made.add_argument("--plot", metavar="FILE.png", type=Path, help="draw it (needs matplotlib)")
     made.add_argument("--peers", metavar="A,B", help="only these; opmux-BACKEND allows opmux that backend alone")
@@ -71,7 +75,10 @@ def _progress() -> Iterator[Progress]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a benchmark; return 0, 1 where a peer gave a wrong result or failed, 2 for a mistake of the caller."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in _APART:
+        return _APART[given[0]](given[1:])
+    options = _parser().parse_args(given)
     try:
         request = _request(options)
         with _progress() as progress:

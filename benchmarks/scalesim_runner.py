@@ -1,9 +1,9 @@
 """Runs SCALE-Sim on layers, in whichever interpreter has it: a script of its own that imports nothing of opmux.
 
 Standard input: a JSON list of jobs ``{"rows", "columns", "dataflow", "layers"}``; a layer is ``{"m", "n", "k"}`` or
-``{"image", "window", "channels", "filters", "stride"}``. Standard output: ``{"version", "layers"}`` with a row per layer
-in order: cycles, stalls, reads and writes of its own buffers, and the seconds that simulating it took, without imports
-and without writing reports.
+``{"image", "window", "channels", "filters", "stride"}``. Standard output: ``{"version", "layers"}`` with a row per
+layer in order: cycles, stalls, reads and writes of its own buffers, and the seconds that simulating it took, without
+imports and without writing reports.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 #: Buffers in KiB so large that nothing stalls: the cycles are the array's own.
 _CONFIG = """
@@ -55,7 +56,7 @@ UseRamulatorTrace = False
 """
 
 
-def _line(index: int, layer: dict) -> str:
+def _line(index: int, layer: dict[str, Any]) -> str:
     name = f"layer{index}"
     if "m" in layer:
         sizes = [layer["m"], layer["k"], 1, layer["k"], 1, layer["n"], 1]
@@ -68,7 +69,7 @@ def _layout(index: int) -> str:
     return ", ".join([f"layer{index}", *["1"] * 16]) + ",\n"
 
 
-def _run(job: dict, folder: Path) -> list[dict]:
+def _run(job: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     from scalesim.scale_sim import scalesim
 
     config, topology, layout = folder / "config.cfg", folder / "topology.csv", folder / "layout.csv"
@@ -119,7 +120,7 @@ def _run(job: dict, folder: Path) -> list[dict]:
 def main() -> None:
     """Answer the jobs on standard input."""
     jobs = json.load(sys.stdin)
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as silent:
         for number, job in enumerate(jobs):
             inner = Path(folder) / str(number)
