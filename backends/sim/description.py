@@ -327,7 +327,7 @@ def loads(text: str, where: str = "<text>") -> Description:
     """
     try:
         given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also integers longer than Python reads
         raise ArgumentError(f"device description {where}: is not TOML: {error}", where=where) from error
     with Reader(given, where) as reader:
         made = _description(reader)

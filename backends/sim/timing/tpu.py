@@ -84,7 +84,7 @@ _CNN1_USEFUL: Final = 0.225 / 0.462
 
 
 def _cnn1(name: str, useful_of_fully_connected: float, inputs: str) -> Application:
-    """Return CNN1 from Inception V2's published cost; its other weights are fully connected, used once per inference."""
+    """Return CNN1 from Inception V2's published cost; its other weights are fully connected, one use per inference."""
     convolutions = Part(_V2_WEIGHTS, _V2_MACS * _CNN1_BATCH / _V2_WEIGHTS, _CNN1_USEFUL)
     fully_connected = Part(100e6 - _V2_WEIGHTS, _CNN1_BATCH, useful_of_fully_connected)
     return Application(name, (convolutions, fully_connected), _CNN1_BATCH, 0.228, 14.1e12, inputs)
