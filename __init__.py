@@ -26,6 +26,8 @@ from .core.arrays.metadata import (
     reshape,
     squeeze,
 )
+from .core.collectives.handle import Handle
+from .core.collectives.mesh import Mesh
 from .core.devices.device import Device
 from .core.devices.device import find_device as device
 from .core.devices.queues import Queue, use_queue
@@ -76,6 +78,7 @@ from .core.errors import (
     UnsupportedError,
 )
 from .core.graphs.compile import compile
+from .opset.collectives.ops import all_gather, all_reduce, all_to_all, broadcast, permute, reduce_scatter
 from .opset.declare import VERSION as OPSET_VERSION
 from .opset.dtype_functions import astype, can_cast, finfo, iinfo, isdtype, result_type
 from .opset.inspection import API_VERSION as __array_api_version__

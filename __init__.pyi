@@ -4,7 +4,7 @@
 
 import builtins
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from math import e as e
 from math import inf as inf
@@ -26,6 +26,8 @@ from .core.arrays.metadata import moveaxis as moveaxis
 from .core.arrays.metadata import permute_dims as permute_dims
 from .core.arrays.metadata import reshape as reshape
 from .core.arrays.metadata import squeeze as squeeze
+from .core.collectives.handle import Handle as Handle
+from .core.collectives.mesh import Mesh as Mesh
 from .core.devices.device import Device as Device
 from .core.devices.device import find_device as device
 from .core.devices.queues import Queue as Queue
@@ -111,6 +113,12 @@ from .opset.creators import zeros_like as zeros_like
 newaxis: None
 _Operand: TypeAlias = Array | builtins.bool | int | float | builtins.complex
 
+def all_gather(arrays: Sequence[Array], mesh: Mesh, /, *, axis: int = 0, sizes: Sequence[int] | None = None, wait: builtins.bool = True) -> Any: ...
+def all_reduce(arrays: Sequence[Array], mesh: Mesh, /, *, reduction: str = 'sum', axis: int | None = None, sizes: Sequence[int] | None = None, wait: builtins.bool = True) -> Any: ...
+def all_to_all(arrays: Sequence[Array], mesh: Mesh, /, *, axis: int = 0, sizes: Sequence[Sequence[int]] | None = None, wait: builtins.bool = True) -> Any: ...
+def broadcast(arrays: Sequence[Array], mesh: Mesh, /, *, root: int = 0, wait: builtins.bool = True) -> Any: ...
+def permute(arrays: Sequence[Array], mesh: Mesh, /, *, pairs: Sequence[tuple[int, int]], wait: builtins.bool = True) -> Any: ...
+def reduce_scatter(arrays: Sequence[Array], mesh: Mesh, /, *, reduction: str = 'sum', axis: int = 0, sizes: Sequence[int] | None = None, wait: builtins.bool = True) -> Any: ...
 def abs(x: Array, /, *, out: Array | None = None) -> Array: ...
 def acos(x: Array, /, *, out: Array | None = None) -> Array: ...
 def acosh(x: Array, /, *, out: Array | None = None) -> Array: ...
@@ -247,7 +255,9 @@ __all__ = [
     'FallbackError',
     'FallbackWarning',
     'Generator',
+    'Handle',
     'KernelError',
+    'Mesh',
     'OPSET_VERSION',
     'OpmuxError',
     'OutError',
@@ -265,6 +275,9 @@ __all__ = [
     'acosh',
     'add',
     'all',
+    'all_gather',
+    'all_reduce',
+    'all_to_all',
     'any',
     'arange',
     'argmax',
@@ -288,6 +301,7 @@ __all__ = [
     'bitwise_right_shift',
     'bitwise_xor',
     'bool',
+    'broadcast',
     'broadcast_arrays',
     'broadcast_to',
     'can_cast',
@@ -394,6 +408,7 @@ __all__ = [
     'ones_like',
     'pack_int4',
     'pad',
+    'permute',
     'permute_dims',
     'pi',
     'policy',
@@ -403,6 +418,7 @@ __all__ = [
     'random_bits',
     'real',
     'reciprocal',
+    'reduce_scatter',
     'relu',
     'remainder',
     'repeat',

@@ -17,7 +17,7 @@ from ..core.dispatch.explain import explain as explain_call
 from ..core.dispatch.registry import REGISTRY
 from ..core.dtypes import BY_NAME
 from ..core.errors import ArgumentError
-from ..core.op import OPS, Op, Role
+from ..core.op import COLLECTIVES, OPS, Op, Role, all_ops, find_op
 from ..opset import docs
 from ..opset.declare import declaration_of
 from ..opset.profiles import PROFILES
@@ -53,9 +53,9 @@ def op_named(name: str) -> Op:
     Raises:
         ArgumentError: when there is none of that name; names that look alike are proposed.
     """
-    found = OPS.get(name)
+    found = find_op(name)
     if found is None:
-        near = difflib.get_close_matches(name, [op.name for op in OPS], n=3)
+        near = difflib.get_close_matches(name, [op.name for op in all_ops()], n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise ArgumentError(f"no op named {name!r}; {hint}`opmux ops` lists all", op=name)
     return found
@@ -91,7 +91,10 @@ def ops(
         typer.echo("")
     core = sum(declaration_of(op).core for op in OPS)
     primitives = sum(op.primitive for op in OPS)
-    typer.echo(f"{len(OPS)} ops: {primitives} primitives, {core} of them core, and {len(OPS) - primitives} composites.")
+    typer.echo(
+        f"{len(OPS) + len(COLLECTIVES)} ops: {primitives} primitives, {core} of them core, {len(OPS) - primitives} "
+        f"composites, and {len(COLLECTIVES)} collectives."
+    )
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -157,7 +157,7 @@ class OpTable:
     def __contains__(self, name: object) -> bool:
         return name in self._ops
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Op]:
         return iter(self._ops.values())
 
     def __len__(self) -> int:
@@ -165,6 +165,25 @@ class OpTable:
 
 
 OPS = OpTable()
+#: Ops over the ranks of a mesh: one operand and one result per rank, each on a device of its own.
+COLLECTIVES = OpTable()
+
+
+def all_ops() -> Iterator[Op]:
+    """Iterate over every op: those of one device first, then the collectives."""
+    yield from OPS
+    yield from COLLECTIVES
+
+
+def find_op(name: str) -> Op | None:
+    """Return the op of this name, a collective too, or None."""
+    return OPS.get(name) or COLLECTIVES.get(name)
+
+
+def public_of(op: Op) -> Callable[..., Any]:
+    """Return the function that users call."""
+    return (COLLECTIVES if op.name in COLLECTIVES else OPS).public[op.name]
+
 
 #: The ops that the core puts before a kernel by itself: dense copies for kernels that take only
 #: contiguous operands, and casts of operands that promote.

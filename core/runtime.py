@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .devices.device import DEVICES, Device
 from .devices.memory import CpuDriver
@@ -17,8 +18,28 @@ _orphaned = False
 
 
 def open_cpu() -> None:
-    """Put the cpu device in place."""
-    DEVICES.add(Device(CpuDriver(), 0, "opmux", is_host=True))
+    """Put the host in place, as one device or as several."""
+    driver = CpuDriver()
+    for index in range(driver.devices):
+        DEVICES.add(Device(driver, index, "opmux", is_host=True))
+
+
+@contextmanager
+def several_hosts(count: int) -> Iterator[tuple[Device, ...]]:
+    """Make the host so many devices for the time of a block, where it is fewer; meshes are tried on them.
+
+    Yields:
+        the first *count* devices of the host.
+    """
+    hosts = [d for d in DEVICES if d.is_host]
+    made = [Device(hosts[0].driver, index, "opmux", is_host=True) for index in range(len(hosts), count)]
+    for device in made:
+        DEVICES.add(device)
+    try:
+        yield tuple((*hosts, *made)[:count])
+    finally:
+        for device in made:
+            DEVICES.remove(device.name)
 
 
 def ensure_loaded() -> None:

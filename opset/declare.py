@@ -25,7 +25,7 @@ Public = Callable[..., Any]
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 #: MAJOR.MINOR of the opset; see the snapshot in ``opset/snapshot.json``.
-VERSION: Final = "0.1"
+VERSION: Final = "0.2"
 
 REGISTRY.opset_version = VERSION
 
@@ -63,7 +63,7 @@ class Declaration:
         return inspect.getdoc(self.body) or ""
 
 
-def _parameters(own: Sequence[inspect.Parameter]) -> tuple[Parameter, ...]:
+def parameters_of(own: Sequence[inspect.Parameter]) -> tuple[Parameter, ...]:
     return tuple(
         Parameter(
             p.name,
@@ -92,7 +92,7 @@ def _declare(
     promotes: tuple[int, ...] | None,
 ) -> Public:
     own = list(inspect.signature(body).parameters.values())[1:]  # the first is the namespace
-    parameters = _parameters(own)
+    parameters = parameters_of(own)
     name = body.__name__.rstrip("_")
     family = body.__module__.rpartition(".")[2]
     declaration = Declaration(family, body, tuple(dtypes), accuracy, tuple(specials), core)
@@ -101,7 +101,7 @@ def _declare(
         creates=any(p.name == "device" for p in parameters),
         promotes=promotes,
         facts=frozenset(facts),
-        settled=_settled(accuracy),
+        settled=settled(accuracy),
         declaration=declaration,
     )  # fmt: skip
     OPS.add(op)
@@ -114,7 +114,7 @@ def _declare(
     return function
 
 
-def _settled(accuracy: Accuracy) -> Callable[[DType], bool]:
+def settled(accuracy: Accuracy) -> Callable[[DType], bool]:
     """Return whether a contract gives every bit: it says so, or the dtype has no rounding."""
     if isinstance(accuracy, Exact):
         return lambda t: True

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ..core.dtypes import KINDS, DType
-from ..core.op import OPS, Op
+from ..core.op import COLLECTIVES, OPS, Op, all_ops
 from . import namespace
 from .accuracy import Accumulated, Accuracy, Composed, Exact, Ulp
 from .declare import VERSION, declaration_of
@@ -23,7 +23,7 @@ _GROUPS: Final = ("numeric", "integral", "signed integer", "unsigned integer", "
 def families() -> dict[str, list[Op]]:
     """Return the ops by family, both sorted by name."""
     found: dict[str, list[Op]] = {}
-    for op in sorted(OPS, key=lambda op: op.name):
+    for op in sorted(all_ops(), key=lambda op: op.name):
         found.setdefault(declaration_of(op).family, []).append(op)
     return dict(sorted(found.items()))
 
@@ -71,6 +71,8 @@ def accuracy_in_words(accuracy: Accuracy) -> Iterator[str]:
 
 
 def _how_made(op: Op) -> str:
+    if "collective" in op.facts:
+        return "Collective: over a mesh, by a kernel over the memory of all ranks, or by one of several algorithms."
     profiles = [p.name for p in PROFILES.values() if p.name.startswith("core-") and op.name in p.ops]
     if declaration_of(op).core:
         return f"Core primitive: in {', '.join(profiles)}; no device of its own may decline it."
@@ -92,7 +94,7 @@ def meaning_of(op: Op) -> str:
 
 def signature_of(op: Op) -> str:
     """Return the public function as it is called."""
-    function = getattr(namespace, op.name, None)
+    function = getattr(namespace, op.name, None) or COLLECTIVES.public.get(op.name)
     shown = inspect.signature(function) if function is not None else "(...)"
     return f"{op.name}{shown}".replace("'", "")
 
@@ -136,7 +138,7 @@ def write(directory: Path) -> None:
     """
     groups = families()
     for family, ops in groups.items():
-        doc = (sys.modules[f"{__package__}.{family}"].__doc__ or family).strip()
+        doc = (sys.modules[declaration_of(ops[0]).body.__module__].__doc__ or family).strip()
         text = "\n".join([f"# {family.capitalize()}", "", doc, "", *map(describe, ops)])
         (directory / f"{family}.md").write_text(text, encoding="utf-8")
     primitives = sum(op.primitive for op in OPS)
@@ -144,7 +146,8 @@ def write(directory: Path) -> None:
     index = [
         "# Opset reference",
         "",
-        f"Version {VERSION}: {primitives} primitives, {core} of them core, and {len(OPS) - primitives} composites.",
+        f"Version {VERSION}: {primitives} primitives, {core} of them core, {len(OPS) - primitives} composites, "
+        + f"{len(COLLECTIVES)} collectives.",
         "",
         "```{toctree}",
         ":maxdepth: 1",

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..core.op import OPS, Op
+from ..core.op import Op, all_ops
 from . import namespace  # noqa: F401 - every op has to be declared before its hash is taken
 from .accuracy import Accuracy, Ulp
+from .collectives import ops, reference  # noqa: F401 - likewise
 from .declare import VERSION, declaration_of
 
 FILE: Final = Path(__file__).with_name("snapshot.json")
@@ -69,7 +70,8 @@ def _contract(accuracy: Accuracy) -> str:
 def _source(op: Op) -> str:
     """Return the reference body without its decorator, whose arguments count by what they mean, and without layout."""
     body = inspect.getsource(declaration_of(op).body)
-    return ast.unparse(ast.parse(textwrap.dedent(body[body.index("def ") :])))
+    own = ast.unparse(ast.parse(textwrap.dedent(body[body.index("def ") :])))
+    return own + ast.unparse(ast.parse(inspect.getsource(reference))) if "collective" in op.facts else own
 
 
 def hash_of(op: Op) -> str:
@@ -92,7 +94,7 @@ def hash_of(op: Op) -> str:
 
 def take() -> Snapshot:
     """Return the snapshot of the opset as it is declared now."""
-    return Snapshot(VERSION, {op.name: hash_of(op) for op in sorted(OPS, key=lambda op: op.name)})
+    return Snapshot(VERSION, {op.name: hash_of(op) for op in sorted(all_ops(), key=lambda op: op.name)})
 
 
 def committed() -> Snapshot:

@@ -14,7 +14,7 @@ from ...plugin import Kernel, hookimpl
 @hookimpl
 def opmux_kernels() -> Iterable[Kernel]:
     """Return every kernel of this backend."""
-    from . import contraction, creation, elementwise, movement, reductions
+    from . import collectives, contraction, creation, elementwise, movement, reductions
 
     return (
         *elementwise.KERNELS,
@@ -22,6 +22,7 @@ def opmux_kernels() -> Iterable[Kernel]:
         *contraction.KERNELS,
         *movement.KERNELS,
         *creation.KERNELS,
+        *collectives.KERNELS,
     )
 
 

@@ -304,6 +304,11 @@ class DeviceTable:
                 )
             self._devices = {**self._devices, device.name: device}
 
+    def remove(self, name: str) -> None:
+        """Forget one device; arrays on it stay as they are."""
+        with _table_lock:
+            self._devices = {n: d for n, d in self._devices.items() if n != name}
+
     def drop(self, owner: str) -> None:
         """Forget every device of an owner."""
         with _table_lock:

@@ -116,6 +116,33 @@ def limit_from_environment() -> int:
     return limit
 
 
+#: More devices than this are a mistake: each is a rank of a mesh, and they share one memory and its processors.
+_MOST_DEVICES: Final = 1024
+
+
+def devices_from_environment() -> int:
+    """Return how many devices the host is: ``OPMUX_CPU_DEVICES``, else one.
+
+    Raises:
+        ArgumentError: when the variable is not a small whole number.
+    """
+    given = os.environ.get("OPMUX_CPU_DEVICES")
+    if not given:
+        return 1
+    try:
+        count = int(given)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= _MOST_DEVICES:
+        raise ArgumentError(
+            f"OPMUX_CPU_DEVICES={shown(given)} is not a number of devices; give a whole number from 1 to "
+            f"{_MOST_DEVICES}, or unset it",
+            variable="OPMUX_CPU_DEVICES",
+            value=given,
+        )
+    return count
+
+
 def _from_system(capacity: int) -> HostBytes:
     try:
         return np.empty(capacity + ALIGNMENT, np.uint8)
@@ -218,10 +245,18 @@ class CachingAllocator:
 
 
 class CpuDriver:
-    """Host memory as a device. Work is done when a launch returns, so its queues and events are empty."""
+    """Host memory as a device. Work is done when a launch returns, so its queues and events are empty.
+
+    Where the host is several devices (``OPMUX_CPU_DEVICES``), they share one driver, and with it memory and its limit.
+
+    Attributes:
+        devices: how many the host is.
+    """
 
     def __init__(self) -> None:
+        self.devices = 1
         try:
+            self.devices = devices_from_environment()
             self.allocator = CachingAllocator(limit_from_environment())
         except ArgumentError as fault:  # importing opmux succeeds, so that `opmux doctor` can say what is wrong
             self.allocator = CachingAllocator(_physical_memory(), again(fault))

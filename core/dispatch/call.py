@@ -83,7 +83,7 @@ def _invoke_new(
         key = op, tuple([None if x is None else x._sig for x in arrays]), exact(attributes)
         known = None if op.creates else tables.hits.get(key)
     except TypeError:
-        raise _unhashable(op, attributes) from None
+        raise unhashable(op, attributes) from None
     if known is not None:
         return run_decision(known, arrays, out)
     device = _common_device(op, arrays, where)
@@ -130,7 +130,7 @@ def _decision(
     except TypeError as error:
         if isinstance(error, OpmuxError) or _is_hashable(attributes):
             raise
-        raise _unhashable(op, attributes) from error
+        raise unhashable(op, attributes) from error
 
 
 def _is_hashable(value: object) -> bool:
@@ -155,7 +155,8 @@ def run_decision(decision: Decision, arrays: list[Array | None], out: Array | No
     return results if decision.many else results[0]
 
 
-def _unhashable(op: Op, attributes: tuple[tuple[str, Any], ...]) -> ArgumentTypeError:
+def unhashable(op: Op, attributes: tuple[tuple[str, Any], ...]) -> ArgumentTypeError:
+    """Return the error that names the attribute which cannot be hashed."""
     for name, value in attributes:
         if not _is_hashable(value):
             return ArgumentTypeError(
@@ -167,8 +168,9 @@ def _unhashable(op: Op, attributes: tuple[tuple[str, Any], ...]) -> ArgumentType
     return ArgumentTypeError(f"{op.name}: its attributes cannot be hashed", op=op.name)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple([_frozen(v) for v in value]) if isinstance(value, list | tuple) else value
+def frozen(value: Any) -> Any:
+    """Return an attribute with lists as tuples, so that it can be hashed."""
+    return tuple([frozen(v) for v in value]) if isinstance(value, list | tuple) else value
 
 
 def _taken(decision: Decision, arrays: list[Array | None], out: Array) -> Buffer | None:
@@ -398,7 +400,7 @@ def bind(op: Op, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[An
             values[p.name] = p.default
     if len(values) != len(parameters):
         raise _bad_arguments(op, args, given)
-    attributes = tuple([(n, _frozen(values[n])) for n in op.attribute_names])
+    attributes = tuple([(n, frozen(values[n])) for n in op.attribute_names])
     operands = tuple([values[p.name] for p in parameters if p.role is not Role.ATTRIBUTE])
     if operands and parameters[0].role is Role.ARRAYS:
         if not isinstance(operands[0], tuple | list):

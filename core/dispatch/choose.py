@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -105,9 +106,10 @@ def _strangers(op: Op, settings: Settings) -> str:
     return f"the policy names {', '.join(missing)}, which is no usable backend (usable: {there}); "
 
 
-def _unsupported(
-    op: Op, inputs: Signatures, device: Device, candidates: tuple[Candidate, ...], settings: Settings
+def unsupported(
+    op: Op, inputs: Signatures, device: Device, candidates: Sequence[Candidate], settings: Settings
 ) -> UnsupportedError:
+    """Return the error that says why every candidate was refused, or that there is none."""
     shown = ", ".join("none" if s is None else str(s) for s in inputs)
     if candidates:
         reasons = "; ".join(f"{c.name}: {c.rejection.reason} ({c.rejection.detail})" for c in candidates if c.rejection)
@@ -164,7 +166,7 @@ class Planner:
         ranked = sorted(candidates, key=_rank)
         chosen = ranked[0] if ranked and ranked[0].rejection is None else None
         if chosen is None or chosen.run is None:
-            raise _unsupported(self.op, self.inputs, self.device, tuple(candidates), self.settings)
+            raise unsupported(self.op, self.inputs, self.device, tuple(candidates), self.settings)
         return Decision(
             self.op, self.device, self.inputs, attributes, chosen.outputs or self.outputs, tuple(ranked), chosen,
             chosen.run, many=len(self.outputs) > 1,

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     KERNEL = "kernel"
     DECOMPOSITION = "decomposition"
     FALLBACK = "fallback"
+    SCHEDULE = "schedule"  # an algorithm of a collective
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +62,7 @@ class Candidate:
     """One way to do a call.
 
     Attributes:
-        name: ``backend/kernel``, ``decomposition`` or ``fallback to cpu:0``.
+        name: ``backend/kernel``, ``decomposition``, ``fallback to cpu:0``, or a collective's algorithm.
         kind: what it is.
         backend: the backend of a kernel, else None.
         kernel, prepared, spec: of a kernel.
@@ -71,6 +72,7 @@ class Candidate:
         copies: operands (by index) that are made contiguous first, each with the decision that does it.
         parts: of a decomposition, the decisions of its nodes.
         run: does the call.
+        begin: begins a collective over several processes: ``begin(operands, single)`` returns a handle.
         outputs: signatures of its results where they are not contiguous: a decomposition may end in a view.
     """
 
@@ -86,6 +88,7 @@ class Candidate:
     copies: tuple[tuple[int, Decision], ...] = ()
     parts: tuple[Decision, ...] = ()
     run: Run | None = None
+    begin: Callable[[Operands, bool], Any] | None = None
     outputs: tuple[Signature, ...] | None = None
 
 

@@ -84,7 +84,7 @@ def _empty_runner(device: Device, outputs: tuple[Signature, ...]) -> Run:
     """Return the function for results without elements: there is nothing to compute, so no kernel is launched."""
 
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
-        return tuple([Array(device.alloc(0), s) for s in outputs])
+        return tuple([Array(s.device.alloc(0), s) for s in outputs])
 
     return run
 
@@ -112,7 +112,7 @@ def _host_runner(
         return out
 
     def run_any(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
-        buffers = [into] if into is not None else [alloc(s.nbytes) for s in outputs]
+        buffers = [into] if into is not None else [s.device.alloc(s.nbytes) for s in outputs]
         outs = tuple([Array(b, s) for b, s in zip(buffers, outputs, strict=True)])
         try:
             completion = launch(outs, ready(operands), scratch(device, workspace), None)  # type: ignore[arg-type]

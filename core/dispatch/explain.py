@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
-from ..op import OPS, Op
+from ..op import Op, find_op, public_of
 from .decision import Decision
 from .observe import planning
 
@@ -33,7 +33,7 @@ def explain(op: str | Op | Any, /, *args: Any, **attributes: Any) -> Explanation
     'pad(float32[2], float32[], pad_width=((1,1),))'
     """
     if isinstance(op, str):
-        found = OPS.get(op)
+        found = find_op(op)
         if found is None:
             raise ArgumentError(f"no op named {op!r}; `opmux ops` lists them", op=op)
     else:
@@ -53,7 +53,7 @@ def plan(op: Op, /, *args: Any, **attributes: Any) -> tuple[Decision, list[Decis
         UnsupportedError: when nothing can do the call.
     """
     with planning() as made:
-        OPS.public[op.name](*args, **attributes)
+        public_of(op)(*args, **attributes)
     own = [d for d in made if d.op is op]
     if not own:
         raise ArgumentError(f"{op.name}: with these arguments the call is done without its kernel", op=op.name)

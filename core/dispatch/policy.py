@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..kernel import Contract, Determinism
-from ..op import OPS
+from ..op import all_ops, find_op
 from .tables import Slot, slot_of
 
 Fallback = Literal["warn", "allow", "forbid"]
@@ -120,11 +120,11 @@ def _backends(given: Any) -> frozenset[str] | None:
 def _pins(old: tuple[tuple[str, str], ...], given: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(given, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in given.items()):
         raise ArgumentTypeError(f"policy: pins={given!r} is not a mapping from op names to backends", pins=given)
-    unknown = sorted(name for name in given if name not in OPS)
+    unknown = sorted(name for name in given if find_op(name) is None)
     if unknown:
         import difflib
 
-        close = difflib.get_close_matches(unknown[0], [op.name for op in OPS], 1)
+        close = difflib.get_close_matches(unknown[0], [op.name for op in all_ops()], 1)
         hint = f"did you mean {close[0]}?" if close else "`opmux ops` lists them"
         raise ArgumentError(f"policy: pins name no op {', '.join(unknown)}; {hint}", pins=unknown)
     return tuple(sorted({**dict(old), **given}.items()))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..collectives.communicator import Communicator
 from ..errors import PluginError
 from ..graphs.graph import RegionCompiler
 from ..kernel import Kernel
 from ..locks import Order, held_across_fork
-from ..op import OPS, OpTable
+from ..op import COLLECTIVES, OPS, OpTable
 from . import tables
 
 
@@ -23,6 +24,7 @@ class Contribution:
         kernels: its kernels.
         compilers: its region compilers.
         profiles: the profiles that it claims, by name.
+        communicators: returns what it carries messages between processes with; asked when that is first wanted.
     """
 
     backend: str
@@ -30,6 +32,7 @@ class Contribution:
     kernels: tuple[Kernel, ...] = ()
     compilers: tuple[RegionCompiler, ...] = ()
     profiles: tuple[str, ...] = ()
+    communicators: Callable[[], tuple[Communicator, ...]] = tuple
 
 
 class Registry:
@@ -80,7 +83,7 @@ class Registry:
             yield f"a backend named {contribution.backend!r} is registered already"
         seen: set[str] = set()
         for kernel in contribution.kernels:
-            if kernel.op not in self._ops:
+            if kernel.op not in self._ops and kernel.op not in COLLECTIVES:
                 yield f"kernel {kernel.name!r} implements {kernel.op!r}, which is not an op"
             if kernel.name in seen:
                 yield f"kernel name {kernel.name!r} is given twice"
@@ -105,6 +108,10 @@ class Registry:
             for compiler in contribution.compilers
             if compiler.device == device_kind
         )
+
+    def communicators(self) -> tuple[Communicator, ...]:
+        """Return what carries messages between the processes of this job, in the order of the backends' names."""
+        return tuple(c for _, made in sorted(self._contributions.items()) for c in made.communicators())
 
     def device_kinds(self, op: str) -> tuple[str, ...]:
         """Return the kinds of device for which somebody brought a kernel of this op."""

@@ -1,0 +1,237 @@
+"""Meshes: an ordered set of devices, in this process or across processes, over which collectives run."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..devices.device import DEVICES, Device, find_device
+from ..errors import ArgumentError, ArgumentTypeError, CollectiveError, DeviceError, shown
+from .communicator import Communicator
+from .meeting import Member, meet
+
+#: Seconds after which a rank that does not answer counts as failed, where the mesh says nothing else.
+TIMEOUT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a mesh can no longer be used.
+
+    Attributes:
+        message: what happened, in which call.
+        culprits: attributes of the error: ``rank``, ``collective``, ``call``, ``cause``.
+    """
+
+    message: str
+    culprits: dict[str, Any]
+
+
+class Mesh:
+    """An ordered set of devices; rank i is the i-th of them.
+
+    In one process a mesh is over devices of that process: all those of the default device's kind, or the ones given
+    (``OPMUX_CPU_DEVICES=4`` makes the host four devices). In a program that a launcher such as ``mpiexec`` started many
+    times it is over the processes, each of which brings its own devices, by default the one default device. A
+    collective takes one array per *local* rank, so the same program runs both ways.
+
+    Args:
+        devices: this process's devices in order, by name or as objects.
+        communicator: by name what carries messages between processes; None takes the one of the launcher. ``"none"``
+            makes a mesh of this process alone.
+        timeout: seconds after which a rank that does not answer counts as failed.
+
+    Attributes:
+        members: of every rank its device's name and its process.
+        local_ranks: the ranks of this process.
+        local_devices: their devices.
+        timeout: as given.
+
+    Raises:
+        DeviceError: for a device that is absent.
+        ArgumentError: for one that is given twice, or a time that is not positive.
+        CollectiveError: the processes do not agree with each other.
+
+    >>> import opmux as ox
+    >>> mesh = ox.Mesh(["cpu:0"])
+    >>> mesh.size, mesh.local_ranks
+    (1, (0,))
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Device | str] | None = None,
+        *,
+        communicator: str | Communicator | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        limit = _seconds(timeout)
+        carrier = _communicator(communicator)
+        own = _devices(devices, alone=carrier is None)
+        members = meet(carrier, own, limit)
+        self._set(carrier, members, own, limit, "mesh")
+
+    def _set(
+        self,
+        communicator: Communicator | None,
+        members: tuple[Member, ...],
+        own: Sequence[Device],
+        timeout: float,
+        path: str,
+    ) -> None:
+        self.communicator = communicator
+        self.members = members
+        self.timeout = timeout
+        process = 0 if communicator is None else communicator.process
+        self.local_ranks = tuple(i for i, m in enumerate(members) if m.process == process)
+        self.local_devices = tuple(own)
+        self.failure: Failure | None = None
+        self._path = path
+        self._calls = itertools.count(1)
+        self._made: dict[tuple[int, ...], int] = {}
+        #: Keeps the messages of meshes apart; all processes make their groups in the same order, so they agree on it.
+        self.number = zlib.crc32(path.encode())
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+        return len(self.members)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every rank is in this process."""
+        return len(self.local_ranks) == len(self.members)
+
+    def group(self, ranks: Sequence[int]) -> Mesh:
+        """Return a mesh of some of the ranks, in the order given; every process of this mesh makes the same groups.
+
+        Args:
+            ranks: numbers within this mesh, each once.
+
+        Raises:
+            ArgumentError: for none, for one that is not in the mesh, and for one given twice.
+        """
+        self.check()
+        found = tuple(ranks)
+        for r in found:
+            if type(r) is not int or not 0 <= r < self.size:
+                raise ArgumentError(f"Mesh.group: {shown(r)} is no rank of {self}", rank=r)
+        if not found or len(set(found)) < len(found):
+            raise ArgumentError(f"Mesh.group: ranks {shown(list(found))}; give each rank of it once", ranks=found)
+        device_of = dict(zip(self.local_ranks, self.local_devices, strict=True))
+        nth = self._made[found] = self._made.get(found, 0) + 1
+        made = Mesh.__new__(Mesh)
+        made._set(
+            self.communicator,
+            tuple(self.members[r] for r in found),
+            [device_of[r] for r in found if r in device_of],
+            self.timeout,
+            f"{self._path}/{','.join(map(str, found))}#{nth}",
+        )
+        return made
+
+    def split(self, shape: Sequence[int], axis: int) -> tuple[Mesh, ...]:
+        """Return the groups of ranks that differ only along one axis, the ranks laid out in a grid in row-major order.
+
+        >>> import opmux as ox
+        >>> [m.size for m in ox.Mesh(["cpu:0"]).split((1, 1), 0)]
+        [1]
+
+        Raises:
+            ArgumentError: when the grid has another number of places, or no such axis.
+        """
+        grid = tuple(shape)
+        count = 1
+        for n in grid:
+            count *= n
+        if count != self.size or not -len(grid) <= axis < len(grid):
+            raise ArgumentError(
+                f"Mesh.split: {self.size} ranks as a grid of {grid} along axis {axis}; the grid needs {self.size} "
+                f"places and the axis must be one of its own",
+                shape=grid,
+                axis=axis,
+            )
+        step = 1
+        for n in grid[axis % len(grid) + 1 :]:
+            step *= n
+        length = grid[axis]
+        first = (r for r in range(self.size) if r // step % length == 0)
+        return tuple(self.group([r + i * step for i in range(length)]) for r in first)
+
+    def next_call(self) -> int:
+        """Return the number of the call that begins now: all processes count alike."""
+        return next(self._calls)
+
+    def check(self) -> None:
+        """Raise again why this mesh cannot be used, if so.
+
+        Raises:
+            CollectiveError: with the attributes of the first failure.
+        """
+        if self.failure is not None:
+            raise CollectiveError(f"{self} failed before: {self.failure.message}", **self.failure.culprits)
+
+    def fail(self, error: CollectiveError) -> None:
+        """Note a failure after which ranks may be out of step; the first one stays."""
+        if self.failure is None:
+            self.failure = Failure(str(error), dict(error.culprits))
+
+    def __repr__(self) -> str:
+        kinds = sorted({m.device.partition(":")[0] for m in self.members})
+        processes = len({m.process for m in self.members})
+        return f"<mesh of {self.size} ranks on {', '.join(kinds)} in {processes} process{'es' * (processes > 1)}>"
+
+
+def _seconds(given: Any) -> float:
+    """Return a time limit."""
+    if not isinstance(given, int | float) or isinstance(given, bool) or not given > 0:
+        raise ArgumentError(f"Mesh: timeout={shown(given)} is not a positive number of seconds", timeout=given)
+    return float(given)
+
+
+def _devices(given: Sequence[Device | str] | None, alone: bool) -> tuple[Device, ...]:
+    """Return this process's devices."""
+    from ..arrays import defaults
+
+    if given is None:
+        default = defaults.device()
+        return tuple(d for d in DEVICES if d.kind == default.kind) if alone else (default,)
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ArgumentTypeError(f"Mesh: devices={shown(given)} is not a list of devices", devices=given)
+    found = tuple(find_device(d) for d in given)
+    if not found:
+        raise ArgumentError("Mesh: no devices; give at least one, or leave out devices=", devices=given)
+    for i, d in enumerate(found):
+        if d in found[:i]:
+            raise DeviceError(
+                f"Mesh: {d} is given twice, as rank {found.index(d)} and rank {i}; a device is one rank "
+                f"(OPMUX_CPU_DEVICES=N makes the host N devices)",
+                device=d.name,
+            )
+    return found
+
+
+def _communicator(given: str | Communicator | None) -> Communicator | None:
+    """Return what carries messages to other processes, or None where there are none."""
+    from .. import runtime
+    from ..dispatch.registry import REGISTRY
+
+    if given is not None and not isinstance(given, str):
+        return given
+    if given == "none":
+        return None
+    runtime.ensure_loaded()
+    present = REGISTRY.communicators()
+    if given is None:
+        return next((c for c in present if c.processes > 1), None)
+    found = next((c for c in present if c.name == given), None)
+    if found is None:
+        names = ", ".join(c.name for c in present) or "none"
+        raise CollectiveError(
+            f"Mesh: no communicator {given!r}; present: {names}. `opmux doctor` says why a backend is missing",
+            communicator=given,
+        )
+    return found

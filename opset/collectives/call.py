@@ -1,0 +1,201 @@
+"""The way of a collective call: operands checked, decision found or made, run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from ...core.arrays.array import Array, check_usable
+from ...core.arrays.metadata import moveaxis
+from ...core.arrays.transfer import contiguous
+from ...core.arrays.views import normalize_axes
+from ...core.collectives.handle import Handle
+from ...core.collectives.mesh import Mesh
+from ...core.dispatch.call import frozen, run_decision, unhashable
+from ...core.dispatch.decision import Decision
+from ...core.dispatch.observe import OBSERVERS
+from ...core.dispatch.policy import current
+from ...core.dispatch.tables import exact
+from ...core.errors import ArgumentError, ArgumentTypeError, CollectiveError, DeviceError, DTypeError, shown
+from ...core.kernel import ArraySpec
+from ...core.op import Op
+from ...core.signature import Signature
+from .problem import Problem
+
+_MISSING: Final = object()
+
+
+def public(op: Op) -> Callable[..., Any]:
+    """Return the function that users call, made from a collective's parameters."""
+    defaults = {p.name: p.default for p in op.parameters if p.name not in ("arrays", "mesh") and not p.required}
+    required = frozenset(p.name for p in op.parameters if p.name not in ("arrays", "mesh") and p.required)
+    known = required | defaults.keys()
+
+    def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *, wait: bool = True, **given: Any) -> Any:
+        single = arrays.__class__ is Array
+        operands = (arrays,) if single else arrays
+        hits, key = current().slot.tables.hits, None
+        try:
+            key = op, mesh, tuple([x._sig for x in operands]), exact(tuple(given.items())) if given else ()
+            decision = hits[key]
+        except (KeyError, AttributeError, TypeError):  # a new call, or one that is not allowed
+            if arrays is _MISSING or mesh is _MISSING or not known.issuperset(given) or not given.keys() >= required:
+                raise _bad_call(op, defaults, required, given, arrays, mesh) from None
+            decision = _decided(op, operands, mesh, {**defaults, **given})
+            with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
+                hits[key] = decision
+        return _run(decision, operands, mesh, single, wait)
+
+    return call
+
+
+def _bad_call(
+    op: Op, defaults: dict[str, Any], required: frozenset[str], given: dict[str, Any], arrays: Any, mesh: Any
+) -> ArgumentTypeError:
+    wanted = ", ".join(["arrays", "mesh", *sorted(required), *(f"{n}={v!r}" for n, v in defaults.items()), "wait=True"])
+    names = ["..." for x in (arrays, mesh) if x is not _MISSING] + [f"{n}=..." for n in given]
+    return ArgumentTypeError(f"{op.name}({wanted}) was called as {op.name}({', '.join(names)})", op=op.name)
+
+
+def _decided(op: Op, operands: Any, mesh: Any, attributes: dict[str, Any]) -> Decision:
+    """Return the decision for a call that is new, or is written in another way than before.
+
+    Raises:
+        OpmuxError: for a call that is not allowed.
+    """
+    from .choose import decide
+
+    arrays = checked(op, operands, mesh)
+    settled = {n: frozen(v) for n, v in attributes.items()}
+    tables = current().slot.tables
+    key = op, mesh, tuple([x._sig for x in arrays]), exact(tuple(settled.items()))
+    try:
+        found = tables.hits.get(key)
+    except TypeError:
+        raise unhashable(op, tuple(settled.items())) from None
+    if found is None:
+        found = tables.hits[key] = decide(op, arrays, mesh, settled)
+    return found
+
+
+def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool, wait: bool) -> Any:
+    """Run a decision; return one array per local rank, or the one where one was given by itself, or a handle."""
+    if mesh.failure is not None:
+        mesh.check()
+    for x in operands:
+        check_usable(x)
+    begin = decision.chosen.begin
+    if begin is not None and not wait and not OBSERVERS:
+        return begin(operands, single)
+    results = decision.run(operands, None) if not OBSERVERS else run_decision(decision, list(operands), None)
+    made = results[0] if single else list(results)
+    return made if wait else Handle.done_with(made)
+
+
+def checked(op: Op, given: Any, mesh: Mesh) -> tuple[Array, ...]:
+    """Return the operands if each is an array on the device of its rank.
+
+    Raises:
+        ArgumentTypeError, ArgumentError, DeviceError, DTypeError: naming the rank.
+    """
+    if not isinstance(mesh, Mesh):
+        raise ArgumentTypeError(f"{op.name}: {shown(mesh)} is no mesh; make one with opmux.Mesh()", op=op.name)
+    if not isinstance(given, list | tuple):
+        raise ArgumentTypeError(
+            f"{op.name}: {shown(given)} is no list of arrays; give one per local rank of {mesh}", op=op.name
+        )
+    if len(given) != len(mesh.local_ranks):
+        raise ArgumentError(
+            f"{op.name}: {len(given)} arrays for the {len(mesh.local_ranks)} local ranks of {mesh}; give one each, on "
+            f"{', '.join(d.name for d in mesh.local_devices) or 'no device'}",
+            op=op.name,
+        )
+    from ..declare import declaration_of
+
+    allowed = declaration_of(op).dtypes
+    for rank, device, x in zip(mesh.local_ranks, mesh.local_devices, given, strict=True):
+        if not isinstance(x, Array):
+            raise ArgumentTypeError(
+                f"{op.name}: rank {rank} brings a {type(x).__name__}, not an opmux array; wrap it with opmux.asarray",
+                op=op.name,
+                rank=rank,
+            )
+        check_usable(x)
+        if x.device is not device:
+            raise DeviceError(
+                f"{op.name}: rank {rank} of {mesh} is {device}, its array is on {x.device}; use "
+                f".to_device({device.name!r})",
+                op=op.name,
+                rank=rank,
+                device=x.device.name,
+            )
+        if x.dtype not in allowed:
+            raise DTypeError(
+                f"{op.name}: rank {rank} brings {x.dtype}; allowed: {', '.join(t.name for t in allowed)}",
+                op=op.name,
+                rank=rank,
+                dtype=x.dtype,
+            )
+    return tuple(given)
+
+
+def specs_of_all(op: Op, local: Sequence[ArraySpec], mesh: Mesh, attributes: dict[str, Any]) -> list[ArraySpec]:
+    """Return the spec of every rank's operand: those of other processes are what the caller's sizes say.
+
+    Args:
+        op: the collective.
+        local: specs of the local ranks, the axis in question at the front.
+        mesh: the ranks.
+        attributes: as given.
+    """
+    from .declare import Collective
+
+    said = op.declaration
+    known = dict(zip(mesh.local_ranks, local, strict=True))
+    sizes = attributes.get("sizes")
+    like = local[0]
+
+    def other(rank: int) -> ArraySpec:
+        if sizes is None or not isinstance(said, Collective) or said.length is None:
+            return like
+        try:
+            return ArraySpec(like.dtype, (said.length(sizes, rank), *like.shape[1:]))
+        except (TypeError, ValueError, IndexError):
+            raise ArgumentError(
+                f"{op.name}: sizes={shown(sizes)}; give one entry for each of {mesh.size} ranks", op=op.name
+            ) from None
+
+    found = [known[r] if r in known else other(r) for r in range(mesh.size)]
+    for rank, spec in known.items():
+        if sizes is not None and like.shape and other(rank).shape != spec.shape:
+            raise CollectiveError(
+                f"{op.name}: sizes={shown(sizes)} say rank {rank} brings {other(rank).shape[0]} along the axis, its "
+                f"array has {spec.shape[0]}",
+                op=op.name,
+                rank=rank,
+            )
+    return found
+
+
+def axis_first(op: Op, x: Array, axis: int | None) -> Array:
+    """Return an operand with the axis in question at the front, dense."""
+    if axis is None:
+        return contiguous(x)
+    (found,) = normalize_axes(axis, x.ndim, where=op.name)
+    return contiguous(moveaxis(x, found, 0) if found else x)
+
+
+def spec_first(op: Op, sig: Signature, axis: int | None) -> ArraySpec:
+    """Return the spec of :func:`axis_first`."""
+    if axis is None:
+        return ArraySpec(sig.dtype, sig.shape)
+    (found,) = normalize_axes(axis, len(sig.shape), where=op.name)
+    return ArraySpec(sig.dtype, (sig.shape[found], *sig.shape[:found], *sig.shape[found + 1 :]))
+
+
+def axis_back(x: Array, problem: Problem, axis: int | None) -> Array:
+    """Return a result with the axis in question where the caller has it; it is gone where blocks were reduced."""
+    if axis is None or problem.axis is None or problem.collective == "all_reduce":
+        return x
+    return moveaxis(x, 0, axis) if axis % x.ndim else x

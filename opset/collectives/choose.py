@@ -1,0 +1,185 @@
+"""Choosing how a collective is done: kernels over the memory of all ranks, and algorithms, priced side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from ...core.arrays.array import Array
+from ...core.collectives.mesh import Mesh
+from ...core.collectives.schedule import Schedule
+from ...core.devices.device import Buffer
+from ...core.dispatch.choose import unsupported
+from ...core.dispatch.cost import kernel_cost
+from ...core.dispatch.decision import Candidate, Cost, Decision, Kind
+from ...core.dispatch.eligibility import (
+    claim_of,
+    rejection_by_contract,
+    rejection_by_facts,
+    rejection_by_policy,
+)
+from ...core.dispatch.execute import kernel_runner
+from ...core.dispatch.policy import Settings, current
+from ...core.dispatch.registry import REGISTRY
+from ...core.kernel import CANONICAL_ORDER, ArraySpec, CallSpec, Determinism, Kernel, Prepared, Reason, Rejection
+from ...core.op import Op
+from ...core.signature import Signature, signature
+from . import values
+from .algorithms import ALGORITHMS
+from .call import axis_back, axis_first, spec_first, specs_of_all
+from .declare import Collective
+from .problem import Problem
+
+Results = "list[Array]"
+#: Attributes that are settled before anything is chosen: the mesh is the operands' devices, sizes are in their shapes.
+_SETTLED: Final = ("sizes", "axis")
+
+
+def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, Any]) -> Decision:
+    """Return how a call is done.
+
+    Raises:
+        OpmuxError: for a call that is not allowed, or that nothing can do.
+    """
+    settings = current().settings
+    axis = attributes.get("axis")
+    said = op.declaration
+    assert isinstance(said, Collective)  # every collective is declared as one
+    local = [spec_first(op, x._sig, axis) for x in arrays]
+    problem = said.rule(op.name, specs_of_all(op, local, mesh, attributes), attributes)
+    outputs = tuple(
+        signature(device, problem.dtype, problem.results[rank])
+        for rank, device in zip(mesh.local_ranks, mesh.local_devices, strict=True)
+    )
+    candidates = _candidates(op, problem, mesh, attributes, outputs, settings)
+    eligible = sorted((c for c in candidates if c.rejection is None), key=_rank)
+    rejected = [c for c in candidates if c.rejection is not None]
+    if not eligible:
+        raise unsupported(op, tuple(x._sig for x in arrays), mesh.local_devices[0], rejected, settings)
+    chosen = eligible[0]
+    run = chosen.run
+    assert run is not None  # an eligible candidate can run
+
+    def whole(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
+        made = run([axis_first(op, x, axis) for x in operands if x is not None], None)
+        return tuple(axis_back(x, problem, axis) for x in made)
+
+    return Decision(
+        op,
+        mesh.local_devices[0],
+        tuple(x._sig for x in arrays),
+        tuple((n, v) for n, v in attributes.items() if n != "sizes"),
+        outputs,
+        (*eligible, *rejected),
+        chosen,
+        whole,
+        many=True,
+    )
+
+
+def _rank(candidate: Candidate) -> tuple[float, int, str]:
+    assert candidate.cost is not None  # eligible ones are priced
+    priority = 0 if candidate.kernel is None else candidate.kernel.priority
+    return candidate.cost.total, -priority, candidate.name
+
+
+def _candidates(
+    op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], outputs: tuple[Signature, ...], settings: Settings
+) -> list[Candidate]:
+    found = list(_kernels(op, problem, mesh, attributes, outputs, settings)) if mesh.is_local else []
+    for algorithm in ALGORITHMS[op.name]:
+        found.append(_algorithm(op, problem, mesh, algorithm, settings))
+    return found
+
+
+def _kernels(
+    op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], outputs: tuple[Signature, ...], settings: Settings
+) -> list[Candidate]:
+    """Return the kernels over all ranks' memory, where all ranks are of one kind of device."""
+    kinds = {d.kind for d in mesh.local_devices}
+    if len(kinds) > 1:
+        return []
+    device = mesh.local_devices[0]
+    inputs = tuple(
+        signature(d, problem.dtype, shape) for d, shape in zip(mesh.local_devices, problem.operands, strict=True)
+    )
+    settled = {n: v for n, v in attributes.items() if n not in _SETTLED} | {"blocked": problem.blocked}
+    spec = CallSpec(op.name, inputs, outputs, {**settled, **problem.arguments}, settings.contract)
+    return [
+        _kernel(op, backend, kernel, spec, mesh, settings)
+        for backend, kernel in REGISTRY.kernels(op.name, device.kind)
+    ]  # fmt: skip
+
+
+def _kernel(op: Op, backend: str, kernel: Kernel, spec: CallSpec, mesh: Mesh, settings: Settings) -> Candidate:
+    device = mesh.local_devices[0]
+    made = Candidate(f"{backend}/{kernel.name}", Kind.KERNEL, backend, kernel, spec=spec)
+    claim, worst = claim_of(backend, REGISTRY.version(backend), kernel, spec, device)
+    rejection = (
+        rejection_by_policy(op.name, backend, settings)
+        or rejection_by_facts(kernel, spec, device)
+        or rejection_by_contract(op, kernel, spec, device, claim, worst, settings)
+    )
+    if rejection is not None:
+        return replace(made, rejection=rejection, claim=claim)
+    prepared = kernel.prepare(spec)
+    if not isinstance(prepared, Prepared):
+        return replace(made, rejection=prepared, claim=claim)
+    specs = tuple(_spec(s) for s in spec.arrays)
+    cost = kernel_cost(kernel, spec, op.work(specs, [_spec(s) for s in spec.outputs], spec.attributes), device)
+    run = kernel_runner(device, backend, kernel.name, op.name, prepared, spec.outputs, None, spec.inputs, ())
+    return replace(made, prepared=prepared, claim=claim, cost=cost, run=run)
+
+
+def _spec(s: Signature) -> ArraySpec:
+    return ArraySpec(s.dtype, s.shape)
+
+
+def _algorithm(op: Op, problem: Problem, mesh: Mesh, algorithm: Any, settings: Settings) -> Candidate:
+    """Return an algorithm as a candidate: its schedule is the op's decomposition into messages and local calls."""
+    made = Candidate(algorithm.name, Kind.SCHEDULE)
+    pin = settings.pin(op.name)
+    if pin is not None:
+        return replace(made, rejection=Rejection(Reason.POLICY_PIN, f"{op.name} is pinned to {pin}"))
+    schedule = algorithm.build(problem.ranks, **problem.arguments)
+    if isinstance(schedule, Rejection):
+        return replace(made, rejection=schedule)
+    rejection = _rejection(op, problem, schedule, settings)
+    if rejection is not None:
+        return replace(made, rejection=rejection)
+    return replace(made, cost=_price(schedule, problem, mesh), run=_runner(schedule, problem, mesh))
+
+
+def _rejection(op: Op, problem: Problem, schedule: Schedule, settings: Settings) -> Rejection | None:
+    """Return why an algorithm does not reach what the caller demands.
+
+    Which algorithm is the cheapest hangs on the size, so every class from ``threads`` on binds the canonical order.
+    """
+    if problem.reduction is None or op.settled(problem.dtype):
+        return None
+    demanded = settings.determinism.value >= Determinism.THREADS.value
+    if demanded and schedule.order != CANONICAL_ORDER:
+        return Rejection(Reason.DETERMINISM, f"its order is {schedule.order or 'its own'}, not the canonical one")
+    if settings.max_ulp is not None:
+        return Rejection(Reason.ACCURACY, "a sum over ranks promises no bound in ULP")
+    return None
+
+
+def _price(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
+    """Return what a schedule is predicted to take."""
+    from .pricing import price_on
+
+    return price_on(schedule, problem, mesh)
+
+
+def _runner(schedule: Schedule, problem: Problem, mesh: Mesh) -> Callable[..., tuple[Array, ...]]:
+    if mesh.is_local:
+
+        def run(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
+            return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
+
+        return run
+    from .processes import runner
+
+    return runner(schedule, problem, mesh)

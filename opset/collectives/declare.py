@@ -1,0 +1,102 @@
+"""How collectives are declared: one block each, as ops are, over the operands of all ranks.
+
+The body is the reference meaning: it takes the values of every rank, in order, and returns the result of every rank.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.dtypes import DType
+from ...core.errors import PluginError
+from ...core.kernel import ArraySpec
+from ...core.op import COLLECTIVES, Attributes, Inferred, Op, Specs, Work
+from ..accuracy import EXACT, Accuracy
+from ..declare import Body, Declaration, Public, parameters_of, settled
+from .problem import Problem
+
+Rule = Callable[[str, Sequence[ArraySpec], Attributes], Problem]
+#: ``length(sizes, rank)``: how long a rank's operand is along the axis, from what the caller says of all ranks.
+Length = Callable[[Any, int], int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collective(Declaration):
+    """What the opset says of a collective.
+
+    Attributes:
+        rule: what operands must be, and where the parts of a call lie.
+        length: of another rank's operand, where operands may be of uneven length.
+    """
+
+    rule: Rule
+    length: Length | None
+
+
+def collective(
+    *,
+    rule: Rule,
+    dtypes: Sequence[DType],
+    accuracy: Accuracy = EXACT,
+    specials: Sequence[str] = (),
+    facts: Sequence[str] = (),
+    length: Length | None = None,
+) -> Callable[[Body], Public]:
+    """Declare a collective.
+
+    Args:
+        rule: see :mod:`.rules`.
+        dtypes: dtypes of operands.
+        accuracy: how far a result may lie from the true one.
+        specials: special cases as sentences.
+        facts: algebraic facts.
+        length: see :class:`Collective`.
+    """
+
+    def register(body: Body) -> Public:
+        from .call import public
+
+        name = body.__name__
+        own = list(inspect.signature(body).parameters.values())[1:]  # the first is the namespace
+        said = Collective("collectives", body, tuple(dtypes), accuracy, tuple(specials), False, rule, length)
+        op = Op(
+            name, parameters_of(own), _no_rule, _work,
+            facts=frozenset(("collective", *facts)), settled=settled(accuracy), declaration=said,
+        )  # fmt: skip
+        COLLECTIVES.add(op)
+        function = public(op)
+        function.__name__ = function.__qualname__ = name
+        function.__doc__ = body.__doc__
+        function.__module__ = "opmux"
+        wait = inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=True, annotation="bool")
+        function.__signature__ = inspect.Signature([*own, wait], return_annotation="Any")  # type: ignore[attr-defined]
+        function.op = op  # type: ignore[attr-defined]
+        COLLECTIVES.public[name] = function
+        return function
+
+    return register
+
+
+def _no_rule(name: str, specs: Specs, attributes: Attributes) -> Inferred:
+    raise PluginError(f"{name} has a rule over all ranks alone; this is a fault of opmux itself, please report it")
+
+
+def _work(operands: Specs, results: Sequence[ArraySpec], attributes: Attributes) -> Work:
+    """Count what a kernel over the memory of all ranks does: every operand read once, every result written once."""
+    specs = [s for s in operands if s is not None]
+    nbytes = sum(_bytes(s) for s in (*specs, *results))
+    return Work(float(sum(_count(s) for s in specs)), float(nbytes))
+
+
+def _count(s: ArraySpec) -> int:
+    count = 1
+    for n in s.shape:
+        count *= n
+    return count
+
+
+def _bytes(s: ArraySpec) -> int:
+    return _count(s) * s.dtype.itemsize
