@@ -10,7 +10,7 @@ from typing import Any, Final
 from ...core.errors import shown
 from .errors import missing_extra
 
-#: Characters of a wrong part that a message quotes.
+#: Characters of a wrong part that a message quotes; what is longer would be cut somewhere within a word.
 _QUOTED: Final = 80
 
 
@@ -38,5 +38,15 @@ def schema_faults(document: object) -> list[str]:
 
 
 def _words(message: str, instance: object) -> str:
-    """Return a message of the validator in which the part of the document that it quotes is cut, and nothing else."""
-    return message.replace(repr(instance), shown(instance, _QUOTED))
+    """Return a message of the validator in which a long part of the document is named in place of being quoted."""
+    quoted = repr(instance)
+    if len(quoted) <= _QUOTED:
+        return message
+    for kind, words in (
+        (list, "a list of {} entries"),
+        (dict, "an object of {} keys"),
+        (str, "a text of {} characters"),
+    ):
+        if isinstance(instance, kind):
+            return message.replace(quoted, words.format(len(instance)))
+    return message.replace(quoted, shown(instance, _QUOTED))

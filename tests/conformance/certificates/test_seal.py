@@ -115,8 +115,9 @@ def test_what_is_sealed_and_still_no_certificate_is_a_typed_error(
         ({"suite": {}}, "suite"),
         ({"failures": [{"id": "x"}]}, "failures"),
         ({"cases": [{"pairs": [], "outcomes": {}}]}, "cases"),
-        # What a message quotes of the document is cut, and what it says of it is not.
-        ({"headline": ["a word of a long list"] * 99}, "... is not of type 'string'"),
+        # What a message would quote for pages is named, and nothing is cut in the middle of a word.
+        ({"headline": ["a word of a long list"] * 99}, "$.headline: a list of 99 entries is not of type 'string'"),
+        ({"assertions": "many words " * 99}, "$.assertions: a text of 1089 characters is not of type 'integer'"),
     ],
 )
 def test_the_schema_refuses(document: dict[str, Any], change: dict[str, Any], says: str) -> None:
