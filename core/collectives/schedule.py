@@ -88,7 +88,7 @@ class Step:
         if not self.radices:
             yield from self.transfers
             return
-        for rank in range(math.prod(self.radices)):
+        for rank in range(self.ranks):
             yield from self.sent_by(rank)
 
     def sent_by(self, rank: int) -> tuple[Transfer, ...]:
@@ -116,12 +116,30 @@ class Step:
         for time in range(self.times):
             yield Step(tuple(self._on(t, time) for t in self.transfers), self.radices, self.places, self.fan)
 
+    @property
+    def ranks(self) -> int:
+        """Over how many ranks the step repeats."""
+        return math.prod(self.radices)
+
+    def target(self, t: Transfer, rank: int) -> int:
+        """Return the target of rank 0's transfer as a rank makes it."""
+        return digitwise(t.target, rank, self.radices)
+
+    def moves(self, t: Transfer) -> bool:
+        """Return whether a transfer of rank 0 is of other chunks on other ranks."""
+        place = 1
+        for i in range(len(self.radices) - 1, -1, -1):
+            if self.radices[i] > 1 and (self.places[i] if self.places else place) >= t.count:
+                return True
+            place *= self.radices[i]
+        return False
+
     def _of(self, t: Transfer, rank: int) -> Transfer:
         """Return rank 0's transfer as a rank makes it."""
         if rank == 0:
             return t
         return Transfer(
-            rank, digitwise(t.target, rank, self.radices), self._chunk(t.chunk, t.count, rank), t.count, t.slot,
+            rank, self.target(t, rank), self._chunk(t.chunk, t.count, rank), t.count, t.slot,
             t.into + rank if self.fan else t.into, t.base, self._chunk(t.at, t.count, rank),
         )  # fmt: skip
 

@@ -148,9 +148,7 @@ def direct_all_reduce(request: Request) -> Schedule:
     return gathered(direct_reduce_scatter(request))
 
 
-def scattered(
-    ranks: int, before: tuple[Step, ...], nodes: dict[Node, int], blocks: int, inputs: int = 1
-) -> Schedule:
+def scattered(ranks: int, before: tuple[Step, ...], nodes: dict[Node, int], blocks: int, inputs: int = 1) -> Schedule:
     """Return a reduce_scatter that ends with every rank folding the nodes of its own chunk."""
     slots = max(nodes.values()) + 1
     rounds, _ = folded(nodes, blocks, lambda: slots, frozenset(), into=OUTPUT)
