@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from .core import dtypes
 from .core.arrays.array import Array
+from .core.collectives.communicator import Communicator, Endpoint, Link, Ticket
+from .core.collectives.layout import Layout as ChunkLayout
+from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
 from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
-from .core.errors import ArgumentError, DeviceLostError, KernelError, OutOfMemoryError
+from .core.errors import ArgumentError, CollectiveError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
 from .core.graphs.graph import Graph, Metadata, Node, Refusal, RegionCompiler
 from .core.hooks import SPI_VERSION, Hooks, hookimpl
@@ -51,13 +54,18 @@ from .opset.recipes.registry import ops_with_recipes
 from .opset.recipes.registry import program as recipe
 
 __all__ = [
+    "INPUT",
+    "OUTPUT",
     "SPI_VERSION",
     "Accepts",
     "ArgumentError",
     "Array",
     "ArraySpec",
     "CallSpec",
+    "ChunkLayout",
     "Code",
+    "CollectiveError",
+    "Communicator",
     "Completion",
     "Contract",
     "CostTerms",
@@ -65,6 +73,7 @@ __all__ = [
     "DeviceDriver",
     "DeviceInfo",
     "DeviceLostError",
+    "Endpoint",
     "FileCache",
     "Graph",
     "Hooks",
@@ -74,6 +83,7 @@ __all__ = [
     "KernelError",
     "Launch",
     "Layout",
+    "Link",
     "Metadata",
     "NativeEntry",
     "Node",
@@ -87,7 +97,11 @@ __all__ = [
     "Refusal",
     "RegionCompiler",
     "Rejection",
+    "Schedule",
     "Signature",
+    "Step",
+    "Ticket",
+    "Transfer",
     "build_program",
     "cache_key",
     "cache_root",

@@ -7,6 +7,7 @@ from typing import Final
 
 import pluggy
 
+from .collectives.communicator import Communicator
 from .devices.driver import DeviceDriver
 from .graphs.graph import RegionCompiler
 from .kernel import Kernel
@@ -35,6 +36,13 @@ class Hooks:
     @hookspec
     def opmux_region_compilers(self) -> Iterable[RegionCompiler]:  # type: ignore[empty-body]
         """Return compilers that turn a region of a graph into one kernel."""
+
+    @hookspec
+    def opmux_communicators(self) -> Iterable[Communicator]:  # type: ignore[empty-body]
+        """Return what carries messages between the processes of this job; none where it was not started as one.
+
+        Asked once, when a mesh over processes is first wanted, and in no probe; it may join the job then.
+        """
 
     @hookspec
     def opmux_profiles(self) -> Iterable[str]:  # type: ignore[empty-body]

@@ -21,6 +21,8 @@ from .quarantine import QuarantineReason, Stage, guarded, refusal
 
 #: More than this from one hook is an endless generator, not a list.
 _MOST: Final = 1 << 16
+#: Asked only when what they bring is first wanted: a communicator joins its job.
+LATE: Final = frozenset({"opmux_communicators"})
 HOOKS: Final = tuple(sorted(name for name in vars(Hooks) if name.startswith(f"{PROJECT}_")))
 
 
@@ -33,12 +35,14 @@ class Offer:
         kernels: kernels.
         compilers: region compilers.
         profiles: names of profiles.
+        communicators: asks for the communicators.
     """
 
     devices: tuple[Any, ...] = ()
     kernels: tuple[Any, ...] = ()
     compilers: tuple[Any, ...] = ()
     profiles: tuple[Any, ...] = ()
+    communicators: Callable[[], tuple[Any, ...]] = tuple
 
 
 def import_plugin(module: str, attribute: str) -> object:
@@ -71,12 +75,13 @@ def ask(plugin: object, name: str) -> Offer:
     with guarded(Stage.HOOKS, f"registering the hooks of {name}"):
         manager.register(plugin, name)
         manager.check_pending()
-    answers = {hook: _call(manager, hook) for hook in HOOKS}
+    answers = {hook: _call(manager, hook) for hook in HOOKS if hook not in LATE}
     return Offer(
         devices=answers["opmux_devices"],
         kernels=answers["opmux_kernels"],
         compilers=answers["opmux_region_compilers"],
         profiles=answers["opmux_profiles"],
+        communicators=lambda: _call(manager, "opmux_communicators"),
     )
 
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from ..collectives.communicator import Communicator
 from ..devices.device import DEVICES, Device, DeviceTable
 from ..devices.driver import DeviceDriver, DeviceInfo
 from ..dispatch.call import forget_constants
 from ..dispatch.registry import REGISTRY, Contribution, Registry
+from ..errors import OpmuxError
 from ..kernel import Accepts, CostTerms, Kernel, Promises
 from .examine import Offer
 from .manifest import DEVICE_KIND
-from .quarantine import QuarantineReason, Stage, guarded, refusal
+from .quarantine import QuarantineError, QuarantineReason, Stage, guarded, refusal
 
-#: The methods of a driver, with the number of arguments that the host passes.
-_DRIVER_METHODS: Final = {
-    name: len(inspect.signature(method).parameters) - 1
-    for name, method in vars(DeviceDriver).items()
-    if inspect.isfunction(method) and not name.startswith("_")
-}
+
+def _methods(protocol: type) -> dict[str, int]:
+    """Return the methods of a protocol, with the number of arguments that the host passes."""
+    return {
+        name: len(inspect.signature(method).parameters) - 1
+        for name, method in vars(protocol).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    }
+
+
+_DRIVER_METHODS: Final = _methods(DeviceDriver)
+_COMMUNICATOR_METHODS: Final = _methods(Communicator)
+_COMMUNICATOR_FIELDS: Final = (("name", str), ("process", int), ("processes", int))
 #: Faults that a message names; the record's traceback has them all.
 _SHOWN: Final = 4
 _KERNEL_FIELDS: Final[tuple[tuple[str, type], ...]] = (
@@ -36,7 +46,27 @@ _KERNEL_FIELDS: Final[tuple[tuple[str, type], ...]] = (
 
 def contribution(name: str, version: str, offer: Offer) -> Contribution:
     """Return an offer in the registry's form."""
-    return Contribution(name, version, offer.kernels, offer.compilers, offer.profiles)
+    ask = functools.cache(lambda: communicators(name, offer))
+    return Contribution(name, version, offer.kernels, offer.compilers, offer.profiles, ask)
+
+
+def communicators(name: str, offer: Offer) -> tuple[Communicator, ...]:
+    """Ask a plugin for its communicators and check them.
+
+    Raises:
+        OpmuxError: what the plugin itself says, such as what is missing.
+        QuarantineError: whatever else goes wrong in it, or every fault of what it returned.
+    """
+    try:
+        found = offer.communicators()
+    except QuarantineError as error:
+        raise error.__cause__ if isinstance(error.__cause__, OpmuxError) else error from None
+    with guarded(Stage.VALIDATION, f"validating the communicators of {name}"):
+        faults = tuple(_communicator_faults(found))
+    if faults:
+        message = f"{name}: {'; '.join(faults[:_SHOWN])}"
+        raise refusal(Stage.VALIDATION, QuarantineReason.INVALID, message, detail="\n".join(faults), faults=faults)
+    return found
 
 
 def check(
@@ -155,6 +185,17 @@ def _compiler_faults(offer: Offer) -> Iterator[str]:
         if not isinstance(getattr(compiler, "device", None), str):
             yield f"{where}: device is not the name of a device kind"
         yield from _method_faults(where, compiler, "compile", 2)
+
+
+def _communicator_faults(found: Sequence[Any]) -> Iterator[str]:
+    for position, communicator in enumerate(found):
+        where = f"communicator {position} ({type(communicator).__name__})"
+        for field, wanted in _COMMUNICATOR_FIELDS:
+            value: object = getattr(communicator, field, None)
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                yield f"{where}: {field} is {value!r}, not {wanted.__name__}"
+        for method, arguments in _COMMUNICATOR_METHODS.items():
+            yield from _method_faults(where, communicator, method, arguments)
 
 
 def is_idle(offer: Offer, claimed: Sequence[str]) -> bool:
