@@ -195,23 +195,29 @@ def calls(target: Target) -> Sequence[Job]:
     return [Operands(target).any_call] * _THREADS
 
 
-def _in_step(first: Callable[[Worker, Callable[[], object]], None], later: Job) -> Job:
-    """Return a job whose first round is done in step: ``first(worker, together)`` waits for the others."""
-    together = threading.Barrier(_THREADS)
+class InStep:
+    """A job whose first round is done in step with the other threads.
 
-    def job(w: Worker) -> None:
+    Args:
+        first: ``first(worker, together)``, which calls ``together`` where all are to go on at one moment.
+        later: every other round, which waits for nobody.
+    """
+
+    def __init__(self, first: Callable[[Worker, Callable[[], object]], None], later: Job) -> None:
+        self._first, self.later = first, later
+        self._together = threading.Barrier(_THREADS)
+
+    def __call__(self, w: Worker) -> None:
         if w.rounds:
-            later(w)
+            self.later(w)
             return
         try:
-            first(w, lambda: together.wait(_STUCK))
+            self._first(w, lambda: self._together.wait(_STUCK))
         except threading.BrokenBarrierError:
             pass  # the thread that broke it says why
         except BaseException:
-            together.abort()
+            self._together.abort()
             raise
-
-    return job
 
 
 def one_call(target: Target) -> Sequence[Job]:
@@ -237,7 +243,7 @@ def one_call(target: Target) -> Sequence[Job]:
             found = work.call(call, *[c] * call.operands)
             hold(w.findings, _host(found), call.host(*[square] * call.operands), f"thread {w.number}: {call.op}")
 
-    return [_in_step(in_step, lambda w: in_step(w, _at_will))] * _THREADS
+    return [InStep(in_step, lambda w: in_step(w, _at_will))] * _THREADS
 
 
 def _at_will() -> None:
@@ -257,7 +263,7 @@ def first_call(target: Target) -> Sequence[Job]:
             found = work.add(a, b)
             hold(w.findings, _host(found), work.binary.host(x, y), f"thread {w.number}: the first call of its shape")
 
-    return [_in_step(new_shapes, operands.any_call)] * _THREADS
+    return [InStep(new_shapes, operands.any_call)] * _THREADS
 
 
 def forgetting(target: Target) -> Sequence[Job]:
@@ -382,7 +388,7 @@ def handed_over(target: Target) -> Sequence[Job]:
             found, expected = boxes[w.number].pop()
             hold(w.findings, _host(found), expected, f"thread {w.number}: an array of thread {w.number - 1}")
 
-    return [_in_step(hand_over, lambda w: hand_over(w, _at_will))] * _THREADS
+    return [InStep(hand_over, lambda w: hand_over(w, _at_will))] * _THREADS
 
 
 def queues(target: Target) -> Sequence[Job]:
@@ -391,9 +397,9 @@ def queues(target: Target) -> Sequence[Job]:
     work = operands.work
     both = (target.device.default_queue, target.device.queue())
     shared = [operands.upload(i) for i in range(len(operands.pairs))]
+    target.device.synchronize()  # no queue waits for the uploads: both can work at once
 
-    def job(w: Worker) -> None:
-        i = int(w.rng.integers(len(shared)))
+    def on_both(w: Worker, i: int) -> None:
         x, y = shared[i]
         with use_queue(both[w.number % 2]):
             found = work.add(x, y)
@@ -405,14 +411,20 @@ def queues(target: Target) -> Sequence[Job]:
         if w.rng.random() < 0.1:
             both[w.number % 2].synchronize()
 
-    return [job] * _THREADS
+    def first(w: Worker, together: Callable[[], object]) -> None:
+        for i in range(len(shared)):
+            together()
+            on_both(w, (i + w.number) % len(shared))
+
+    return [InStep(first, lambda w: on_both(w, int(w.rng.integers(len(shared)))))] * _THREADS
 
 
 def everything(target: Target) -> Sequence[Job]:
     """One thread of each kind."""
     made: list[Job] = []
-    for make in (calls, compiling, plugins, policies, queues, forgetting):
-        made.append(make(target)[-1])
+    for make in (one_call, compiling, plugins, policies, queues, forgetting):
+        job = make(target)[-1]
+        made.append(job.later if isinstance(job, InStep) else job)
     return made
 
 
