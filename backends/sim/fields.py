@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import Any, Final, Literal, NamedTuple, TypeVar, overload
 
 from ...plugin import ArgumentError, dtypes
 
@@ -40,18 +40,32 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known)) or 'none'}"
 
 
+class Wanted(NamedTuple):
+    """What was asked for under a key: what is allowed, whether it must be there, and the default where it need not."""
+
+    allowed: str
+    required: bool
+    default: object
+
+
 class Reader:
     """One table of a description; as a context manager, the whole of it, which raises what was found at the end.
 
     Each method asks for one key and notes a fault where it is missing or wrong; what it then returns only lets reading
-    go on. Keys that nobody asked for are faults as well.
+    go on. Keys that nobody asked for are faults as well. ``wanted`` holds every key that was asked for.
     """
 
     def __init__(
-        self, given: Mapping[str, Any], where: str, prefix: str = "", faults: dict[str, str] | None = None
+        self,
+        given: Mapping[str, Any],
+        where: str,
+        prefix: str = "",
+        faults: dict[str, str] | None = None,
+        wanted: dict[str, Wanted] | None = None,
     ) -> None:
         self.where = where
         self.faults: dict[str, str] = {} if faults is None else faults
+        self.wanted: dict[str, Wanted] = {} if wanted is None else wanted
         self._given = given
         self._prefix = prefix
         self._asked: set[str] = set()
@@ -181,7 +195,9 @@ class Reader:
         """Return a table of numbers by dtype, or by other known words; what *defaults* has may be left out."""
 
         def read(table: Reader) -> Mapping[str, float]:
-            return {**(defaults or {}), **{k: table.number(k, low, high) for k in table.keys(known)}}
+            usual: Mapping[str, Any] = defaults or {}
+            given = {k: table.number(k, low, high, usual.get(k, _REQUIRED)) for k in table.keys(known)}
+            return {**usual, **given}
 
         if defaults is not None:
             return self.optional(key, read) or defaults
@@ -218,7 +234,7 @@ class Reader:
         if not isinstance(value, dict):
             self.fault(key, f"is {_shown(value)}; it must be a table")
             value, faults = {}, {}  # what is missing inside of what is missing need not be told
-        inner = Reader(value, self.where, f"{self._prefix}{key}.", faults)
+        inner = Reader(value, self.where, f"{self._prefix}{key}.", faults, self.wanted)
         made = build(inner)
         inner._close()
         return made
@@ -230,6 +246,7 @@ class Reader:
 
     def _get(self, key: str, wanted: str, default: Any) -> Any:
         self._asked.add(key)
+        self.wanted[f"{self._prefix}{key}"] = Wanted(wanted, default is _REQUIRED, default)
         if key in self._given:
             return self._given[key]
         if default is _REQUIRED:

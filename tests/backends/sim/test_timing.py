@@ -206,6 +206,12 @@ def test_complex_numbers_are_computed_by_parts_and_storage_dtypes_are_widened() 
     assert time_of(PLAIN, "cast", [line(8, "float8_e5m2")], [float32]).cycles == 8 / 4 / 0.5
 
 
+def test_pieces_overlap_all_but_their_ends() -> None:
+    # Piece by piece: 3 in, then per piece the larger of 5 computed and 3 + 4 moved, the last piece computed and stored.
+    assert memory.overlapped(load=12.0, compute=20.0, store=16.0, tiles=4) == 3 + 3 * max(5, 3 + 4) + 5 + 4
+    assert memory.overlapped(load=12.0, compute=40.0, store=16.0, tiles=4) == 3 + 3 * max(10, 3 + 4) + 10 + 4
+
+
 def test_host_transfers_have_their_own_bandwidth() -> None:
     assert memory.host_seconds(PLAIN, 1000) == pytest.approx(2e-6)
     assert memory.host_seconds(PLAIN, 0) == 0

@@ -59,6 +59,19 @@ def test_four_times_the_clock_helps_convolutions_twofold_and_the_others_hardly()
     assert (faster["CNN0"] + faster["CNN1"]) / 2 == pytest.approx(2, rel=0.15)
 
 
+def test_waiting_is_its_published_share_of_the_time() -> None:
+    for application in tpu.APPLICATIONS:
+        busy = tpu.predict(replace(application, waiting=0.0)).seconds
+        assert 1 - busy / tpu.predict(application).seconds == pytest.approx(application.waiting)
+
+
+def test_a_tile_takes_at_least_its_shift_however_fast_the_memory() -> None:
+    # 20 MB of weights in tiles of 65,536, a share of 12.5 / 12.7 of them useful, 256 cycles each at 700 MHz.
+    busy = replace(tpu.APPLICATIONS[0], waiting=0.0)
+    seconds = tpu.predict(busy, tpu.scaled(bandwidth=1000.0)).seconds
+    assert seconds == pytest.approx(20e6 / (65536 * 12.5 / 12.7) * 256 / 700e6)
+
+
 def test_a_larger_array_helps_nothing() -> None:
     faster = speedups(array=512)
     assert max(faster[name] for name in MEMORY_BOUND) <= 1.0
