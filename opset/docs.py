@@ -143,11 +143,12 @@ def write(directory: Path) -> None:
         (directory / f"{family}.md").write_text(text, encoding="utf-8")
     primitives = sum(op.primitive for op in OPS)
     core = sum(declaration_of(op).core for op in OPS)
+    composites = len(OPS) - primitives
+    counts = f"{primitives} primitives, {core} of them core, {composites} composites, {len(COLLECTIVES)} collectives"
     index = [
         "# Opset reference",
         "",
-        f"Version {VERSION}: {primitives} primitives, {core} of them core, {len(OPS) - primitives} composites, "
-        + f"{len(COLLECTIVES)} collectives.",
+        f"Version {VERSION}: {counts}.",
         "",
         "```{toctree}",
         ":maxdepth: 1",

@@ -7,27 +7,25 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...plugin import Accepts, Array, CallSpec, CostTerms, Determinism, Kernel, Layout, Prepared, Promises
-from .elementwise import maximum, minimum
+from ...plugin import (
+    Accepts,
+    Array,
+    CallSpec,
+    Combine,
+    CostTerms,
+    Determinism,
+    Kernel,
+    Layout,
+    Prepared,
+    Promises,
+    combine_of,
+    dtypes,
+)
 from .rows import NARROW, Host, quiet
-
-Combine = Callable[[Host, Host, Host], object]
 
 #: Elements of a piece: the operands', scratch and results of a few ranks fit into a core's second-level cache.
 _PIECE: Final = 1 << 14
 _CANONICAL: Final = Promises(order="canonical", determinism=Determinism.CANONICAL)
-
-_NUMBERS: Final[dict[str, Combine]] = {
-    "sum": lambda out, x, y: np.add(x, y, out),
-    "prod": lambda out, x, y: np.multiply(x, y, out),
-    "min": minimum,
-    "max": maximum,
-    "and": lambda out, x, y: np.bitwise_and(x, y, out),
-    "or": lambda out, x, y: np.bitwise_or(x, y, out),
-}
-_TRUTHS: Final[dict[str, Combine]] = dict.fromkeys(
-    ("sum", "max", "or"), lambda out, x, y: np.logical_or(x, y, out)
-) | dict.fromkeys(("prod", "min", "and"), lambda out, x, y: np.logical_and(x, y, out))  # fmt: skip
 
 
 def _rows(spec: CallSpec, ins: Sequence[Array]) -> list[Host]:
@@ -44,7 +42,7 @@ def _tree(rows: Sequence[Host], out: Host, scratch: Host, combine: Combine) -> N
         rows: the vectors.
         out: where the result goes; it may be narrower than *scratch*, and is rounded to once.
         scratch: one vector less than *rows*, and at least one.
-        combine: ``combine(into, x, y)``.
+        combine: ``combine(x, y, into)``.
     """
     level, free = list(rows), iter(scratch)
     narrow = out.dtype != scratch.dtype
@@ -52,19 +50,19 @@ def _tree(rows: Sequence[Host], out: Host, scratch: Host, combine: Combine) -> N
         above = []
         for x, y in zip(level[::2], level[1::2], strict=False):
             into = next(free)
-            combine(into, x, y)
+            combine(x, y, into)
             above.append(into)
         level = above + level[len(level) // 2 * 2 :]
     if len(level) == 2:
-        combine(out, level[0], level[1])
+        combine(level[0], level[1], out)
     else:
         out[...] = level[0]
 
 
 def _fold(spec: CallSpec, rows: Sequence[Host], outs: Callable[[int, int], list[Host]], scratch: Host) -> None:
     """Combine all contributions, piece by piece; ``outs(a, b)`` are the places of elements a to b, all alike."""
-    t = spec.inputs[0].dtype.name if spec.inputs[0] is not None else ""
-    combine = (_TRUTHS if t == "bool" else _NUMBERS)[spec.attributes["reduction"]]
+    dtype = dtypes.float32 if _widens(spec) else spec.arrays[0].dtype
+    combine = combine_of(spec.attributes["reduction"], dtype)
     wide = scratch.dtype != rows[0].dtype
     slots = scratch.reshape(-1, _PIECE)
     total = rows[0].size

@@ -98,12 +98,12 @@ def _ufunc(op: str, ufunc: Callable[..., Any], allowed: frozenset[str]) -> Kerne
     return kernel(op, bind, (allowed,), cost=ufunc_cost(op))
 
 
-def maximum(out: Host, x: Host, y: Host) -> None:
+def _maximum(out: Host, x: Host, y: Host) -> None:
     np.maximum(x, y, out=out)
     _order_zeros(out, x, y, np.add)
 
 
-def minimum(out: Host, x: Host, y: Host) -> None:
+def _minimum(out: Host, x: Host, y: Host) -> None:
     np.minimum(x, y, out=out)
     _order_zeros(out, x, y, lambda a, b: -(-a - b))
 
@@ -210,8 +210,8 @@ def _complex(out: Host, x: Host, y: Host) -> None:
 _SINGLE: Final = (frozenset({"float32"}),)
 _DOUBLE: Final = (DOUBLE,)
 _SPECIAL: Final = (
-    kernel("maximum", lambda spec: maximum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
-    kernel("minimum", lambda spec: minimum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("maximum", lambda spec: _maximum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("minimum", lambda spec: _minimum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
     kernel("pow", lambda spec: _pow, (FLOATS,), cost=ufunc_cost("pow")),
     kernel("where", lambda spec: _where, (BOOL, ANY), cost=costs.WHERE),
     kernel("log", _through_float64(np.log), _SINGLE, name="log.float64", cost=ufunc_cost("log")),

@@ -35,14 +35,14 @@ def meet(communicator: Communicator | None, own: Sequence[Device], timeout: floa
     """
     if communicator is None:
         return tuple(Member(0, d.name, d.info.name) for d in own)
-    record = {**_identity(), "devices": [[d.name, d.info.name] for d in own]}
+    record = {**identity(), "devices": [[d.name, d.info.name] for d in own]}
     records = [json.loads(r) for r in communicator.gather(json.dumps(record).encode(), timeout)]
     for process, other in enumerate(records):
         _compare(process, records[0], other)
     return tuple(Member(p, name, product) for p, r in enumerate(records) for name, product in r["devices"])
 
 
-def _identity() -> dict[str, Any]:
+def identity() -> dict[str, Any]:
     """Return what must be the same in every process for their results, and their choices, to be."""
     from importlib.metadata import version
 

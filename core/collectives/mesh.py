@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import weakref
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..devices.device import DEVICES, Device, find_device
 from ..errors import ArgumentError, ArgumentTypeError, CollectiveError, DeviceError, shown
-from .communicator import Communicator
-from .meeting import Member, meet
+from .communicator import Communicator, Endpoint
+from .meeting import Member, identity, meet
+
+if TYPE_CHECKING:  # messages between processes are loaded with the first one
+    from .begun import Begun
+    from .control import Control
+    from .engine import Running
 
 #: Seconds after which a rank that does not answer counts as failed, where the mesh says nothing else.
 TIMEOUT: Final = 60.0
@@ -91,6 +98,8 @@ class Mesh:
         self.failure: Failure | None = None
         self._path = path
         self._calls = itertools.count(1)
+        self._lines: tuple[tuple[Endpoint, Control], ...] | None = None
+        self._begun: list[Begun] = []
         self._made: dict[tuple[int, ...], int] = {}
         #: Keeps the messages of meshes apart; all processes make their groups in the same order, so they agree on it.
         self.number = zlib.crc32(path.encode())
@@ -161,6 +170,35 @@ class Mesh:
         first = (r for r in range(self.size) if r // step % length == 0)
         return tuple(self.group([r + i * step for i in range(length)]) for r in first)
 
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """What every header says of this process beside the call."""
+        from .agreement import digest
+
+        said = identity()
+        return {"opmux": said["opmux"], "plugins": digest(said["plugins"])}
+
+    def lines(self) -> tuple[tuple[Endpoint, Control], ...]:
+        """Return for each local rank its messages, and its side of the control messages; opened by the first call."""
+        if self._lines is None:
+            from .control import Control
+
+            carrier = self.communicator
+            assert carrier is not None  # a mesh of one process sends no messages
+            owners = [m.process for m in self.members]
+            opened = [carrier.open(self.number, owners, rank) for rank in self.local_ranks]
+            self._lines = tuple((endpoint, Control(endpoint)) for endpoint in opened)
+            weakref.finalize(self, _close, self._lines)
+        return self._lines
+
+    def begin(self, parts: list[Running]) -> Begun:
+        """Begin a collective: its first messages go out."""
+        from .begun import Begun
+
+        begun = Begun(parts, self._begun, self.fail)
+        begun.round()
+        return begun
+
     def next_call(self) -> int:
         """Return the number of the call that begins now: all processes count alike."""
         return next(self._calls)
@@ -183,6 +221,13 @@ class Mesh:
         kinds = sorted({m.device.partition(":")[0] for m in self.members})
         processes = len({m.process for m in self.members})
         return f"<mesh of {self.size} ranks on {', '.join(kinds)} in {processes} process{'es' * (processes > 1)}>"
+
+
+def _close(lines: Sequence[tuple[Endpoint, Control]]) -> None:
+    """End the messages of a mesh that nobody uses any more, or of a process that ends."""
+    for endpoint, control in lines:
+        control.close()
+        endpoint.close()
 
 
 def _seconds(given: Any) -> float:

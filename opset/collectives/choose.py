@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer
 from ...core.dispatch.choose import unsupported
 from ...core.dispatch.cost import kernel_cost
-from ...core.dispatch.decision import Candidate, Cost, Decision, Kind
+from ...core.dispatch.decision import Candidate, Decision, Kind
 from ...core.dispatch.eligibility import (
     claim_of,
     rejection_by_contract,
@@ -26,12 +26,12 @@ from ...core.kernel import CANONICAL_ORDER, ArraySpec, CallSpec, Determinism, Ke
 from ...core.op import Op
 from ...core.signature import Signature, signature
 from . import values
-from .algorithms import ALGORITHMS
+from .algorithms import ALGORITHMS, Algorithm
 from .call import axis_back, axis_first, spec_first, specs_of_all
 from .declare import Collective
+from .pricing import price_on
 from .problem import Problem
 
-Results = "list[Array]"
 #: Attributes that are settled before anything is chosen: the mesh is the operands' devices, sizes are in their shapes.
 _SETTLED: Final = ("sizes", "axis")
 
@@ -89,7 +89,7 @@ def _candidates(
 ) -> list[Candidate]:
     found = list(_kernels(op, problem, mesh, attributes, outputs, settings)) if mesh.is_local else []
     for algorithm in ALGORITHMS[op.name]:
-        found.append(_algorithm(op, problem, mesh, algorithm, settings))
+        found.append(_algorithm(op, problem, mesh, algorithm, attributes, settings))
     return found
 
 
@@ -136,7 +136,9 @@ def _spec(s: Signature) -> ArraySpec:
     return ArraySpec(s.dtype, s.shape)
 
 
-def _algorithm(op: Op, problem: Problem, mesh: Mesh, algorithm: Any, settings: Settings) -> Candidate:
+def _algorithm(
+    op: Op, problem: Problem, mesh: Mesh, algorithm: Algorithm, attributes: dict[str, Any], settings: Settings
+) -> Candidate:
     """Return an algorithm as a candidate: its schedule is the op's decomposition into messages and local calls."""
     made = Candidate(algorithm.name, Kind.SCHEDULE)
     pin = settings.pin(op.name)
@@ -148,7 +150,17 @@ def _algorithm(op: Op, problem: Problem, mesh: Mesh, algorithm: Any, settings: S
     rejection = _rejection(op, problem, schedule, settings)
     if rejection is not None:
         return replace(made, rejection=rejection)
-    return replace(made, cost=_price(schedule, problem, mesh), run=_runner(schedule, problem, mesh))
+    cost = price_on(schedule, problem, mesh)
+    if mesh.is_local:
+
+        def run(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
+            return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
+
+        return replace(made, cost=cost, run=run)
+    from .processes import prepare
+
+    whole, begin = prepare(schedule, problem, mesh, tuple(attributes.items()))
+    return replace(made, cost=cost, run=whole, begin=begin)
 
 
 def _rejection(op: Op, problem: Problem, schedule: Schedule, settings: Settings) -> Rejection | None:
@@ -164,22 +176,3 @@ def _rejection(op: Op, problem: Problem, schedule: Schedule, settings: Settings)
     if settings.max_ulp is not None:
         return Rejection(Reason.ACCURACY, "a sum over ranks promises no bound in ULP")
     return None
-
-
-def _price(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
-    """Return what a schedule is predicted to take."""
-    from .pricing import price_on
-
-    return price_on(schedule, problem, mesh)
-
-
-def _runner(schedule: Schedule, problem: Problem, mesh: Mesh) -> Callable[..., tuple[Array, ...]]:
-    if mesh.is_local:
-
-        def run(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
-            return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
-
-        return run
-    from .processes import runner
-
-    return runner(schedule, problem, mesh)

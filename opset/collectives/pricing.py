@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from ...core.collectives.communicator import Link
+from ...core.collectives.links import Links, Switch, TwoLevel
 from ...core.collectives.mesh import Mesh
+from ...core.collectives.price import Rates, price
 from ...core.collectives.schedule import Schedule
 from ...core.dispatch.decision import Cost
 from .problem import Problem
 
-#: Seconds that a call of the opset takes from Python: each message within a process is one or two.
-_CALL = 5e-6
+#: Seconds that a call of the opset takes from Python; within a process a message is one, and a combination another.
+_CALL: Final = 5e-6
 
 
 def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
-    """Return the predicted time of a schedule."""
-    launches = sum(len(p.transfers) * p.times * (schedule.ranks if p.radices else 1) for p in schedule.phases)
-    return Cost(launch=launches * 2 * _CALL, compute=0.0, memory=0.0)
+    """Return the predicted time of a schedule on a mesh."""
+    layout, itemsize = problem.layout.bound(schedule), problem.accumulator.itemsize
+    bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
+    if mesh.is_local:
+        # One thread carries out every rank's part, one after the other.
+        alone = Switch(Link(_CALL, bandwidth / schedule.ranks, "model"))
+        found = price(schedule, layout, itemsize, alone, Rates(bandwidth / schedule.ranks, _CALL)).terms
+        calls = schedule.ranks * (found["latency"] + sum(p.times for p in schedule.phases) * _CALL)
+        return Cost(calls, 0.0, found["local"], transfers=found["transfer"] + found["contention"])
+    found = price(schedule, layout, itemsize, links_of(mesh), Rates(bandwidth)).terms
+    return Cost(found["latency"], 0.0, found["local"], transfers=found["transfer"] + found["contention"])
+
+
+def links_of(mesh: Mesh) -> Links:
+    """Return what connects the ranks of a mesh over processes: the same answer in every process."""
+    carrier = mesh.communicator
+    assert carrier is not None  # a mesh over processes has one
+    processes = [m.process for m in mesh.members]
+    size = processes.count(processes[0])
+    others = [p for p in processes if p != processes[0]]
+    outer = carrier.link(processes[0], others[0]) if others else carrier.link(processes[0], processes[0])
+    even = all(processes[i] == processes[i // size * size] for i in range(len(processes)))
+    if size == 1 or not even or len(processes) % size:
+        return Switch(outer)
+    return TwoLevel(size, carrier.link(processes[0], processes[0]), outer)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import opmux as ox
-from opmux.core.op import OPS
+from opmux.core.op import all_ops
 
 from .conftest import Command
 
@@ -81,7 +81,7 @@ def test_doctor_reports_and_then_says_which_limit_of_memory_is_none(
 
 
 def test_ops_lists_every_op(as_json: Callable[..., Any], opmux: Command) -> None:
-    assert {row["name"] for row in as_json("ops")} == {op.name for op in OPS}
+    assert {row["name"] for row in as_json("ops")} == {op.name for op in all_ops()}
     _, out, _ = opmux("ops")
     assert "x limited to [min, max]" in out  # brackets are text, not markup
 

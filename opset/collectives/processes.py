@@ -1,0 +1,112 @@
+"""Running a schedule over several processes: each drives its own ranks' parts in host memory, without further threads.
+
+Operands that are not in host memory are copied there and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.arrays.array import Array, empty
+from ...core.arrays.transfer import contiguous, to_device
+from ...core.collectives.agreement import Header, digest
+from ...core.collectives.engine import Elements, Running, run_rank
+from ...core.collectives.handle import Handle
+from ...core.collectives.layout import OUTPUT
+from ...core.collectives.mesh import Mesh
+from ...core.collectives.rank_plan import RankPlan, plan_rank
+from ...core.collectives.schedule import Schedule
+from ...core.devices.device import Buffer, Device, find_device
+from ...core.rounding import rounded
+from .algorithms import block_slots
+from .combine import Combine, combine_of
+from .problem import Problem
+
+
+class Prepared:
+    """A schedule made ready for a mesh: what each local rank does, and what it tells the others.
+
+    Args:
+        schedule: what is done.
+        problem: the call.
+        mesh: the ranks.
+        attributes: what all ranks must have given alike, beside the operands.
+    """
+
+    def __init__(self, schedule: Schedule, problem: Problem, mesh: Mesh, attributes: tuple[Any, ...]) -> None:
+        layout = problem.layout.bound(schedule)
+        self.problem, self.schedule, self.mesh = problem, schedule, mesh
+        self.plans = [plan_rank(schedule, layout, rank) for rank in mesh.local_ranks]
+        self.combine: Combine | None = None
+        if problem.reduction is not None:
+            self.combine = combine_of(problem.reduction, problem.accumulator)
+        alike = len(set(problem.operands)) == 1
+        self.said = {
+            "collective": problem.collective,
+            "reduction": problem.reduction or "",
+            "root": problem.arguments.get("root", -1),
+            "attributes": digest(attributes),
+            "dtype": problem.dtype.name,
+            "shapes": problem.operands[:1] if alike else problem.operands,
+            "algorithm": schedule.algorithm,
+        }
+
+    def run(self, operands: Sequence[Array | None], into: Buffer | None = None) -> tuple[Array, ...]:
+        """Do the call and return the local ranks' results."""
+        found: tuple[Array, ...] = self.begin(operands, False).wait()
+        return found
+
+    def begin(self, operands: Sequence[Array | None], single: bool) -> Handle:
+        """Begin the call; the first messages go out at once."""
+        mesh, problem = self.mesh, self.problem
+        header = Header(mesh.number, mesh.next_call(), **self.said, **mesh.identity)
+        host = find_device("cpu")
+        made: list[tuple[Array, Elements]] = []
+        parts: list[Running] = []
+        for (endpoint, control), plan, rank, x in zip(
+            mesh.lines(), self.plans, mesh.local_ranks, operands, strict=True
+        ):
+            assert x is not None  # a collective has no optional operands
+            y = empty(host, problem.dtype, problem.results[rank])
+            slots = self.slots(plan, x, y)
+            made.append((y, slots[OUTPUT]))
+            parts.append(run_rank(endpoint, plan, header, slots, self.combine, control, mesh.timeout))
+        begun = mesh.begin(parts)
+
+        def result() -> Any:
+            found = [self.result(*pair) for pair in zip(mesh.local_ranks, mesh.local_devices, made, strict=True)]
+            return found[0] if single else tuple(found)
+
+        return Handle(begun.advance, result)
+
+    def slots(self, plan: RankPlan, x: Array, y: Array) -> list[Elements]:
+        """Return the memory of a rank's slots: its operand's and its result's own, where it can be used as it is."""
+        wide = self.problem.accumulator
+        host = to_device(contiguous(x), "cpu").numpy()
+        found: dict[int, Elements] = {}
+        rows = host if self.problem.blocked else host[None]
+        for slot, row in zip(block_slots(rows.shape[0]), rows, strict=True):
+            found[slot] = np.ascontiguousarray(row, wide.numpy).reshape(-1)
+        if wide is self.problem.dtype:
+            found[OUTPUT] = y.host.reshape(-1)
+        return [found[i] if i in found else np.empty(n, wide.numpy) for i, n in enumerate(plan.sizes)]
+
+    def result(self, rank: int, device: Device, made: tuple[Array, Elements]) -> Array:
+        """Return a rank's result as an array on its device."""
+        y, elements = made
+        if rank in self.schedule.zeroed:
+            y.host[...] = 0
+        elif self.problem.accumulator is not self.problem.dtype:
+            y.host.reshape(-1)[...] = rounded(elements, self.problem.dtype)
+        return y if y.device is device else to_device(y, device)
+
+
+def prepare(
+    schedule: Schedule, problem: Problem, mesh: Mesh, attributes: tuple[Any, ...]
+) -> tuple[Callable[..., tuple[Array, ...]], Callable[..., Handle]]:
+    """Return what runs a schedule on a mesh over processes, and what begins it."""
+    made = Prepared(schedule, problem, mesh, attributes)
+    return made.run, made.begin
