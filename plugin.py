@@ -46,6 +46,7 @@ from .core.kernel import (
 from .core.rounding import rounded
 from .core.signature import Signature
 from .opset import orders
+from .opset.collectives.combine import Combine, combine_of
 from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
@@ -64,6 +65,7 @@ __all__ = [
     "CallSpec",
     "ChunkLayout",
     "Code",
+    "Combine",
     "CollectiveError",
     "Communicator",
     "Completion",
@@ -103,6 +105,7 @@ __all__ = [
     "Ticket",
     "Transfer",
     "build_program",
+    "combine_of",
     "cache_key",
     "cache_root",
     "dtypes",
