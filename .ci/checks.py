@@ -28,7 +28,17 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # not resolved: the tools lie beside the venv's link, not beside what it points to
 FAILED_OUTCOMES = ("fail", "crash", "timeout", "not_run")
 # The longest of the checks that run beside each other, longest first: one that begins last leaves the other cores idle.
-LONGEST = ("pytest tests/conformance", "pytest tests/cli", "pytest tests/backends/llvm", "mypy")
+LONGEST = (
+    "pytest tests/conformance",
+    "pytest tests/opset/recipes",
+    "pytest tests/conformance/certificates",
+    "pytest tests/backends/llvm",
+    "pytest tests/examples",
+    "pytest tests/cli",
+    "pytest tests/bad_input",
+    "pytest tests/conformance/planted",
+    "mypy",
+)
 # Tests start hundreds of processes, and each would compile every module of the checkout again, which takes a second.
 COMPILED_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}
 
@@ -121,18 +131,21 @@ def pytest_checks(reports: Path, slow: bool) -> Iterator[Check]:
         yield Check(f"pytest {folder}", command, count=partial(junit_tally, junit))
 
 
-def conformance_checks(reports: Path) -> Iterator[Check]:
+def conformance_checks(reports: Path) -> Iterator[tuple[Check, Check]]:
+    """Return the run of the suite on every installed backend, which keeps all cores busy, and the check of what it
+    wrote, which does not.
+    """
     for name in sorted({entry.name for entry in entry_points(group="opmux.backends")}):
         report, certificate = reports / f"conformance-{name}.json", reports / f"certificate-{name}.json"
         opmux = str(BIN / "opmux")
         # Without performance: what a shared machine measures while it tests says nothing.
         options = ["--no-performance", "--json", str(report), "--certificate", str(certificate)]
-        yield Check(
+        run = Check(
             f"conformance {name}",
             [opmux, "conformance", "--backend", name, *options],
             count=partial(conformance_tally, report),
         )
-        yield Check(f"certificate {name}", [opmux, "certificate", "verify", str(certificate), "--rerun", "10"])
+        yield run, Check(f"certificate {name}", [opmux, "certificate", "verify", str(certificate), "--rerun", "10"])
 
 
 def cores() -> int:
@@ -193,7 +206,8 @@ def main() -> int:
         tests = [] if options.lint else list(pytest_checks(reports, options.slow))
         finished = list(side_by_side([*static_checks(), *tests], cores()))
         if not options.lint:
-            finished += one_by_one(conformance_checks(reports))
+            runs, certificates = zip(*conformance_checks(reports), strict=True)
+            finished += [*one_by_one(runs), *side_by_side(certificates, cores())]
         for check, seconds, tally in finished:
             total += tally
             rows.append(f"{check.name:<36}{seconds:7.1f} s  {tally}")

@@ -73,3 +73,14 @@ def test_checks_side_by_side_are_all_counted_and_each_has_a_lane(
     finished = list(checks.side_by_side([*good, bad], 2))
     assert sum((tally for _, _, tally in finished), checks.Tally()) == checks.Tally(passed=4, failed=1)
     assert capfd.readouterr().out.count("said\n") == 4
+
+
+def test_the_longest_checks_exist(checks: ModuleType, tmp_path: Path) -> None:
+    known = {check.name for check in (*checks.static_checks(), *checks.pytest_checks(tmp_path, slow=False))}
+    assert set(checks.LONGEST) <= known
+
+
+def test_every_run_of_the_suite_has_its_certificate_checked(checks: ModuleType, tmp_path: Path) -> None:
+    for run, certificate in checks.conformance_checks(tmp_path):
+        written = run.command[run.command.index("--certificate") + 1]
+        assert certificate.command[1:4] == ["certificate", "verify", written]
