@@ -145,6 +145,16 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
+def _near_case(name: str, selection: Selection) -> str:
+    """Return what was probably meant: one of the ops and dtypes selected, or else any; to list all takes seconds."""
+    mine = chosen_pairs(selection)
+    for pairs in (mine, set(all_pairs()).difference(mine)):
+        near = _near(name, sorted(case for pair in pairs for case in case_ids(*pair, seed=selection.seed)))
+        if near:
+            return near
+    return ""
+
+
 def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return the ids of the cases of every pair that has some; the cases themselves hold half a gigabyte of operands.
 
@@ -156,10 +166,8 @@ def chosen_cases(selection: Selection) -> dict[tuple[str, str], tuple[str, ...]]
     found = {pair: tuple(_selected(selection, pair, wanted)) for pair in chosen_pairs(selection)}
     unknown = sorted(wanted.difference(*found.values()))
     if unknown and selection.shard is None and not selection.lenient:
-        ids = (case for pair in all_pairs() for case in case_ids(*pair, seed=selection.seed))
-        raise ArgumentError(
-            f"no case {unknown[0]!r} among those selected{_near(unknown[0], ids)}; ids are exact", cases=tuple(unknown)
-        )
+        near = _near_case(unknown[0], selection)
+        raise ArgumentError(f"no case {unknown[0]!r} among those selected{near}; ids are exact", cases=tuple(unknown))
     if not found and not selection.lenient:
         raise ArgumentError(_nothing(selection), ops=selection.ops, dtypes=selection.dtypes)
     return {pair: mine for pair, mine in found.items() if mine}

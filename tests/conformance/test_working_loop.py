@@ -140,6 +140,8 @@ def test_a_baseline_leaves_regressions_only() -> None:
 def test_exact_ids_name_their_neighbours() -> None:
     with pytest.raises(ArgumentError, match="did you mean 'exp-float32-values'"):
         chosen_cases(Selection(**EXP, cases=("exp-float32-value",)))
+    with pytest.raises(ArgumentError, match="did you mean 'log-float64-values'"):
+        chosen_cases(Selection(ops=("log",), cases=("log-float64-value",)))
 
 
 def test_json_holds_reproducers_that_run_the_case(capsys: pytest.CaptureFixture[str]) -> None:
