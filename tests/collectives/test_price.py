@@ -39,25 +39,58 @@ def seconds(schedule: Schedule, nbytes: int, links: Links = SWITCH) -> float:
     return price(schedule, Layout(cut(nbytes, schedule.chunks)), 1, links).seconds
 
 
+def ring(n: int, s: int) -> float:
+    return (n - 1) * ALPHA + (n - 1) / n * s / BANDWIDTH
+
+
+def halves(n: int, s: int) -> float:
+    return math.log2(n) * ALPHA + (n - 1) / n * s / BANDWIDTH
+
+
+def tree(n: int, s: int) -> float:
+    return math.ceil(math.log2(n)) * (ALPHA + s / BANDWIDTH)
+
+
 CLOSED = {
-    "ring": lambda n, s: 2 * (n - 1) * ALPHA + 2 * (n - 1) / n * s / BANDWIDTH,
-    "doubling": lambda n, s: math.log2(n) * (ALPHA + s / BANDWIDTH),
-    "rabenseifner": lambda n, s: 2 * math.log2(n) * ALPHA + 2 * (n - 1) / n * s / BANDWIDTH,
+    ("all_reduce", "ring"): lambda n, s: 2 * ring(n, s),
+    ("all_reduce", "doubling"): tree,
+    ("all_reduce", "rabenseifner"): lambda n, s: 2 * halves(n, s),
+    ("all_reduce", "tree"): lambda n, s: 2 * tree(n, s),
+    ("all_reduce", "direct"): lambda n, s: 2 * ring(n, s),
+    ("reduce_scatter", "ring"): ring,
+    ("reduce_scatter", "halving"): halves,
+    ("reduce_scatter", "direct"): ring,
+    ("reduce", "tree"): tree,
+    ("all_gather", "ring"): ring,
+    ("all_gather", "doubling"): halves,
+    ("all_gather", "direct"): ring,
+    ("all_to_all", "rotation"): ring,
+    ("all_to_all", "direct"): ring,
+    ("broadcast", "tree"): tree,
+    ("broadcast", "scatter"): lambda n, s: ring(n, s) + halves(n, s),
+    ("broadcast", "flat"): lambda n, s: (n - 1) * (ALPHA + s / BANDWIDTH),
 }
+ANY_NUMBER = [key for key in CLOSED if key[1] not in ("doubling", "rabenseifner", "halving", "scatter")]
 
 
-@pytest.mark.parametrize("n", [2, 4, 8, 64, 1024])
-@pytest.mark.parametrize("name", CLOSED)
-def test_sizes_that_divide_cost_the_closed_form(name: str, n: int) -> None:
+@pytest.mark.parametrize("n", [2, 4, 8, 64, 256])
+@pytest.mark.parametrize("key", CLOSED, ids="-".join)
+def test_sizes_that_divide_cost_the_closed_form(key: tuple[str, str], n: int) -> None:
     for nbytes in (n, 1024 * n, 10**6 * n):
-        assert seconds(built("all_reduce", name, n), nbytes) == pytest.approx(CLOSED[name](n, nbytes), rel=1e-12)
+        assert seconds(built(*key, n), nbytes) == pytest.approx(CLOSED[key](n, nbytes), rel=1e-12)
+
+
+@pytest.mark.parametrize("key", ANY_NUMBER, ids="-".join)
+def test_numbers_of_ranks_that_are_no_power_of_two_cost_it_too(key: tuple[str, str]) -> None:
+    for n in (3, 7, 12):
+        assert seconds(built(*key, n), 1000 * n) == pytest.approx(CLOSED[key](n, 1000 * n), rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 8, 31, 100])
 def test_other_sizes_are_within_a_hundredth(n: int) -> None:
     for nbytes in (10**4 + 1, 10**6 + 7, 10**8 + 3):
-        for name in CLOSED if n & (n - 1) == 0 else ("ring",):
-            assert seconds(built("all_reduce", name, n), nbytes) == pytest.approx(CLOSED[name](n, nbytes), rel=0.01)
+        for key in CLOSED if n & (n - 1) == 0 else ANY_NUMBER:
+            assert seconds(built(*key, n), nbytes) == pytest.approx(CLOSED[key](n, nbytes), rel=0.01)
 
 
 @pytest.mark.parametrize("n", [4, 8, 256])

@@ -13,6 +13,7 @@ SHOWS = {
     "own_policy.py": "numpy only:       numpy/exp",
     "compile_chain.py": "agrees with eager: True",
     "from_numpy_and_torch.py": "snapshot is untouched: 0.0",
+    "parallelism.py": "64 x 8 x 8",
 }
 
 
