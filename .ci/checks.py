@@ -30,7 +30,6 @@ FAILED_OUTCOMES = ("fail", "crash", "timeout", "not_run")
 # The longest of the checks that run beside each other, longest first: one that begins last leaves the other cores idle.
 LONGEST = (
     "pytest tests/conformance",
-    "pytest tests/opset/recipes",
     "pytest tests/conformance/certificates",
     "pytest tests/backends/llvm",
     "pytest tests/examples",
