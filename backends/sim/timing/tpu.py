@@ -65,7 +65,7 @@ class Application:
         return sum(2.0 * part.weights * part.uses for part in self.parts)
 
 
-_TABLES: Final = "tables 1 and 3 of [J]: weights, operations per weight byte; useful cells, RAW stalls"
+_TABLES: Final = "[J], table 1: weights, operations per weight byte; table 3: useful cells, RAW stalls"
 
 
 def _plain(
@@ -91,8 +91,8 @@ def _cnn1(name: str, useful_of_fully_connected: float, inputs: str) -> Applicati
 
 
 _CNN1_INPUTS: Final = (
-    "[J] tables 1 and 3: weights, batch; useful cells, RAW stalls; [J] section 3: it derives from Inception V2, whose "
-    "published parameters and multiply-adds stand for its convolutions; [J] section 4: fully connected layers at 32"
+    "[J], table 1: weights, batch; table 3: useful cells, RAW stalls; section 3: it derives from Inception V2, whose "
+    "published parameters and multiply-adds stand for its convolutions; section 4: fully connected layers at 32"
 )
 
 #: In the order of [J].
