@@ -152,6 +152,23 @@ def test_even_blocks_keep_the_bandwidth_of_one_contribution() -> None:
     assert sum(sent) / even.chunks == 2 * 3 / 4
 
 
+@pytest.mark.parametrize("spread", [(8,), (4, 4), (3, 3, 2), (2,) * 4, (1,) * 8, (5, 0, 3), (0, 0, 1, 6, 1)])
+def test_the_same_contributions_give_the_same_bits_however_they_are_spread(spread: tuple[int, ...]) -> None:
+    blocks = np.random.default_rng(1).standard_normal((8, 37)).astype(np.float32)
+    level = list(blocks)
+    while len(level) > 1:
+        level = [a + b for a, b in zip(level[::2], level[1::2], strict=True)]
+    mine = np.split(blocks, list(accumulate(spread))[:-1])
+    served = 0
+    for algorithm in ALGORITHMS["all_reduce"]:
+        made = algorithm.build(len(spread), blocks=spread)
+        if isinstance(made, Schedule) and made.order == CANONICAL_ORDER:
+            served += 1
+            for found in compute(made, Layout(cut(37, len(spread))), mine, np.add):
+                assert found.tobytes() == level[0].tobytes()
+    assert served
+
+
 def test_blocks_that_no_collective_takes_are_refused() -> None:
     refused = named("all_gather", "ring").build(2, blocks=(2, 2))
     assert isinstance(refused, Rejection)
