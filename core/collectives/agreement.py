@@ -200,7 +200,7 @@ def compare(headers: Sequence[Told | None], reporter: int = 0) -> MeshFailure | 
     says, remedy = _SAYS[differs[0]]
     others = [rank for rank, told in known.items() if told == usual]
     same = tuple(rank for rank in deviant if known[rank] == first)
-    also = f"; {_names([r for r in deviant if r not in same])} differ in yet another way" if same != deviant else ""
+    also = f"; {_names([r for r in deviant if r not in same])}: yet another call" if same != deviant else ""
     detail = f"{_names(same)} {says(first)}, but {_names(others)} {says(usual)}{also}"
     return MeshFailure(
         usual.collective, usual.sequence, deviant[0], Cause.MISMATCH, reporter, detail, ranks=deviant, remedy=remedy

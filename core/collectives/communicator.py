@@ -66,7 +66,7 @@ class Endpoint(Protocol):
         """Return the time in seconds, from any start, never going back."""
 
     def lost(self) -> Mapping[int, str]:
-        """Return the ranks that are known to be gone, with how that is known; cheap, since it is asked while waiting."""
+        """Return the ranks that are known to be gone, and how that is known; asked while waiting, so it is cheap."""
 
     def close(self) -> None:
         """Give back what the endpoint holds, for the end of its mesh or of the process; a second time does nothing."""

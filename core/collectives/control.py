@@ -7,6 +7,7 @@ waiting ranks the last one is at fault, and not the neighbour.
 
 from __future__ import annotations
 
+import atexit
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -179,6 +180,13 @@ class Control:
         """Keep what a message that cannot be taken back is read from."""
         self._sent.append((ticket, data))
 
+    def close_at_exit(self) -> None:
+        """Say goodbye when the process ends, so that no other rank waits for it until its time is over."""
+        _open.append(self)
+        # Last of all that are registered, hence first to run: the communicator still carries messages then.
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+
     def close(self) -> None:
         """Tell the others that no call follows, and post no more; for the end of the mesh or of the process."""
         if self._closed:
@@ -201,6 +209,14 @@ class Control:
                 self._sent.append((self.endpoint.send(peer, TAG, data), data))
             except CollectiveError:
                 continue  # it is gone, and needs to hear nothing
+
+
+_open: Final[list[Control]] = []
+
+
+def _close_all() -> None:
+    for control in _open:
+        control.close()
 
 
 def _is_over(ticket: Ticket) -> bool:

@@ -293,7 +293,7 @@ class _Call:
         if known is not None and not self.will_see_itself(known, now):
             raise _Failed(known)
         lost, left = self.endpoint.lost(), self.control.left
-        for wait in (*self.headers, *self.incoming, *self.outgoing):
+        for wait in self.waits():
             if wait.peer in lost:
                 raise _Failed(self.failure(Cause.DIED, wait.peer))
             if wait.number == 0 and left.get(wait.peer, self.sequence) < self.sequence:
@@ -313,9 +313,13 @@ class _Call:
         self.grace = min(self.grace, now + self.timeout * _GRACE)
         return now < self.grace
 
+    def waits(self) -> list[_Wait]:
+        """Return the messages that this rank waits for, the headers first."""
+        return [*self.headers, *self.incoming, *(w for w in self.outgoing if not _has_left(w))]
+
     def status(self) -> Status:
         """Return what this rank waits for."""
-        first = next(iter((*self.headers, *self.incoming, *self.outgoing)), None)
+        first = next(iter(self.waits()), None)
         peer, number = (-1, -1) if first is None else (first.peer, first.number)
         return Status(self.sequence, peer, number, tuple(self.sent))
 
@@ -326,7 +330,7 @@ class _Call:
             return found
         lost, fresh = self.endpoint.lost(), now - _FRESH * self.timeout
         traced = []
-        for wait in (*self.headers, *self.incoming, *self.outgoing):
+        for wait in self.waits():
             status = Status(self.sequence, wait.peer, wait.number, tuple(self.sent))
             traced.append(stuck(self.control, status, fresh, lost))
         if not traced:  # this rank itself was away for longer than the limit
@@ -348,6 +352,13 @@ class _Call:
             self.endpoint.cancel(wait.ticket)
             if wait.number < 0:
                 self.control.keep(wait.ticket, wait.room)
+
+
+def _has_left(wait: _Wait) -> bool:
+    try:
+        return wait.ticket.done()
+    except CollectiveError:  # whoever waits for it will see why
+        return False
 
 
 #: Which finding of several explains the others.
@@ -404,10 +415,10 @@ def drive(running: Iterable[Running], progress: Callable[[], object] | None = No
         progress: called in every round, for communicators that move only when they are called.
 
     Raises:
-        CollectiveError: the first failure, once every part has ended.
+        CollectiveError: the first failure, once every part has ended; or what else a part raised.
     """
     parts = list(running)
-    first: CollectiveError | None = None
+    first: Exception | None = None
     idle = 0
     try:
         while parts:
@@ -418,7 +429,7 @@ def drive(running: Iterable[Running], progress: Callable[[], object] | None = No
                     still.append(part)
                 except StopIteration:
                     moved = True
-                except CollectiveError as error:
+                except Exception as error:  # the others hear of it, and each ends with an error of its own
                     moved, first = True, first or error
             parts = still
             if progress is not None:

@@ -26,6 +26,7 @@ class Region:
         """Return whether they share an element."""
         return (
             self.slot == other.slot
+            and min(self.length, other.length) > 0
             and self.first < other.first + other.length
             and other.first < self.first + self.length
         )

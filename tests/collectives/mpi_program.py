@@ -1,0 +1,146 @@
+"""What the tests of MPI run under mpiexec: one scenario, by name, on every process; what it prints is asserted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from opmux.backends.mpi.communicator import MpiCommunicator, connect
+from opmux.core.collectives.agreement import Header
+from opmux.core.collectives.control import Control
+from opmux.core.collectives.engine import Running, drive, run_rank
+from opmux.core.collectives.rank_plan import plan_rank
+from opmux.core.errors import CollectiveError
+from tests.collectives.by_hand import Collective, doubling, exchange, gather, ring
+
+
+class Rank:
+    """One rank of a mesh, its endpoint and its calls."""
+
+    def __init__(self, communicator: MpiCommunicator, owners: list[int], rank: int, mesh: int = 5) -> None:
+        self.rank, self.mesh, self.calls = rank, mesh, 0
+        self.ranks = len(owners)
+        self.endpoint = communicator.open(mesh, owners, rank)
+        self.control = Control(self.endpoint)
+        self.control.close_at_exit()
+        self.slots: list[Any] = []
+
+    def begin(self, collective: Collective, timeout: float = 20.0, what: str = "") -> Running:
+        self.calls += 1
+        plan = plan_rank(collective.schedule, collective.layout, self.rank)
+        header = Header(
+            self.mesh, self.calls, what or collective.name, dtype="int64", shapes=(collective.layout.lengths,)
+        )
+        self.slots = [np.arange(plan.sizes[0]) + 1000 * self.rank, *(np.zeros(n, np.int64) for n in plan.sizes[1:])]
+        return run_rank(self.endpoint, plan, header, self.slots, np.add, self.control, timeout)
+
+    def call(self, collective: Collective, timeout: float = 20.0, what: str = "") -> Any:
+        drive([self.begin(collective, timeout, what)])
+        return self.slots[1]
+
+    def brought(self, collective: Collective) -> list[Any]:
+        return [np.arange(collective.layout.size(r, 0)) + 1000 * r for r in range(self.ranks)]
+
+
+def _simple() -> tuple[MpiCommunicator, Rank]:
+    communicator = connect()
+    return communicator, Rank(communicator, list(range(communicator.processes)), communicator.process)
+
+
+def right() -> None:
+    """Several collectives, of several sizes, on one rank a process."""
+    communicator, rank = _simple()
+    for collective in (
+        *(make(rank.ranks, n) for n in (0, 1, 1000, 300_000) for make in (ring, gather, exchange)),
+        *(doubling(rank.ranks, n) for n in (3, 300_000) if rank.ranks in (2, 4)),
+    ):
+        wanted = collective.expected(rank.brought(collective))[rank.rank]
+        assert np.array_equal(rank.call(collective), wanted), collective
+    link = communicator.link(0, communicator.processes - 1)
+    assert link.source == "measured"
+    found = communicator.gather(repr(link).encode(), 10)
+    assert len(set(found)) == 1, found
+    print("right", flush=True)
+
+
+def two_each() -> None:
+    """Two ranks in every process, in an order that alternates, driven by one thread each."""
+    communicator = connect()
+    owners = list(range(communicator.processes)) * 2
+    ranks = [Rank(communicator, owners, r) for r, p in enumerate(owners) if p == communicator.process]
+    for n in (0, 5, 70_000):
+        collective = ring(len(owners), n)
+        drive([r.begin(collective) for r in ranks])
+        for r in ranks:
+            assert np.array_equal(r.slots[1], collective.expected(r.brought(collective))[r.rank])
+    print("right", flush=True)
+
+
+def die() -> None:
+    """One process is killed between two calls."""
+    _, rank = _simple()
+    rank.call(ring(rank.ranks, 10))
+    if rank.rank == 1:
+        os.kill(os.getpid(), 9)
+    _failing(rank, ring(rank.ranks, 100_000), 20.0)
+
+
+def stall() -> None:
+    """One process stays away from the second call."""
+    _, rank = _simple()
+    rank.call(ring(rank.ranks, 10))
+    if rank.rank == 1:
+        time.sleep(4)
+    _failing(rank, ring(rank.ranks, 10), 1.5)
+
+
+def differ() -> None:
+    """One process calls something else."""
+    _, rank = _simple()
+    _failing(rank, gather(rank.ranks, 10) if rank.rank == 1 else ring(rank.ranks, 10), 20.0)
+
+
+def leave() -> None:
+    """One process raises an error of its own and ends."""
+    _, rank = _simple()
+    rank.call(ring(rank.ranks, 10))
+    if rank.rank == 1:
+        raise SystemExit("rank 1 has had enough")
+    _failing(rank, ring(rank.ranks, 10), 20.0)
+    raise SystemExit(3)
+
+
+def orders() -> None:
+    """One process makes a mesh of the ranks in another order."""
+    communicator = connect()
+    owners = list(range(communicator.processes))
+    if communicator.process == 1:
+        owners.reverse()
+    try:
+        communicator.open(9, owners, owners.index(communicator.process))
+    except CollectiveError as error:
+        print(f"rank {communicator.process}: {error}", flush=True)
+
+
+def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
+    start = time.monotonic()
+    try:
+        rank.call(collective, timeout)
+    except CollectiveError as error:
+        took = time.monotonic() - start
+        print(f"rank {rank.rank}: {error.cause} {error.rank} in time={took < timeout * 1.3 + 1}: {error}", flush=True)
+    try:
+        rank.control.check()
+    except CollectiveError as error:
+        print(f"rank {rank.rank} again: {'cannot be used' in str(error)}", flush=True)
+
+
+SCENARIOS: dict[str, Callable[[], None]] = {f.__name__: f for f in (right, two_each, die, stall, differ, leave, orders)}
+
+if __name__ == "__main__":
+    SCENARIOS[sys.argv[1]]()
