@@ -112,7 +112,7 @@ def _symmetric(step: Step, sizes: _Sizes, links: Links, rates: Rates) -> _Terms:
     away: list[tuple[Transfer, int]] = []
     for t in step.transfers:
         nbytes = sizes.longest(step, t)
-        local += _local(t, nbytes, rates)
+        local += local_seconds(t, nbytes, rates)
         if not t.is_local:
             away.append((t, nbytes))
     if not away:
@@ -139,7 +139,7 @@ def _explicit(transfers: Iterable[Transfer], ranks: int, sizes: _Sizes, links: L
     messages: list[Message] = []
     for t in transfers:
         nbytes = sizes.of(t)
-        local[t.target] = local.get(t.target, 0.0) + _local(t, nbytes, rates)
+        local[t.target] = local.get(t.target, 0.0) + local_seconds(t, nbytes, rates)
         if t.is_local:
             continue
         link = links.link(t.source, t.target)
@@ -162,11 +162,11 @@ def _moving(
     return latency, transfer, max(0.0, shared - transfer)
 
 
-def _local(t: Transfer, nbytes: int, rates: Rates) -> float:
+def local_seconds(t: Transfer, nbytes: int, rates: Rates) -> float:
     """Return the seconds of what the target does itself."""
     if t.base is not None:
         return rates.start + 3 * nbytes / rates.memory
     return rates.start + 2 * nbytes / rates.memory if t.is_local else 0.0
 
 
-__all__ = ["Price", "Rates", "price"]
+__all__ = ["Price", "Rates", "local_seconds", "price"]
