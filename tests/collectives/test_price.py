@@ -153,6 +153,13 @@ def test_hops_of_a_ring_are_shared() -> None:
     assert found.seconds == pytest.approx(3 * ALPHA + 3e6 / BANDWIDTH)
 
 
+@pytest.mark.parametrize("pairs", [((7, 1), (0, 2)), ((1, 7), (2, 0))])
+def test_hops_across_the_end_of_a_ring_are_shared_too(pairs: tuple[tuple[int, int], ...]) -> None:
+    schedule = Schedule("permute", "direct", 8, 1, 2, (Step(tuple(Transfer(a, b, 0) for a, b in pairs)),))
+    found = price(schedule, Layout((10**6,)), 1, Ring(8, LINK))
+    assert found.seconds == pytest.approx(2 * ALPHA + 2e6 / BANDWIDTH)
+
+
 def test_a_rank_sends_one_message_at_a_time() -> None:
     flat = built("broadcast", "flat", 9)
     assert seconds(flat, 10**6) == pytest.approx(8 * (ALPHA + 1e6 / BANDWIDTH))
