@@ -78,6 +78,7 @@ from .core.errors import (
     UnsupportedError,
 )
 from .core.graphs.compile import compile
+from .opset.collectives.messages import barrier, recv, send
 from .opset.collectives.ops import all_gather, all_reduce, all_to_all, broadcast, permute, reduce_scatter
 from .opset.declare import VERSION as OPSET_VERSION
 from .opset.dtype_functions import astype, can_cast, finfo, iinfo, isdtype, result_type

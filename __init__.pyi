@@ -76,6 +76,9 @@ from .core.errors import PluginWarning as PluginWarning
 from .core.errors import ShapeError as ShapeError
 from .core.errors import UnsupportedError as UnsupportedError
 from .core.graphs.compile import compile as compile
+from .opset.collectives.messages import barrier as barrier
+from .opset.collectives.messages import recv as recv
+from .opset.collectives.messages import send as send
 from .opset.declare import VERSION as OPSET_VERSION
 from .opset.dtype_functions import astype as astype
 from .opset.dtype_functions import can_cast as can_cast
@@ -292,6 +295,7 @@ __all__ = [
     'atanh',
     'attention',
     'avg_pool',
+    'barrier',
     'bfloat16',
     'bitcast',
     'bitwise_and',
@@ -418,6 +422,7 @@ __all__ = [
     'random_bits',
     'real',
     'reciprocal',
+    'recv',
     'reduce_scatter',
     'relu',
     'remainder',
@@ -431,6 +436,7 @@ __all__ = [
     'rsqrt',
     'scatter',
     'searchsorted',
+    'send',
     'set_default_device',
     'set_default_float_dtype',
     'sigmoid',

@@ -6,6 +6,7 @@ import functools
 import itertools
 import weakref
 import zlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from .communicator import Communicator, Endpoint
 from .meeting import Member, identity, meet
 
 if TYPE_CHECKING:  # messages between processes are loaded with the first one
+    from ..arrays.array import Array
     from .begun import Begun
     from .control import Control
     from .engine import Running
@@ -100,6 +102,9 @@ class Mesh:
         self._calls = itertools.count(1)
         self._lines: tuple[tuple[Endpoint, Control], ...] | None = None
         self._begun: list[Begun] = []
+        self._pairs: dict[tuple[int, int], Mesh] = {}
+        #: Arrays on their way between two ranks of this process, for a mesh made by :meth:`pair`.
+        self.mailbox: deque[Array] = deque()
         self._made: dict[tuple[int, ...], int] = {}
         #: Keeps the messages of meshes apart; all processes make their groups in the same order, so they agree on it.
         self.number = zlib.crc32(path.encode())
@@ -130,17 +135,22 @@ class Mesh:
                 raise ArgumentError(f"Mesh.group: {shown(r)} is no rank of {self}", rank=r)
         if not found or len(set(found)) < len(found):
             raise ArgumentError(f"Mesh.group: ranks {shown(list(found))}; give each rank of it once", ranks=found)
-        device_of = dict(zip(self.local_ranks, self.local_devices, strict=True))
         nth = self._made[found] = self._made.get(found, 0) + 1
+        return self._part(found, f"{self._path}/{','.join(map(str, found))}#{nth}")
+
+    def _part(self, ranks: tuple[int, ...], path: str) -> Mesh:
+        device_of = dict(zip(self.local_ranks, self.local_devices, strict=True))
+        own = [device_of[r] for r in ranks if r in device_of]
         made = Mesh.__new__(Mesh)
-        made._set(
-            self.communicator,
-            tuple(self.members[r] for r in found),
-            [device_of[r] for r in found if r in device_of],
-            self.timeout,
-            f"{self._path}/{','.join(map(str, found))}#{nth}",
-        )
+        made._set(self.communicator, tuple(self.members[r] for r in ranks), own, self.timeout, path)
         return made
+
+    def pair(self, source: int, target: int) -> Mesh:
+        """Return the mesh of two ranks that messages from one to the other go over; no other rank need make it."""
+        found = self._pairs.get((source, target))
+        if found is None:
+            found = self._pairs[source, target] = self._part((source, target), f"{self._path}/{source}>{target}")
+        return found
 
     def split(self, shape: Sequence[int], axis: int) -> tuple[Mesh, ...]:
         """Return the groups of ranks that differ only along one axis, the ranks laid out in a grid in row-major order.

@@ -42,6 +42,8 @@ def public(op: Op) -> Callable[..., Any]:
         except (KeyError, AttributeError, TypeError):  # a new call, or one that is not allowed
             if arrays is _MISSING or mesh is _MISSING or not known.issuperset(given) or not given.keys() >= required:
                 raise _bad_call(op, defaults, required, given, arrays, mesh) from None
+            if isinstance(mesh, Mesh) and not mesh.local_ranks and not operands:
+                return [] if wait else Handle.done_with([])  # a group that this process has no part in
             decision = _decided(op, operands, mesh, {**defaults, **given})
             with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
                 hits[key] = decision
@@ -93,14 +95,23 @@ def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool
     return made if wait else Handle.done_with(made)
 
 
+def is_mesh(name: str, given: Any) -> None:
+    """Check what is given as a mesh.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not isinstance(given, Mesh):
+        raise ArgumentTypeError(f"{name}: {shown(given)} is no mesh; make one with opmux.Mesh()", op=name)
+
+
 def checked(op: Op, given: Any, mesh: Mesh) -> tuple[Array, ...]:
     """Return the operands if each is an array on the device of its rank.
 
     Raises:
         ArgumentTypeError, ArgumentError, DeviceError, DTypeError: naming the rank.
     """
-    if not isinstance(mesh, Mesh):
-        raise ArgumentTypeError(f"{op.name}: {shown(mesh)} is no mesh; make one with opmux.Mesh()", op=op.name)
+    is_mesh(op.name, mesh)
     if not isinstance(given, list | tuple):
         raise ArgumentTypeError(
             f"{op.name}: {shown(given)} is no list of arrays; give one per local rank of {mesh}", op=op.name

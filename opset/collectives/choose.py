@@ -20,7 +20,7 @@ from ...core.dispatch.eligibility import (
     rejection_by_policy,
 )
 from ...core.dispatch.execute import kernel_runner
-from ...core.dispatch.policy import Settings, current
+from ...core.dispatch.policy import Settings, current, policy
 from ...core.dispatch.registry import REGISTRY
 from ...core.kernel import CANONICAL_ORDER, ArraySpec, CallSpec, Determinism, Kernel, Prepared, Reason, Rejection
 from ...core.op import Op
@@ -147,14 +147,16 @@ def _algorithm(
     schedule = algorithm.build(problem.ranks, **problem.arguments)
     if isinstance(schedule, Rejection):
         return replace(made, rejection=schedule)
-    rejection = _rejection(op, problem, schedule, settings)
+    rejection = _rejection(op, problem, schedule, mesh, settings)
     if rejection is not None:
         return replace(made, rejection=rejection)
     cost = price_on(schedule, problem, mesh)
     if mesh.is_local:
 
         def run(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
-            return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
+            # A combination is one correctly rounded call, so its bits hang on the order of the schedule alone.
+            with policy(determinism="none", max_ulp=None):
+                return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
 
         return replace(made, cost=cost, run=run)
     from .processes import prepare
@@ -163,7 +165,7 @@ def _algorithm(
     return replace(made, cost=cost, run=whole, begin=begin)
 
 
-def _rejection(op: Op, problem: Problem, schedule: Schedule, settings: Settings) -> Rejection | None:
+def _rejection(op: Op, problem: Problem, schedule: Schedule, mesh: Mesh, settings: Settings) -> Rejection | None:
     """Return why an algorithm does not reach what the caller demands.
 
     Which algorithm is the cheapest hangs on the size, so every class from ``threads`` on binds the canonical order.
@@ -171,6 +173,9 @@ def _rejection(op: Op, problem: Problem, schedule: Schedule, settings: Settings)
     if problem.reduction is None or op.settled(problem.dtype):
         return None
     demanded = settings.determinism.value >= Determinism.THREADS.value
+    flushing = [d.name for d in mesh.local_devices if d.info.flushes_subnormals]
+    if demanded and flushing:
+        return Rejection(Reason.DETERMINISM, f"{flushing[0]} flushes subnormals, so no result of it is canonical")
     if demanded and schedule.order != CANONICAL_ORDER:
         return Rejection(Reason.DETERMINISM, f"its order is {schedule.order or 'its own'}, not the canonical one")
     if settings.max_ulp is not None:

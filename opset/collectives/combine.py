@@ -47,17 +47,17 @@ def combine_of(reduction: str, dtype: DType) -> Combine:
 
     def combine(x: Elements, y: Elements, into: Elements) -> None:
         with np.errstate(all="ignore"):
-            ufunc(x, y, into)
+            ufunc(x, y, out=into)
 
     def extreme(x: Elements, y: Elements, into: Elements) -> None:
         """NumPy may return either of two zeros; the opset orders -0 below +0."""
         zeros = (x == 0) & (y == 0)
         with np.errstate(all="ignore"):
             if not zeros.any():
-                ufunc(x, y, into)
+                ufunc(x, y, out=into)
                 return
             right = x[zeros] + y[zeros] if reduction == "max" else -(-x[zeros] - y[zeros])
-            ufunc(x, y, into)
+            ufunc(x, y, out=into)
             into[zeros] = right
 
     return extreme if signed_zeros else combine
