@@ -12,7 +12,7 @@ from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer
 from ...core.dispatch.choose import unsupported
 from ...core.dispatch.cost import kernel_cost
-from ...core.dispatch.decision import Candidate, Decision, Kind
+from ...core.dispatch.decision import Candidate, Decision, Kind, Operands, Run
 from ...core.dispatch.eligibility import (
     claim_of,
     rejection_by_contract,
@@ -29,7 +29,7 @@ from . import values
 from .algorithms import ALGORITHMS, Algorithm
 from .call import axis_back, axis_first, spec_first, specs_of_all
 from .declare import Collective
-from .pricing import price_on
+from .pricing import groups_of, price_on
 from .problem import Problem
 
 #: Attributes that are settled before anything is chosen: the mesh is the operands' devices, sizes are in their shapes.
@@ -61,10 +61,10 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
     run = chosen.run
     assert run is not None  # an eligible candidate can run
 
-    def whole(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
-        made = run([axis_first(op, x, axis) for x in operands if x is not None], None)
-        return tuple(axis_back(x, problem, axis) for x in made)
-
+    if axis is None and all(x._sig.contiguous for x in arrays):
+        whole: Run = run
+    else:
+        whole = _with_axis(op, problem, axis, run)
     return Decision(
         op,
         mesh.local_devices[0],
@@ -76,6 +76,16 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
         whole,
         many=True,
     )
+
+
+def _with_axis(op: Op, problem: Problem, axis: int | None, run: Run) -> Run:
+    """Return what runs on operands as the caller has them: the axis in question is moved to the front, and back."""
+
+    def whole(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
+        made = run([axis_first(op, x, axis) for x in operands if x is not None], None)
+        return tuple(axis_back(x, problem, axis) for x in made)
+
+    return whole
 
 
 def _rank(candidate: Candidate) -> tuple[float, int, str]:
@@ -144,7 +154,10 @@ def _algorithm(
     pin = settings.pin(op.name)
     if pin is not None:
         return replace(made, rejection=Rejection(Reason.POLICY_PIN, f"{op.name} is pinned to {pin}"))
-    schedule = algorithm.build(problem.ranks, **problem.arguments)
+    arguments = problem.arguments
+    if algorithm.name == "hierarchical":
+        arguments = {**arguments, "groups": groups_of(mesh)}
+    schedule = algorithm.build(problem.ranks, **arguments)
     if isinstance(schedule, Rejection):
         return replace(made, rejection=schedule)
     rejection = _rejection(op, problem, schedule, mesh, settings)

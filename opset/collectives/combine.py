@@ -35,6 +35,8 @@ _TRUTHS: Final[dict[str, np.ufunc]] = {
 def combine_of(reduction: str, dtype: DType) -> Combine:
     """Return what combines contributions, in the accumulator's dtype.
 
+    Special values are results: NumPy's warnings of them are the caller's to turn off.
+
     >>> import numpy as np
     >>> from opmux.core.dtypes import int8
     >>> x = np.array([100, 2], np.int8)
@@ -46,18 +48,16 @@ def combine_of(reduction: str, dtype: DType) -> Combine:
     signed_zeros = reduction in ("min", "max") and dtype.kind == REAL
 
     def combine(x: Elements, y: Elements, into: Elements) -> None:
-        with np.errstate(all="ignore"):
-            ufunc(x, y, out=into)
+        ufunc(x, y, out=into)
 
     def extreme(x: Elements, y: Elements, into: Elements) -> None:
         """NumPy may return either of two zeros; the opset orders -0 below +0."""
         zeros = (x == 0) & (y == 0)
-        with np.errstate(all="ignore"):
-            if not zeros.any():
-                ufunc(x, y, out=into)
-                return
-            right = x[zeros] + y[zeros] if reduction == "max" else -(-x[zeros] - y[zeros])
+        if not zeros.any():
             ufunc(x, y, out=into)
-            into[zeros] = right
+            return
+        right = x[zeros] + y[zeros] if reduction == "max" else -(-x[zeros] - y[zeros])
+        ufunc(x, y, out=into)
+        into[zeros] = right
 
     return extreme if signed_zeros else combine

@@ -34,11 +34,15 @@ def links_of(mesh: Mesh) -> Links:
     """Return what connects the ranks of a mesh over processes: the same answer in every process."""
     carrier = mesh.communicator
     assert carrier is not None  # a mesh over processes has one
+    groups = groups_of(mesh)
+    first, last = mesh.members[0].process, mesh.members[-1].process
+    outer = carrier.link(first, last)
+    return TwoLevel(groups[1], carrier.link(first, first), outer) if groups else Switch(outer)
+
+
+def groups_of(mesh: Mesh) -> tuple[int, ...]:
+    """Return how many processes bring ranks, and how many each; empty where they bring one each, or uneven numbers."""
     processes = [m.process for m in mesh.members]
     size = processes.count(processes[0])
-    others = [p for p in processes if p != processes[0]]
-    outer = carrier.link(processes[0], others[0]) if others else carrier.link(processes[0], processes[0])
-    even = all(processes[i] == processes[i // size * size] for i in range(len(processes)))
-    if size == 1 or not even or len(processes) % size:
-        return Switch(outer)
-    return TwoLevel(size, carrier.link(processes[0], processes[0]), outer)
+    alike = len(processes) % size == 0 and all(p == processes[i // size * size] for i, p in enumerate(processes))
+    return (len(processes) // size, size) if alike and 1 < size < len(processes) else ()

@@ -42,7 +42,7 @@ class Prepared:
         self.plans = [plan_rank(schedule, layout, rank) for rank in mesh.local_ranks]
         self.combine: Combine | None = None
         if problem.reduction is not None:
-            self.combine = combine_of(problem.reduction, problem.accumulator)
+            self.combine = _quiet(combine_of(problem.reduction, problem.accumulator))
         alike = len(set(problem.operands)) == 1
         self.said = {
             "collective": problem.collective,
@@ -102,6 +102,14 @@ class Prepared:
         elif self.problem.accumulator is not self.problem.dtype:
             y.host.reshape(-1)[...] = rounded(elements, self.problem.dtype)
         return y if y.device is device else to_device(y, device)
+
+
+def _quiet(combine: Combine) -> Combine:
+    def silenced(x: Elements, y: Elements, into: Elements) -> None:
+        with np.errstate(all="ignore"):
+            combine(x, y, into)
+
+    return silenced
 
 
 def prepare(
