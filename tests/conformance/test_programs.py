@@ -98,6 +98,74 @@ def swapped(graph: Graph, values: list[Any]) -> None:
         values.append(UFUNCS[node.op.name](*(reversed(given) if turned else given)))
 
 
+def _same_layout(a: Any, b: Any) -> bool:
+    return bool(a.shape == b.shape and a.dtype == b.dtype)
+
+
+def second_use(graph: Graph, values: list[Any]) -> None:
+    """The fault of a register that is given away: who uses an input later gets what its first user made of it."""
+    first_user: dict[int, int] = {}
+    for node in graph.nodes:
+        used = [i for i in node.inputs if i is not None]
+        given = [first_user.get(i, i) if _same_layout(values[first_user.get(i, i)], values[i]) else i for i in used]
+        values.append(UFUNCS[node.op.name](*[values[i] for i in given]))
+        for i in used:
+            if i < len(graph.inputs):
+                first_user.setdefault(i, len(values) - 1)
+
+
+def both_operands(graph: Graph, values: list[Any]) -> None:
+    """The fault of a peephole: a node that reads one value twice reads zero the second time."""
+    for node in graph.nodes:
+        given = [values[i] for i in node.inputs if i is not None]
+        if len(given) == 2 and node.inputs[0] == node.inputs[1]:
+            given[1] = np.zeros_like(given[1])
+        values.append(UFUNCS[node.op.name](*given))
+
+
+def second_run() -> Callable[[Graph, list[Any]], None]:
+    """The fault of code that is specialised on the first run's data: its last element comes from there ever after."""
+    last: dict[str, list[Any]] = {}
+
+    def evaluate(graph: Graph, values: list[Any]) -> None:
+        right(graph, values)
+        kept = last.setdefault(graph.digest, [v.reshape(-1)[-1:].copy() for v in values])
+        for i in graph.outputs:
+            values[i] = np.array(values[i])
+            if values[i].size:
+                values[i].reshape(-1)[-1:] = kept[i]
+
+    return evaluate
+
+
+def read_again(graph: Graph, values: list[Any]) -> None:
+    """The fault of reused memory: an output that a later node reads is overwritten by what that node makes."""
+    right(graph, values)
+    first = len(values) - len(graph.nodes)
+    for k, node in enumerate(graph.nodes, first):
+        for i in node.inputs:
+            if i in graph.outputs and i is not None and _same_layout(values[i], values[k]):
+                values[i] = values[k]
+
+
+def order_ignored(graph: Graph, values: list[Any]) -> None:
+    """The fault of common subexpressions: x - y and y - x are taken for one."""
+    made: dict[Any, int] = {}
+    for node in graph.nodes:
+        used = [i for i in node.inputs if i is not None]
+        same = made.setdefault((node.op.name, *sorted(used)), len(values))
+        values.append(values[same] if same < len(values) else UFUNCS[node.op.name](*[values[i] for i in used]))
+
+
+def one_row(graph: Graph, values: list[Any]) -> None:
+    """The fault of a loop over the first operand's axes: one that repeats is read by its last column."""
+    for node in graph.nodes:
+        given = [values[i] for i in node.inputs if i is not None]
+        shape = np.broadcast_shapes(*[x.shape for x in given])
+        given = [x[..., -1:] if x.ndim == len(shape) > 1 and x.shape[0] == 1 < shape[0] else x for x in given]
+        values.append(UFUNCS[node.op.name](*given) if given else values[-1])
+
+
 class WithRegions(Zoo):
     def __init__(self, regions: Regions) -> None:
         super().__init__(_kernels())
@@ -113,11 +181,12 @@ def _little_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "SHRINKING", 1.0)
 
 
-def _run(plugin: object, t: str, way: str, seed: int = 0) -> Findings:
+def _run(plugin: object, t: str, way: str, seed: int = 0, *, cases: int = 1) -> Findings:
     findings = Findings()
     checks = {label: check for _, label, check in programs.family(t, DeviceContext(False, seed))}
     with registered("random-programs", plugin) as name, only(name):
-        checks[f"{way}-00"](Target(name, find_device("cpu")), findings)
+        for i in range(cases):
+            checks[f"{way}-{i:02}"](Target(name, find_device("cpu")), findings)
     return findings
 
 
@@ -130,7 +199,7 @@ def wrong_on_views(spec: CallSpec, out: Host, x: Host, y: Host) -> None:
 @pytest.mark.parametrize("t", ["float32", "int8"])
 def test_a_wrong_kernel_is_found_op_by_op(t: str) -> None:
     with pytest.raises(ConformanceError, match="The smallest program that fails") as caught:
-        _run(Zoo(_kernels(subtract=wrong_on_views)), t, "eager")
+        _run(Zoo(_kernels(subtract=wrong_on_views)), t, "eager", cases=programs.CASES)
     text = str(caught.value)
     assert text.startswith("v")
     assert "ox.subtract(" in text
@@ -152,12 +221,16 @@ def test_right_regions_pass_and_run(t: str) -> None:
 
 @pytest.mark.parametrize(
     ("t", "fault"),
-    [("float16", kept_wide), ("int8", swapped), ("float32", frozen())],
-    ids=["wide", "swapped", "frozen"],
-)
+    [
+        ("float16", kept_wide), ("int8", swapped), ("float32", frozen()), ("float32", second_use),
+        ("float32", both_operands), ("float32", second_run()), ("int8", read_again), ("int8", order_ignored),
+        ("float32", one_row),
+    ],
+    ids=lambda v: v if isinstance(v, str) else v.__qualname__.partition(".")[0],
+)  # fmt: skip
 def test_a_wrong_region_is_found(t: str, fault: Callable[[Graph, list[Any]], None]) -> None:
     with pytest.raises(ConformanceError, match="The smallest program that fails") as caught:
-        _run(WithRegions(Regions(fault)), t, "compiled")
+        _run(WithRegions(Regions(fault)), t, "compiled", cases=programs.CASES)
     assert "print(ox.compile(f)(" in str(caught.value)
 
 

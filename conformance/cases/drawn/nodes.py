@@ -32,6 +32,8 @@ _BACK: Final = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 6, 8, 12)
 _VIEW: Final = 6
 #: One in so many, but for the views, may have operands of other dtypes than the program's own.
 _OTHER: Final = 3
+#: One in so many is an earlier call with its operands exchanged.
+_EXCHANGED: Final = 11
 #: One value in so many comes out of a compiled program without need.
 _SHOWN: Final = 6
 #: Bytes of choices for the inputs, and for each node. Nodes do not share bytes, so that leaving one out moves nothing.
@@ -349,6 +351,19 @@ def view(d: Draft, t: DType) -> Node | None:
     return d.view(how, x, (math.prod(given),) if d.c.flag() else (*given, 1))
 
 
+def exchanged(d: Draft, made: Sequence[Node]) -> Node | None:
+    """A call of two operands once more, the other way round: a compiler must not take ``y - x`` for ``x - y``."""
+    found = [n for n in made if isinstance(n.op, Op) and "elementwise" in n.op.facts and _turns(d, n.inputs)]
+    if not found:
+        return None
+    node = found[-1 - min(d.c.pick(_BACK), len(found) - 1)]
+    return d.node(node.op, node.inputs[::-1], node.attributes) if isinstance(node.op, Op) else None
+
+
+def _turns(d: Draft, operands: Sequence[int]) -> bool:
+    return len(operands) == 2 and operands[0] != operands[1] and len({d.specs[i].dtype for i in operands}) == 1
+
+
 def call(d: Draft, op: Op, t: DType) -> Node | None:
     """Return a node with an op whose leading operand has a dtype, or None where no value fits."""
     return ROWS.get(op.name, elementwise)(d, op, t)
@@ -388,7 +403,10 @@ def drawn(tape: Choices, t: DType, most: int, pool: Sequence[tuple[Op, DType]], 
         if not kind:  # what shrinks to nothing
             continue
         draft = Draft(c, specs, most)
-        if kind % _VIEW == 0:
+        again = exchanged(draft, made) if kind % _EXCHANGED == 0 else None
+        if again is not None:
+            node: Node | None = again
+        elif kind % _VIEW == 0:
             node = view(draft, c.pick((t, t, bool_, int32)))
         else:
             node = call(draft, *c.pick(own if own and kind % _OTHER else pool))
