@@ -145,11 +145,20 @@ class MpiCommunicator:
             room = self._enter(mesh, owners)
             rooms.append(room)
         room.opened.add(rank)
-        return MpiEndpoint(self._mpi, room.comm, room.places, rank, self._largest_tag, self._guard, self._troubled)
+        return MpiEndpoint(
+            self._mpi,
+            room.comm,
+            room.places,
+            rank,
+            self._largest_tag,
+            self._guard,
+            self._troubled,
+            self._mpi.Is_finalized,
+        )
 
     def _enter(self, mesh: int, owners: Sequence[int]) -> _Room:
         """Make a communicator of a mesh's processes, once all of them have come to the same mesh."""
-        MPI, members = self._mpi, sorted(set(owners))
+        MPI, members = self._mpi, list(dict.fromkeys(owners))  # in their order, which MPI's own collectives go by
         plan = hashlib.blake2b(str((mesh, *owners)).encode(), digest_size=8).digest()
         others = [p for p in members if p != self.process]
         said = np.frombuffer(plan, np.uint8)

@@ -72,6 +72,7 @@ class MpiEndpoint:
         largest_tag: the largest tag that the MPI allows.
         guard: held in every call of MPI.
         troubled: called when a message of a call is given up.
+        is_closed: whether MPI has ended here; calling it then ends the process.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class MpiEndpoint:
         largest_tag: int,
         guard: AbstractContextManager[Any],
         troubled: Callable[[], None],
+        is_closed: Callable[[], bool],
     ) -> None:
         self.rank = rank
         self.ranks = len(owners)
@@ -92,6 +94,7 @@ class MpiEndpoint:
         self._owners = tuple(owners)
         self._guard = guard
         self._troubled = troubled
+        self._is_closed = is_closed
         self._status = mpi.Status()
         self._kept: list[Message] = []
         self._failed: dict[int, str] = {}
@@ -128,6 +131,8 @@ class MpiEndpoint:
     def _post(
         self, call: Any, peer: int, tag: int, data: HostBytes, check: Callable[..., bool], needed: bool
     ) -> Message:
+        if self._is_closed():
+            raise CollectiveError("MPI has ended in this process", rank=self.rank, cause="left")
         process, size = self._owners[peer], data.nbytes
         parts = [data] if size <= _LONGEST else [data[i : i + _LONGEST] for i in range(0, size, _LONGEST)]
         try:
@@ -165,6 +170,8 @@ class MpiEndpoint:
         """Give up a message; one that has begun to arrive, or is going out, keeps its memory."""
         if not isinstance(ticket, Message):
             raise TypeError(f"{ticket!r} is no message of MPI")
+        if self._is_closed():
+            return
         until = self.now() + _CANCEL
         for request in ticket.requests:
             try:
@@ -191,12 +198,15 @@ class MpiEndpoint:
     def lost(self) -> Mapping[int, str]:
         """Return the ranks whose process has failed, as a fault-tolerant launch tells."""
         now = self.now()
-        if now >= self._looked + _LOOK:
-            self._looked = now
-            failed = failed_processes(self._mpi, self.comm, self._guard)
-            if len(failed) > len(self._failed):
-                self._failed = {r: "its process ended" for r, p in enumerate(self._owners) if p in failed}
+        if now >= self._looked + _LOOK and not self._is_closed():
+            self._look(now)
         return self._failed
+
+    def _look(self, now: float) -> None:
+        self._looked = now
+        failed = failed_processes(self._mpi, self.comm, self._guard)
+        if len(failed) > len(self._failed):
+            self._failed = {r: "its process ended" for r, p in enumerate(self._owners) if p in failed}
 
     def close(self) -> None:
         """Do nothing: what MPI holds for a mesh is used by no later one, so that no late message reaches one."""

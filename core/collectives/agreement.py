@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from .failure import Cause, MeshFailure
@@ -17,6 +18,8 @@ Shape = tuple[int, ...]
 _FORM: Final = struct.Struct("<HBBQQ14s4si8s14s3Q8s16s8s8s")
 #: Bytes of a packed header.
 SIZE: Final = _FORM.size
+#: Where the number of the call lies.
+_SEQUENCE: Final = slice(12, 20)
 _VERSION: Final = 1
 _DIMENSIONS: Final = 3
 
@@ -61,25 +64,45 @@ class Header:
 
     def pack(self) -> bytes:
         """Return it in :data:`SIZE` bytes; long names are cut, and of the shapes only the first is legible."""
-        first = self.shapes[0] if self.shapes else ()
-        shown = (*first[:_DIMENSIONS], 0, 0, 0)[:_DIMENSIONS]
-        return _FORM.pack(
-            _VERSION,
-            min(len(first), 255),
-            min(len(self.shapes), 255),
-            self.mesh,
-            self.sequence,
-            self.collective.encode(),
-            self.reduction.encode(),
-            self.root,
-            self.attributes,
-            self.dtype.encode(),
-            *shown,
-            digest(self.shapes),
-            self.algorithm.encode(),
-            self.opmux.encode(),
-            self.plugins,
-        )
+        said = self.mesh, self.collective, self.reduction, self.root, self.attributes, self.dtype, self.shapes
+        before, after = _packed(*said, self.algorithm, self.opmux, self.plugins)
+        return before + self.sequence.to_bytes(_SEQUENCE.stop - _SEQUENCE.start, "little") + after
+
+
+@lru_cache(maxsize=1024)
+def _packed(
+    mesh: int,
+    collective: str,
+    reduction: str,
+    root: int,
+    attributes: bytes,
+    dtype: str,
+    shapes: tuple[Shape, ...],
+    algorithm: str,
+    opmux: str,
+    plugins: bytes,
+) -> tuple[bytes, bytes]:
+    """Return the bytes before and after the number of the call, which alone changes when a program repeats itself."""
+    first = shapes[0] if shapes else ()
+    shown = (*first[:_DIMENSIONS], 0, 0, 0)[:_DIMENSIONS]
+    made = _FORM.pack(
+        _VERSION,
+        min(len(first), 255),
+        min(len(shapes), 255),
+        mesh,
+        0,
+        collective.encode(),
+        reduction.encode(),
+        root,
+        attributes,
+        dtype.encode(),
+        *shown,
+        digest(shapes),
+        algorithm.encode(),
+        opmux.encode(),
+        plugins,
+    )
+    return made[: _SEQUENCE.start], made[_SEQUENCE.stop :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +200,20 @@ _CALLED: Final[Mapping[str, tuple[Callable[[Told], str], str]]] = {
 _SAYS: Final = {**_INSTALLED, **_CALLED}
 
 
-def compare(headers: Sequence[Told | None], reporter: int = 0) -> MeshFailure | None:
+def compare(headers: Sequence[bytes | None], reporter: int = 0) -> MeshFailure | None:
     """Compare what the ranks told.
 
     Args:
-        headers: by rank; None where it is not known.
+        headers: packed, by rank; None where it is not known.
         reporter: the rank that compares.
 
     Returns:
         None where all that are known are equal, else who deviates from the majority; in a tie, from the lowest rank.
     """
-    known = {rank: told for rank, told in enumerate(headers) if told is not None}
-    counts = Counter(known.values())
-    if len(counts) <= 1:
+    if len({*headers} - {None}) <= 1:
         return None
+    known = {rank: unpack(data) for rank, data in enumerate(headers) if data is not None}
+    counts = Counter(known.values())
     most = max(counts.values())
     usual = next(told for told in known.values() if counts[told] == most)
     deviant = tuple(rank for rank, told in known.items() if told != usual)

@@ -85,6 +85,10 @@ class Control:
         self._open: dict[int, tuple[Ticket, HostBytes]] = {}
         self._sent: list[tuple[Ticket, HostBytes]] = []
         self._closed = False
+        _open.add(self)
+        # Registered last of all, hence run first: the communicator still carries messages then.
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
         for peer in self._others():
             self._listen(peer)
 
@@ -180,18 +184,12 @@ class Control:
         """Keep what a message that cannot be taken back is read from."""
         self._sent.append((ticket, data))
 
-    def close_at_exit(self) -> None:
-        """Say goodbye when the process ends, so that no other rank waits for it until its time is over."""
-        _open.append(self)
-        # Last of all that are registered, hence first to run: the communicator still carries messages then.
-        atexit.unregister(_close_all)
-        atexit.register(_close_all)
-
     def close(self) -> None:
-        """Tell the others that no call follows, and post no more; for the end of the mesh or of the process."""
+        """Tell the others that no call follows, and post no more; done at the end of the process at the latest."""
         if self._closed:
             return
         self._closed = True
+        _open.discard(self)
         said = _FORM.pack(_Kind.GOODBYE, 0, self.endpoint.rank, -1, self.endpoint.rank, self._last, b"")
         self._post(said + bytes(self._counts.size), self._others())
         for ticket, _ in self._open.values():
@@ -211,11 +209,12 @@ class Control:
                 continue  # it is gone, and needs to hear nothing
 
 
-_open: Final[list[Control]] = []
+_open: Final[set[Control]] = set()
 
 
 def _close_all() -> None:
-    for control in _open:
+    """Say goodbye on every mesh, so that no other rank waits for this process until its time is over."""
+    for control in tuple(_open):
         control.close()
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..devices.driver import HostBytes
 from ..errors import CollectiveError
 from . import agreement
-from .agreement import Header, Told
+from .agreement import Header
 from .communicator import Endpoint, Ticket
 from .control import Control, Status, stuck
 from .failure import Cause, MeshFailure
@@ -106,7 +106,7 @@ class _Call:
         self.control = control
         self.started = endpoint.now()
         self.timeout = timeout
-        self.told: list[Told | None] = [None] * endpoint.ranks
+        self.told: list[bytes | None] = [None] * endpoint.ranks
         self.headers: list[_Wait] = []
         self.outgoing: list[_Wait] = []
         self.incoming: list[_Wait] = []
@@ -137,7 +137,7 @@ class _Call:
         """Post this rank's header to every other rank, and a receive for each of theirs."""
         said = self.header.pack()
         packed = np.frombuffer(said, np.uint8)
-        self.told[self.rank] = agreement.unpack(said)
+        self.told[self.rank] = said
         # Each begins with its neighbour, so that no rank is met by all at once.
         for step in range(1, self.endpoint.ranks):
             peer = (self.rank - step) % self.endpoint.ranks
@@ -274,7 +274,7 @@ class _Call:
                 raise _Failed(self.failure(Cause.MISMATCH, wait.peer, detail)) from error
             if over:
                 self.moved = True
-                self.told[wait.peer] = agreement.unpack(wait.room.tobytes())
+                self.told[wait.peer] = wait.room.tobytes()
             else:
                 still.append(wait)
         self.headers = still
@@ -443,17 +443,18 @@ def drive(running: Iterable[Running], progress: Callable[[], object] | None = No
         raise first
 
 
-#: Rounds without news before a process sleeps, the shortest and the longest sleep in seconds. A message between two
-#: processes of a machine takes microseconds, so the first rounds only let others run.
-_SPINS: Final = 2000
+#: Rounds without news before a process lets others run, and before it sleeps; the shortest and the longest sleep in
+#: seconds. A message between two processes of a machine takes microseconds, giving up the processor may cost more.
+_SPINS: Final = 200
+_TURNS: Final = 2000
 _NAPS: Final = (2e-5, 1e-3)
 
 
 def rest(idle: int) -> None:
     """Let others run, the longer the more rounds brought nothing."""
-    if idle == 0:
-        return
     if idle < _SPINS:
+        return
+    if idle < _TURNS:
         os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
         return
-    time.sleep(min(_NAPS[1], _NAPS[0] * (1 + (idle - _SPINS) / 100)))
+    time.sleep(min(_NAPS[1], _NAPS[0] * (1 + (idle - _TURNS) / 100)))

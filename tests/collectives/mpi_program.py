@@ -27,7 +27,6 @@ class Rank:
         self.ranks = len(owners)
         self.endpoint = communicator.open(mesh, owners, rank)
         self.control = Control(self.endpoint)
-        self.control.close_at_exit()
         self.slots: list[Any] = []
 
     def begin(self, collective: Collective, timeout: float = 20.0, what: str = "") -> Running:
@@ -62,7 +61,7 @@ def right() -> None:
         wanted = collective.expected(rank.brought(collective))[rank.rank]
         assert np.array_equal(rank.call(collective), wanted), collective
     link = communicator.link(0, communicator.processes - 1)
-    assert link.source == "measured"
+    assert link.source == ("measured" if communicator.processes > 1 else "declared")
     found = communicator.gather(repr(link).encode(), 10)
     assert len(set(found)) == 1, found
     print("right", flush=True)

@@ -268,6 +268,7 @@ class Played:
         self.rng, ranks, calls, faults = drawn(seed)
         self.history = History(seed, ranks, calls, faults)
         self.network = Network(ranks, self.rng, faults, synchronous=self.rng.random() < 0.4)
+        self.controls: list[Control] = []
         self.turns = [0] * ranks
         self.until = [0.0] * ranks
 
@@ -300,7 +301,9 @@ class Played:
             idle = 0 if moved else idle + 1
             if idle:
                 self._skip()
-        history.lost_from = network.lost_from
+        history.lost_from = set(network.lost_from)
+        for control in self.controls:  # only now: a program that failed, or was killed, says no goodbye
+            control.close()
         return history
 
     def _is_away(self, rank: int) -> bool:
@@ -337,6 +340,7 @@ class Played:
         history, network = self.history, self.network
         endpoint = SimulatedEndpoint(network, rank)
         control = Control(endpoint)
+        self.controls.append(control)
         for call, (kind, length, root) in enumerate(history.calls):
             mine = [f for f in history.faults if f.rank == rank and f.call == call]
             if any(f.kind == "leave" for f in mine):

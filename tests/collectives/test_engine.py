@@ -201,6 +201,6 @@ def test_drive_runs_every_part_to_its_end_before_it_raises():
 def test_waiting_process_sleeps_only_after_many_rounds(monkeypatch):
     naps: list[float] = []
     monkeypatch.setattr(engine.time, "sleep", naps.append)
-    for idle in (0, 1, engine._SPINS - 1, engine._SPINS, 10**6):
+    for idle in (0, engine._SPINS, engine._TURNS - 1, engine._TURNS, 10**6):
         engine.rest(idle)
     assert naps[-2:] == [engine._NAPS[0], engine._NAPS[1]]
