@@ -1,0 +1,155 @@
+"""The communicator over MPI, under mpiexec; skipped where mpi4py or a launcher is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from opmux.backends.mpi import launch, opmux_communicators
+from opmux.core.errors import CollectiveError
+
+ROOT = Path(__file__).parents[2]
+LAUNCHER = shutil.which("mpiexec", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', '')}")
+needs_mpi = pytest.mark.skipif(
+    LAUNCHER is None or importlib.util.find_spec("mpi4py") is None,
+    reason="needs mpi4py and mpiexec: pip install 'opmux[mpi]'",
+)
+
+
+def mpiexec(scenario: str, ranks: int = 3, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a scenario on so many processes."""
+    assert LAUNCHER is not None
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMI", "PRTE_"))},
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PYTHONPATH": str(ROOT),
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }
+    command = [LAUNCHER, *options, "-n", str(ranks), sys.executable, "-m", "tests.collectives.mpi_program", scenario]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+
+
+def tolerates_faults() -> bool:
+    """Return whether the launcher has a fault-tolerant mode."""
+    assert LAUNCHER is not None
+    info = Path(LAUNCHER).with_name("ompi_info")
+    return info.exists() and "FT MPI support: yes" in subprocess.run([info], capture_output=True, text=True).stdout
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_collectives_are_right(ranks):
+    done = mpiexec("right", ranks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("right") == ranks
+
+
+@needs_mpi
+def test_several_ranks_in_each_process():
+    done = mpiexec("two_each", 2)
+    assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
+
+
+@needs_mpi
+def test_another_call_is_named_on_every_rank():
+    done = mpiexec("differ")
+    assert len(re.findall(r"rank \d: mismatch 1 in time=True: .*rank 1 called all_gather", done.stdout)) == 3
+    assert done.stdout.count("again: True") == 3
+
+
+@needs_mpi
+def test_mesh_in_another_order_is_named():
+    done = mpiexec("orders")
+    assert "rank 0: process 1 opens another mesh" in done.stdout
+    assert "rank 2: process 1 opens another mesh" in done.stdout
+
+
+@needs_mpi
+def test_stalled_rank_is_late_on_every_survivor():
+    done = mpiexec("stall")
+    assert len(re.findall(r"rank [02]: late 1 in time=True", done.stdout)) == 2, done.stdout + done.stderr
+    assert "rank 1: late 1" in done.stdout
+
+
+@needs_mpi
+def test_rank_that_ends_with_an_error_is_named_at_once():
+    start = time.monotonic()
+    done = mpiexec("leave")
+    assert "rank 1 has had enough" in done.stderr
+    assert len(re.findall(r"rank [02]: left 1 .* after 1 call;", done.stdout)) >= 1, done.stdout + done.stderr
+    assert done.returncode != 0
+    assert time.monotonic() - start < 18  # the time limit of the call alone is 20 s
+
+
+@needs_mpi
+def test_death_ends_the_job_and_its_reason_is_printed():
+    done = mpiexec("die")
+    assert done.returncode != 0
+    assert "signal 9" in done.stderr
+
+
+@needs_mpi
+def test_survivors_of_a_fault_tolerant_launch_get_the_error():
+    if not tolerates_faults():
+        pytest.skip("this MPI has no fault-tolerant mode")
+    done = mpiexec("die", 3, "--with-ft", "ulfm")
+    assert len(re.findall(r"rank [02]: died 1 in time=True: .*rank 1 died", done.stdout)) == 2, (
+        done.stdout + done.stderr
+    )
+    assert done.stdout.count("again: True") == 2
+
+
+LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "PMIX_RANK", "PMI_RANK")
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_program_without_a_launcher_has_no_communicator(nowhere):
+    assert launch.processes() is None
+    assert tuple(opmux_communicators()) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 4),
+        ({"PMI_SIZE": "2"}, 2),
+        ({"PMI_SIZE": "many"}, None),
+        ({"SLURM_STEP_NUM_TASKS": "8"}, None),
+        ({"SLURM_STEP_NUM_TASKS": "8", "PMIX_RANK": "0"}, 8),
+    ],
+)
+def test_launchers_are_recognised(nowhere, given, found):
+    for name, value in given.items():
+        nowhere.setenv(name, value)
+    assert launch.processes() == found
+
+
+def test_absent_mpi4py_says_what_to_install(nowhere):
+    nowhere.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    nowhere.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(CollectiveError, match=r"4 processes were started .* pip install 'opmux\[mpi\]'") as raised:
+        tuple(opmux_communicators())
+    assert raised.value.cause == "absent"
+
+
+def test_importing_opmux_and_the_backend_does_not_touch_mpi():
+    code = "import sys, opmux, opmux.backends.mpi as m; list(m.opmux_communicators()); print('mpi4py' in sys.modules)"
+    environment = {k: v for k, v in os.environ.items() if k not in LAUNCHERS}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr
