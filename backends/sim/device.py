@@ -458,6 +458,7 @@ class SimulatedDevice:
             join(clock, event.clock)
         access = Access("free", self.index, -1, self.injector.number, True, default.tail, default.tail)
         self.detector.note((View.bytes_of(block, 0, block.nbytes),), access, clock, 0)
+        self.detector.forget(block)
 
 
 def flip_lane(view: View, size: int, lanes: int) -> None:

@@ -9,7 +9,7 @@ class InjectedFaultError(RuntimeError):
     """A failure that was injected; what depends on it is lost, as after a real one."""
 
 
-class HangError(KernelError, TimeoutError):
+class HangError(KernelError):
     """Work whose end did not come within the limit of virtual time; ``device``, ``queue`` and ``op`` say which."""
 
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -118,7 +117,7 @@ class Detector:
         self.device = device
         self.mode = mode
         self.found: list[Race] = []
-        self._kept: WeakKeyDictionary[Block, list[_Kept]] = WeakKeyDictionary()
+        self._kept: dict[int, list[_Kept]] = {}  # by the number of the block, until it is freed
 
     def note(
         self, views: Sequence[View], access: Access, clock: Mapping[tuple[int, int], int], tick: int
@@ -133,7 +132,7 @@ class Detector:
         """
         made: list[Race] = []
         for view in views:
-            earlier = self._kept.setdefault(view.block, [])
+            earlier = self._kept.get(view.block.number, [])
             still: list[_Kept] = []
             for kept in earlier:
                 ordered = kept.before(clock)
@@ -144,9 +143,13 @@ class Detector:
                 if not hidden:
                     still.append(kept)
             still.append(_Kept(view, access, tick))
-            self._kept[view.block] = still
+            self._kept[view.block.number] = still
         self.found += made
         return made
+
+    def forget(self, block: Block) -> None:
+        """Drop what is kept of a block that nothing can touch any more."""
+        self._kept.pop(block.number, None)
 
     def _race(self, kept: _Kept, view: View, access: Access) -> Race:
         (low, high), (other_low, other_high) = _extent(kept.view), _extent(view)

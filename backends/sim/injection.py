@@ -163,7 +163,7 @@ def _kind(name: str) -> Kind:
         return Kind(name)
     except ValueError:
         near = difflib.get_close_matches(name, [*Kind, "seed", "limit"], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = f"did you mean {str(near[0])!r}? " if near else ""
         raise ArgumentError(
             f"faults: no kind {name!r}; {hint}there are {', '.join(Kind)}, beside seed and limit", given=name
         ) from None

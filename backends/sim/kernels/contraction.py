@@ -109,13 +109,14 @@ def chains(x: Host, y: Host, length: int | None) -> Host:
     total = np.zeros((*x.shape[:-1], n), inner)
     batch = math.prod(x.shape[:-2])
     high = max(1, _TILE // max(1, batch * n))
-    for row in range(0, x.shape[-2], high):
-        part = slice(row, row + high)
-        for start in range(0, k, length or max(k, 1)):
-            chain = np.zeros_like(total[..., part, :])
-            for i in range(start, min(start + (length or k), k)):
-                chain = steps.step(steps.left[..., part, i, None], steps.right[..., None, i, :], chain)
-            total[..., part, :] = chain if start == 0 else total[..., part, :] + chain
+    with np.errstate(all="ignore"):
+        for row in range(0, x.shape[-2], high):
+            part = slice(row, row + high)
+            for start in range(0, k, length or max(k, 1)):
+                chain = np.zeros_like(total[..., part, :])
+                for i in range(start, min(start + (length or k), k)):
+                    chain = steps.step(steps.left[..., part, i, None], steps.right[..., None, i, :], chain)
+                total[..., part, :] = chain if start == 0 else total[..., part, :] + chain
     return total
 
 
