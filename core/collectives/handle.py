@@ -27,6 +27,10 @@ class Handle:
         """Return the handle of a collective that has ended."""
         return cls(lambda wait: True, lambda: result)
 
+    def then(self, change: Callable[[Any], Any]) -> Handle:
+        """Return a handle of the same collective whose result is changed by a function."""
+        return Handle(self._advance, lambda: change(self._result()))
+
     def done(self) -> bool:
         """Return whether the results are there; never waits.
 

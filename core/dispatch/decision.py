@@ -72,7 +72,7 @@ class Candidate:
         copies: operands (by index) that are made contiguous first, each with the decision that does it.
         parts: of a decomposition, the decisions of its nodes.
         run: does the call.
-        begin: begins a collective over several processes: ``begin(operands, single)`` returns a handle.
+        begin: begins a collective over several processes: ``begin(operands)`` returns a handle of its results.
         outputs: signatures of its results where they are not contiguous: a decomposition may end in a view.
     """
 
@@ -88,7 +88,7 @@ class Candidate:
     copies: tuple[tuple[int, Decision], ...] = ()
     parts: tuple[Decision, ...] = ()
     run: Run | None = None
-    begin: Callable[[Operands, bool], Any] | None = None
+    begin: Callable[[Operands], Any] | None = None
     outputs: tuple[Signature, ...] | None = None
 
 

@@ -89,7 +89,8 @@ def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool
         check_usable(x)
     begin = decision.chosen.begin
     if begin is not None and not wait and not OBSERVERS:
-        return begin(operands, single)
+        handle: Handle = begin(operands)
+        return handle.then(lambda made: made[0] if single else list(made))
     results = decision.run(operands, None) if not OBSERVERS else run_decision(decision, list(operands), None)
     made = results[0] if single else list(results)
     return made if wait else Handle.done_with(made)

@@ -12,7 +12,7 @@ from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer
 from ...core.dispatch.choose import unsupported
 from ...core.dispatch.cost import kernel_cost
-from ...core.dispatch.decision import Candidate, Decision, Kind, Operands, Run
+from ...core.dispatch.decision import Candidate, Decision, Kind, Operands
 from ...core.dispatch.eligibility import (
     claim_of,
     rejection_by_contract,
@@ -58,34 +58,41 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
     if not eligible:
         raise unsupported(op, tuple(x._sig for x in arrays), mesh.local_devices[0], rejected, settings)
     chosen = eligible[0]
+    if axis is not None or not all(x._sig.contiguous for x in arrays):
+        chosen = _with_axis(op, problem, axis, chosen)
     run = chosen.run
     assert run is not None  # an eligible candidate can run
-
-    if axis is None and all(x._sig.contiguous for x in arrays):
-        whole: Run = run
-    else:
-        whole = _with_axis(op, problem, axis, run)
     return Decision(
         op,
         mesh.local_devices[0],
         tuple(x._sig for x in arrays),
         tuple((n, v) for n, v in attributes.items() if n != "sizes"),
         outputs,
-        (*eligible, *rejected),
+        (chosen, *eligible[1:], *rejected),
         chosen,
-        whole,
+        run,
         many=True,
     )
 
 
-def _with_axis(op: Op, problem: Problem, axis: int | None, run: Run) -> Run:
-    """Return what runs on operands as the caller has them: the axis in question is moved to the front, and back."""
+def _with_axis(op: Op, problem: Problem, axis: int | None, candidate: Candidate) -> Candidate:
+    """Return a candidate for operands as the caller has them: the axis in question is moved to the front, and back."""
+    run, begin = candidate.run, candidate.begin
+    assert run is not None  # an eligible candidate can run
 
-    def whole(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
-        made = run([axis_first(op, x, axis) for x in operands if x is not None], None)
+    def before(operands: Operands) -> list[Array]:
+        return [axis_first(op, x, axis) for x in operands if x is not None]
+
+    def after(made: tuple[Array, ...]) -> tuple[Array, ...]:
         return tuple(axis_back(x, problem, axis) for x in made)
 
-    return whole
+    def whole(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
+        return after(run(before(operands), None))
+
+    if begin is None:
+        return replace(candidate, run=whole)
+    start = begin
+    return replace(candidate, run=whole, begin=lambda operands: start(before(operands)).then(after))
 
 
 def _rank(candidate: Candidate) -> tuple[float, int, str]:

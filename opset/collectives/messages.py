@@ -124,7 +124,7 @@ def barrier(mesh: Mesh, /, *, wait: bool = True) -> Handle | None:
     if isinstance(schedule, Rejection):
         raise ArgumentError(f"barrier: {schedule.detail}")
     problem = Problem("barrier", n, uint8, Layout((0,) * n), ((0,),) * n, ((0,),) * n)
-    handle = Prepared(schedule, problem, mesh, ()).begin([empty(d, uint8, (0,)) for d in mesh.local_devices], False)
+    handle = Prepared(schedule, problem, mesh, ()).begin([empty(d, uint8, (0,)) for d in mesh.local_devices])
     if not wait:
         return handle
     handle.wait()

@@ -56,10 +56,10 @@ class Prepared:
 
     def run(self, operands: Sequence[Array | None], into: Buffer | None = None) -> tuple[Array, ...]:
         """Do the call and return the local ranks' results."""
-        found: tuple[Array, ...] = self.begin(operands, False).wait()
+        found: tuple[Array, ...] = self.begin(operands).wait()
         return found
 
-    def begin(self, operands: Sequence[Array | None], single: bool) -> Handle:
+    def begin(self, operands: Sequence[Array | None]) -> Handle:
         """Begin the call; the first messages go out at once."""
         mesh, problem = self.mesh, self.problem
         header = Header(mesh.number, mesh.next_call(), **self.said, **mesh.identity)
@@ -76,9 +76,8 @@ class Prepared:
             parts.append(run_rank(endpoint, plan, header, slots, self.combine, control, mesh.timeout))
         begun = mesh.begin(parts)
 
-        def result() -> Any:
-            found = [self.result(*pair) for pair in zip(mesh.local_ranks, mesh.local_devices, made, strict=True)]
-            return found[0] if single else tuple(found)
+        def result() -> tuple[Array, ...]:
+            return tuple(self.result(*one) for one in zip(mesh.local_ranks, mesh.local_devices, made, strict=True))
 
         return Handle(begun.advance, result)
 
