@@ -13,11 +13,12 @@ from opmux.conformance.cases.case import DeviceContext
 from opmux.conformance.cases.drawn import model
 from opmux.conformance.cases.drawn.falsify import Choices
 from opmux.conformance.cases.drawn.model_machine import Machine
-from opmux.conformance.cases.drawn.model_plugins import KIND, STRANGER, VISITOR
+from opmux.conformance.cases.drawn.model_plugins import KIND, STRANGER, VISITOR, Memory
 from opmux.conformance.cases.drawn.model_rules import RULES
 from opmux.conformance.target import Findings, Target, only
 from opmux.core.devices.device import find_device
 from opmux.core.dispatch.policy import current
+from opmux.core.dispatch.tables import Tables, forget_decisions
 from opmux.core.errors import ConformanceError, DeviceLostError
 from opmux.core.plugins import manager
 from opmux.plugin import CallSpec
@@ -124,6 +125,54 @@ def test_a_policy_that_is_not_left_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     before = current()
     monkeypatch.setattr(model_machine, "current", lambda: before)
     with pytest.raises(ConformanceError, match="not the one of the innermost block"):
+        _with()
+
+
+def test_a_device_that_forgets_when_its_backend_goes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays on the device of a backend that is dropped keep their values, for as long as they live."""
+    original = manager.unregister
+
+    def unregister(name: str) -> None:
+        for block in blocks if name == VISITOR else ():
+            block[...] = 0
+        original(name)
+
+    blocks: list[Any] = []
+    alloc = Memory.alloc
+
+    def noted(self: Memory, nbytes: int, queue: Any) -> Any:
+        blocks.append(alloc(self, nbytes, queue))
+        return blocks[-1]
+
+    monkeypatch.setattr(Memory, "alloc", noted)
+    monkeypatch.setattr(manager, "unregister", unregister)
+    with pytest.raises(ConformanceError, match=f"(?s)must be.*unregister {VISITOR}"):
+        _with()
+
+
+def test_a_policy_that_comes_too_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was decided before keeps its decision, whatever the policy says now."""
+    original, memo, hits = Tables.__init__, {}, {}  # type: ignore[var-annotated]
+
+    def shared(self: Tables[Any], settings: Any) -> None:
+        original(self, settings)
+        self.memo, self.hits = memo, hits
+
+    monkeypatch.setattr(Tables, "__init__", shared)
+    try:
+        with pytest.raises(ConformanceError, match="under a policy that allows no backend"):
+            _with()
+    finally:
+        monkeypatch.undo()
+        forget_decisions()
+
+
+def test_an_array_whose_views_are_not_counted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``out=`` on an array that has a view would be seen through the view."""
+    from opmux.core.arrays import array
+
+    monkeypatch.setattr(array, "is_sole_owner", lambda x: x._buffer.writable)
+    with pytest.raises(ConformanceError, match="must be"):
         _with()
 
 
