@@ -21,78 +21,108 @@ from ...plugin import (
     combine_of,
     dtypes,
 )
-from .rows import NARROW, Host, quiet
+from .rows import NARROW, Host
 
-#: Elements of a piece: the operands', scratch and results of a few ranks fit into a core's second-level cache.
-_PIECE: Final = 1 << 14
+#: Bytes of the pieces of all operands, scratch and results together: they stay in a core's second-level cache.
+_AT_ONCE: Final = 1 << 20
 _CANONICAL: Final = Promises(order="canonical", determinism=Determinism.CANONICAL)
+_NOTHING: Final[Sequence[Host]] = ()
 
 
-def _rows(spec: CallSpec, ins: Sequence[Array]) -> list[Host]:
-    """Return every contribution as a vector, in the order of their numbers."""
-    if not spec.attributes["blocked"]:
-        return [x.host.reshape(-1) for x in ins]
-    return [row for x in ins for row in x.host.reshape(x.shape[0], -1)]
-
-
-def _tree(rows: Sequence[Host], out: Host, scratch: Host, combine: Combine) -> None:
+def _tree(rows: Sequence[Host], out: Host, scratch: Sequence[Host], combine: Combine, narrow: bool) -> None:
     """Combine vectors by the canonical tree: neighbours first, one without a partner goes up unchanged.
 
     Args:
         rows: the vectors.
-        out: where the result goes; it may be narrower than *scratch*, and is rounded to once.
-        scratch: one vector less than *rows*, and at least one.
+        out: where the result goes.
+        scratch: where other values go: two vectors less than *rows*, one more where the result is narrow.
         combine: ``combine(x, y, into)``.
+        narrow: whether *out* is narrower than the vectors, and rounded to once.
     """
-    level, free = list(rows), iter(scratch)
-    narrow = out.dtype != scratch.dtype
+    level, free = rows, iter(scratch)
     while len(level) > (1 if narrow else 2):
         above = []
         for x, y in zip(level[::2], level[1::2], strict=False):
             into = next(free)
             combine(x, y, into)
             above.append(into)
-        level = above + level[len(level) // 2 * 2 :]
+        level = [*above, *level[len(level) // 2 * 2 :]]
     if len(level) == 2:
         combine(level[0], level[1], out)
     else:
         out[...] = level[0]
 
 
-def _fold(spec: CallSpec, rows: Sequence[Host], outs: Callable[[int, int], list[Host]], scratch: Host) -> None:
-    """Combine all contributions, piece by piece; ``outs(a, b)`` are the places of elements a to b, all alike."""
-    dtype = dtypes.float32 if _widens(spec) else spec.arrays[0].dtype
-    combine = combine_of(spec.attributes["reduction"], dtype)
-    wide = scratch.dtype != rows[0].dtype
-    slots = scratch.reshape(-1, _PIECE)
-    total = rows[0].size
-    for a in range(0, total, _PIECE):
-        b = min(a + _PIECE, total)
-        places = outs(a, b)
-        piece = [row[a:b] for row in rows]
-        if wide:  # narrow floats are combined in float32
-            for i, row in enumerate(piece):
-                slots[i, : b - a] = row
-            piece = [slots[i, : b - a] for i in range(len(rows))]
-            _tree(piece, places[0], slots[len(rows) :, : b - a], combine)
+class _Reduction:
+    """An all_reduce or reduce_scatter of one signature.
+
+    Args:
+        spec: the call.
+
+    Attributes:
+        workspace: bytes of scratch memory.
+    """
+
+    def __init__(self, spec: CallSpec) -> None:
+        first = spec.arrays[0].dtype
+        self.wide = first.name in NARROW and spec.attributes["reduction"] in ("sum", "prod")
+        accumulator = dtypes.float32 if self.wide else first
+        self.combine = combine_of(spec.attributes["reduction"], accumulator)
+        self.dtype = accumulator.numpy
+        self.blocked = bool(spec.attributes["blocked"])
+        self.scatters = spec.op == "reduce_scatter"
+        count = sum(s.shape[0] for s in spec.arrays) if self.blocked else len(spec.arrays)
+        self.piece = max(_AT_ONCE // (2 * count * self.dtype.itemsize), 1024)
+        # Widened contributions, then values of the tree. Other ranks' results are as good a place for the latter.
+        others = 0 if self.scatters or self.wide else len(spec.outputs) - 1
+        self.slots = max(count - 1 - others, 0) + (count + 1) * self.wide
+        self.workspace = self.slots * self.piece * self.dtype.itemsize
+        #: What fits into one piece is combined in the shape that it has.
+        self.whole = not (self.slots or self.blocked or self.scatters)
+        self.whole &= spec.outputs[0].size <= self.piece
+
+    def launch(self, outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
+        """Do it."""
+        if self.whole:
+            with np.errstate(all="ignore"):  # special values are results
+                self.fold_piece([x.host for x in ins], [y.host for y in outs], [])
+            return
+        scratch = _NOTHING if workspace is None else workspace.host.view(self.dtype).reshape(self.slots, self.piece)
+        if self.blocked:
+            rows = [row for x in ins for row in x.host.reshape(x.shape[0], -1)]
         else:
-            _tree(piece, places[0], slots[:, : b - a], combine)
+            rows = [x.host.reshape(-1) for x in ins]
+        places = [y.host.reshape(-1) for y in outs]
+        with np.errstate(all="ignore"):
+            if not self.scatters:
+                self.fold(rows, places, scratch)
+                return
+            start = 0
+            for y in places:
+                self.fold([row[start : start + y.size] for row in rows], [y], scratch)
+                start += y.size
+
+    def fold(self, rows: list[Host], places: list[Host], scratch: Sequence[Host]) -> None:
+        """Combine vectors piece by piece; every place gets the result."""
+        size, piece = places[0].size, self.piece
+        if size <= piece:
+            self.fold_piece(rows, places, [s[:size] for s in scratch])
+            return
+        for a in range(0, size, piece):
+            b = min(a + piece, size)
+            self.fold_piece([r[a:b] for r in rows], [y[a:b] for y in places], [s[: b - a] for s in scratch])
+
+    def fold_piece(self, rows: list[Host], places: list[Host], scratch: list[Host]) -> None:
+        """Combine vectors that fit into scratch memory."""
+        if self.wide:
+            for row, into in zip(rows, scratch, strict=False):
+                into[...] = row
+            count = len(rows)
+            _tree(scratch[:count], places[0], scratch[count:], self.combine, narrow=True)
+        else:
+            _tree(rows, places[0], [*places[1:], *scratch], self.combine, narrow=False)
         for other in places[1:]:
             other[...] = places[0]
-
-
-def _all_reduce(spec: CallSpec, outs: Sequence[Array], ins: Sequence[Array], scratch: Host) -> None:
-    results = [y.host.reshape(-1) for y in outs]
-    _fold(spec, _rows(spec, ins), lambda a, b: [y[a:b] for y in results], scratch)
-
-
-def _reduce_scatter(spec: CallSpec, outs: Sequence[Array], ins: Sequence[Array], scratch: Host) -> None:
-    rows, start = _rows(spec, ins), 0
-    for y in outs:
-        flat = y.host.reshape(-1)
-        part = [row[start : start + flat.size] for row in rows]
-        _fold(spec, part, lambda a, b, flat=flat: [flat[a:b]], scratch)  # type: ignore[misc]
-        start += flat.size
 
 
 def _all_gather(outs: Sequence[Array], ins: Sequence[Array]) -> None:
@@ -114,24 +144,9 @@ def _permute(pairs: Iterable[tuple[int, int]], outs: Sequence[Array], ins: Seque
         y.host[...] = ins[source[rank]].host if rank in source else 0
 
 
-def _reduction(compute: Callable[..., None]) -> Callable[[CallSpec], Prepared]:
-    def prepare(spec: CallSpec) -> Prepared:
-        first = spec.arrays[0].dtype
-        dtype = np.dtype(np.float32) if _widens(spec) else first.numpy
-        count = sum(s.shape[0] for s in spec.arrays) if spec.attributes["blocked"] else len(spec.arrays)
-        slots = max(count - 1, 1) + (count if _widens(spec) else 0)
-        silenced = quiet(compute)
-
-        def launch(outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
-            silenced(spec, outs, ins, workspace.host.view(dtype))
-
-        return Prepared(launch, workspace=slots * _PIECE * dtype.itemsize)
-
-    return prepare
-
-
-def _widens(spec: CallSpec) -> bool:
-    return spec.arrays[0].dtype.name in NARROW and spec.attributes["reduction"] in ("sum", "prod")
+def _reduction(spec: CallSpec) -> Prepared:
+    made = _Reduction(spec)
+    return Prepared(made.launch, workspace=made.workspace)
 
 
 def _movement(bind: Callable[[CallSpec], Callable[..., None]]) -> Callable[[CallSpec], Prepared]:
@@ -153,8 +168,8 @@ def _kernel(op: str, prepare: Callable[[CallSpec], Prepared]) -> Kernel:
 
 
 KERNELS: Final = (
-    _kernel("all_reduce", _reduction(_all_reduce)),
-    _kernel("reduce_scatter", _reduction(_reduce_scatter)),
+    _kernel("all_reduce", _reduction),
+    _kernel("reduce_scatter", _reduction),
     _kernel("all_gather", _movement(lambda spec: _all_gather)),
     _kernel("broadcast", _movement(lambda spec: lambda outs, ins: _broadcast(spec.attributes["root"], outs, ins))),
     _kernel("permute", _movement(lambda spec: lambda outs, ins: _permute(spec.attributes["pairs"], outs, ins))),
