@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self, TextIO
@@ -18,6 +19,8 @@ from .isolation import Job
 from .selection import Selection
 
 _FOLDER: Final = "conformance"
+#: Journals that stay: enough for the shards of a run side by side. A whole run's takes tens of megabytes.
+_KEPT: Final = 16
 
 
 class Journal:
@@ -35,6 +38,7 @@ class Journal:
             try:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._file = path.open("w", encoding="utf-8")
+                _prune(path.parent)
             except OSError:  # a full or read-only disk costs the journal, not the run
                 self._file = None
         for found in self._known.values():
@@ -74,6 +78,16 @@ class Journal:
         if self._file is not None:
             self._file.write(json.dumps(result.to_dict()) + "\n")
             self._file.flush()
+
+
+def _prune(folder: Path) -> None:
+    """Remove all but the newest journals; what another process removes meanwhile is gone as well."""
+    found = []
+    for path in folder.glob("run-*.jsonl"):
+        with suppress(OSError):
+            found.append((path.stat().st_mtime_ns, path))
+    for _, path in sorted(found, reverse=True)[_KEPT:]:
+        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[CaseResult]:

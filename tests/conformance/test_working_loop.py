@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -180,3 +181,12 @@ def test_a_file_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) ->
     for option in ("--certificate", "--html", "--junit", "--markdown"):
         assert _command("--backend", "numpy", option, str(tmp_path / "nowhere" / "file")) == 2
         assert _command("--backend", "numpy", option, str(tmp_path)) == 2
+
+
+def test_only_the_newest_journals_stay(tmp_path: Path) -> None:
+    old = [tmp_path / f"run-{i:03}.jsonl" for i in range(30)]
+    for age, path in enumerate(old):
+        path.write_text("")
+        os.utime(path, (age, age))
+    Journal(tmp_path / "run-new.jsonl").__exit__()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"run-{i:03}.jsonl" for i in range(15, 30)] + ["run-new.jsonl"]
