@@ -189,4 +189,5 @@ def test_only_the_newest_journals_stay(tmp_path: Path) -> None:
         path.write_text("")
         os.utime(path, (age, age))
     Journal(tmp_path / "run-new.jsonl").__exit__()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"run-{i:03}.jsonl" for i in range(15, 30)] + ["run-new.jsonl"]
+    kept = sorted(p.name for p in tmp_path.iterdir())
+    assert kept == [*(f"run-{i:03}.jsonl" for i in range(15, 30)), "run-new.jsonl"]
