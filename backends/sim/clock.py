@@ -7,7 +7,6 @@ cycle at 1.5 GHz. Nothing here looks at the time of day.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +29,7 @@ class Span:
 
     Attributes:
         device: index of the device.
-        engine: ``"matrix"``, ``"vector"``, ``"dma0"``, ... or ``"link0-1"`` for the direction from device 0 to 1.
+        engine: ``"matrix"``, ``"vector"``, ``"dma"``, ``"host"``, or ``"link0-1"`` for the direction from 0 to 1.
         queue: number of the queue on its device; -1 for a transfer that belongs to none.
         op: the op, or ``"upload"``, ``"download"``, ``"transfer"``.
         number: the request of the device that it was; faults are keyed by it.
@@ -58,7 +57,7 @@ class Span:
 
 
 class Engine:
-    """A resource that does one thing at a time: a matrix unit, a vector unit, a DMA engine, a direction of a link.
+    """A resource that does one thing at a time: a matrix unit, a vector unit, a direction of a link.
 
     It takes work in the order of submission, each as early as it is ready; what is submitted later fills the gaps that
     are left, where it fits whole, and never delays what was there before.
@@ -116,11 +115,6 @@ class Engine:
         past = bisect_right(self._ends, before)
         if past:
             del self._starts[:past], self._ends[:past]
-
-
-def first_free(engines: Sequence[Engine], ready: int, duration: int) -> Engine:
-    """Return the engine that could start first; of equal ones the first in the row."""
-    return min(engines, key=lambda engine: engine.earliest(ready, duration))
 
 
 class Host:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import DeviceInfo, DeviceLostError, HostBytes, Rates
-from .clock import SECOND, Engine, Host, Span, first_free, picoseconds
+from .clock import SECOND, Engine, Host, Span, picoseconds
 from .description import Description
 from .errors import HangError, InjectedFaultError, RaceError
 from .happens_before import Access, Clock, Detector, Mode, Race, join
@@ -62,7 +62,8 @@ class SimulatedDevice:
     Attributes:
         info: what it says of itself.
         matrix, vector: engines that compute; the vector unit also does what a missing matrix unit would.
-        dma: engines that copy.
+        dma: the engines that copy within the device, which share out one transfer and the memory's bandwidth.
+        bus: the way to the host, whose bandwidth all transfers share.
         memory: the account of its memory.
         spans: the timeline so far, in order of submission.
         injector: the faults.
@@ -79,7 +80,8 @@ class SimulatedDevice:
         self.info = _info(description)
         self.matrix = Engine("matrix")
         self.vector = Engine("vector")
-        self.dma = tuple(Engine(f"dma{i}") for i in range(description.dma.engines))
+        self.dma = Engine("dma")
+        self.bus = Engine("host")
         self.memory = Memory(description.off_chip.bytes)
         self.spans: list[Span] = []
         self.injector = Injector(index, plan)
@@ -97,11 +99,11 @@ class SimulatedDevice:
     @property
     def engines(self) -> tuple[Engine, ...]:
         """Every engine."""
-        return (self.matrix, self.vector, *self.dma)
+        return (self.matrix, self.vector, self.dma, self.bus)
 
     def engine(self, name: str) -> Engine:
-        """Return the unit of this name: ``"matrix"`` or ``"vector"``."""
-        return self.matrix if name == self.matrix.name else self.vector
+        """Return the engine of this name: ``"matrix"``, ``"vector"``, ``"dma"`` or ``"host"``."""
+        return next(engine for engine in self.engines if engine.name == name)
 
     # What opmux calls; see DeviceDriver.
 
@@ -319,7 +321,7 @@ class SimulatedDevice:
         dma, power = self.description.dma, self.description.power
         seconds = dma.latency + nbytes / dma.host_bandwidth
         energy = 0.0 if power is None else nbytes * power.off_chip
-        return Work(op, Request.DMA, self.dma, picoseconds(seconds), copy, reads, writes, 0, nbytes, 0, energy)
+        return Work(op, Request.DMA, self.bus, picoseconds(seconds), copy, reads, writes, 0, nbytes, 0, energy)
 
     def _book(self, task: Task, work: Work, met: dict[Kind, Fault]) -> None:
         """Find the work its place in virtual time."""
@@ -330,7 +332,7 @@ class SimulatedDevice:
             duration *= low + met[Kind.DMA_SLOW].size % (high - low)
         queue.issued = max(queue.issued, host.now) + work.lead
         ready = max(queue.tail, queue.issued)
-        engine = first_free(work.engines, ready, duration)
+        engine = work.engine
         task.start, task.end = engine.book(ready, duration)
         if engine.intervals > _INTERVALS:
             engine.forget(host.now)

@@ -9,7 +9,7 @@ when something needs it, or a few requests later, and what other queues were giv
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -35,7 +35,7 @@ class Work:
     Attributes:
         op: as in spans.
         request: which faults it may meet.
-        engines: those that can do it, of which it takes the first that is free.
+        engine: what does it.
         duration: picoseconds on the engine.
         compute: does it, on the content of device memory.
         reads, writes: what it touches.
@@ -45,7 +45,7 @@ class Work:
 
     op: str
     request: Request
-    engines: Sequence[Engine]
+    engine: Engine
     duration: int
     compute: Callable[[], None]
     reads: tuple[View, ...] = ()

@@ -87,14 +87,14 @@ def _scan(ordered: Callable[..., Any]) -> Bind:
 
 
 ROWS: Final = (
-    Row("sum", _accumulated(np.add, orders.canonical_sum), (NUMBERS,)),
-    Row("prod", _accumulated(np.multiply, orders.canonical_prod), (NUMBERS,)),
+    Row("sum", _accumulated(np.add, orders.canonical_sum), (NUMBERS,), accumulates=True),
+    Row("prod", _accumulated(np.multiply, orders.canonical_prod), (NUMBERS,), accumulates=True),
     Row("max", _extreme(np.maximum, largest=True), (NUMBERS,)),
     Row("min", _extreme(np.minimum, largest=False), (NUMBERS,)),
     Row("all", _boolean(np.all), (ALL,)),
     Row("any", _boolean(np.any), (ALL,)),
     Row("argmax", _position(np.argmax), (NUMBERS,)),
     Row("argmin", _position(np.argmin), (NUMBERS,)),
-    Row("cumulative_sum", _scan(orders.canonical_cumulative_sum), (NUMBERS,)),
-    Row("cumulative_prod", _scan(orders.canonical_cumulative_prod), (NUMBERS,)),
+    Row("cumulative_sum", _scan(orders.canonical_cumulative_sum), (NUMBERS,), accumulates=True),
+    Row("cumulative_prod", _scan(orders.canonical_cumulative_prod), (NUMBERS,), accumulates=True),
 )

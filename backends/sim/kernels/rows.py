@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -64,6 +64,7 @@ class Row:
         promises: the order that it keeps.
         name: the op's where none is given.
         cost: its share of the device's rates.
+        accumulates: whether integers answer in the widest of their kind, which the device has to have then.
     """
 
     op: str
@@ -73,12 +74,15 @@ class Row:
     promises: Promises = CANONICAL
     name: str = ""
     cost: CostTerms = field(default_factory=CostTerms)
+    accumulates: bool = False
 
 
 def kernel(row: Row, description: Description, suffix: str = "") -> Kernel | None:
     """Return a row as a kernel for the devices of a description; None where they have none of its dtypes."""
     held = frozenset(description.supports.dtypes)
     usable = computes(description) if row.unit is Unit.VECTOR else held
+    if row.accumulates:
+        usable = frozenset(t for t in usable if _accumulator(t) in held)
     accepted = tuple(each & usable for each in row.accepts)
     if not all(accepted):
         return None
@@ -101,6 +105,12 @@ def kernel(row: Row, description: Description, suffix: str = "") -> Kernel | Non
     return Kernel(name, row.op, KIND, prepare, accepts, promises, row.cost)
 
 
+def _accumulator(t: str) -> str:
+    """Return the dtype in which sums of a dtype answer where nothing else is asked for."""
+    widest = {"signed integer": "int64", "unsigned integer": "uint64"}
+    return widest.get(dtypes.BY_NAME[t].kind, t)
+
+
 def launcher(row: Row, description: Description, spec: CallSpec, compute: Compute) -> Callable[..., Task]:
     """Return the launch of a prepared kernel: its cost is that of the signature, so it is asked once."""
     cost = cost_of(description, spec, on_vector_unit=row.unit is Unit.VECTOR)
@@ -116,13 +126,9 @@ def launcher(row: Row, description: Description, spec: CallSpec, compute: Comput
 
         if not isinstance(queue, Queue) or not isinstance(device := queue.keeper, SimulatedDevice):
             raise TypeError(f"{queue!r} is not a queue of a simulated device")
-        engines = device.dma if cost.engine == Unit.DMA else (device.engine(cost.engine),)
+        made = Work(row.op, Request.LAUNCH, device.engine(cost.engine), cost.duration, work, reads, (target,))
         return device.submit(
-            queue,
-            Work(
-                row.op, Request.LAUNCH, engines, cost.duration, work, reads, (target,), cost.lead, cost.nbytes,
-                cost.cycles, cost.energy,
-            ),
-        )  # fmt: skip
+            queue, replace(made, lead=cost.lead, nbytes=cost.nbytes, cycles=cost.cycles, energy=cost.energy)
+        )
 
     return launch

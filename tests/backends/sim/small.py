@@ -74,7 +74,7 @@ def put(
     duration = nanoseconds * NANOSECOND
     return device.submit(
         queue,
-        Work(op, Request.LAUNCH, (device.engine(engine),), duration, compute, tuple(reads), tuple(writes), lead),
+        Work(op, Request.LAUNCH, device.engine(engine), duration, compute, tuple(reads), tuple(writes), lead),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import opmux.backends.sim.queues as queue_limits
-from opmux.backends.sim.clock import Engine, first_free
+from opmux.backends.sim.clock import Engine
 from opmux.backends.sim.description import loads, preset
 from opmux.backends.sim.errors import LinkError
 from opmux.backends.sim.links import Fabric
@@ -36,13 +36,6 @@ def test_adjoining_intervals_become_one():
     assert engine.earliest(0, 5) == 30
 
 
-def test_of_several_engines_the_first_free_one_is_taken():
-    busy, idle = Engine("dma0"), Engine("dma1")
-    assert first_free((busy, idle), 0, 5) is busy
-    busy.book(0, 10)
-    assert first_free((busy, idle), 0, 5) is idle
-
-
 def test_work_of_a_queue_is_in_order():
     device = driver()
     (queue,) = queues(device, 1)
@@ -63,9 +56,9 @@ def test_a_queue_waits_for_an_event_and_not_for_what_came_after_it():
     first, second = queues(device, 2)
     put(device, first, 10)
     event = device.record(first)
-    put(device, first, 90, engine="matrix")
+    put(device, first, 90)
     device.wait(second, event)
-    assert times(put(device, second, 5)) == (10, 15)
+    assert times(put(device, second, 5, engine="matrix")) == (10, 15)
 
 
 def test_what_the_host_has_waited_for_is_before_what_it_submits_later():
@@ -115,15 +108,16 @@ def test_work_is_issued_one_after_the_other_while_other_work_runs():
     assert times(last) == (16, 17)  # issued at 15, after one that ran from 15 to 16
 
 
-def test_transfers_use_all_dma_engines():
+def test_transfers_share_the_way_to_the_host():
     device = driver()
-    first, second, third = queues(device, 3)
-    for queue in (first, second, third):
+    first, second = queues(device, 2)
+    for queue in (first, second):
         bytes_on(device, queue, [0] * 100)
-    assert [(s.engine, s.start, s.end) for s in device.spans] == [
-        ("dma0", 0, 100 * NANOSECOND),
-        ("dma1", 0, 100 * NANOSECOND),
-        ("dma0", 100 * NANOSECOND, 200 * NANOSECOND),
+    put(device, queues(device, 3)[2], 5, engine="dma")
+    assert [(s.engine, s.start // NANOSECOND, s.end // NANOSECOND) for s in device.spans] == [
+        ("host", 0, 100),
+        ("host", 100, 200),
+        ("dma", 0, 5),
     ]
 
 
@@ -138,7 +132,7 @@ def test_a_timeline_begins_anew_after_a_reset():
     put(device, queue, 10, engine="matrix")
     assert [(s.start, s.end) for s in simulation.timeline(0)] == [(0, 30_000), (30_000, 40_000)]
     assert simulation.elapsed(0) == pytest.approx(40e-9)
-    assert simulation.utilisation(0) == {"matrix": 0.25, "vector": 0.75, "dma0": 0.0, "dma1": 0.0}
+    assert simulation.utilisation(0) == {"matrix": 0.25, "vector": 0.75, "dma": 0.0, "host": 0.0}
 
 
 def test_the_same_calls_give_the_same_timeline():

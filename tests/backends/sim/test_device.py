@@ -187,3 +187,17 @@ def test_devices_of_several_descriptions_have_kernels_of_their_own():
 def test_profiles_are_those_that_every_device_passes():
     both = simulated(preset("h100-sxm"), preset("edge-npu"))
     assert list(both.opmux_profiles()) == ["core-int8"]
+
+
+def test_an_empty_array_may_begin_behind_its_memory(small):
+    x = ox.asarray(np.zeros((2, 0), np.float32), device="sim")
+    y = ox.asarray(np.ones((2, 3), np.float32), device="sim")
+    assert ox.concat([x[1:], y[1:]], axis=1).tolist() == [[1.0, 1.0, 1.0]]
+    assert View(x._buffer.handle, 64, (2, 0), (4, 4), np.dtype(np.float32)).content().shape == (2, 0)
+
+
+def test_sums_are_taken_only_of_what_their_results_are_held_of(small):
+    x = ox.asarray(np.ones(3, np.uint32), device="sim")
+    with ox.policy(fallback="forbid"), pytest.raises(NotImplementedError, match="no uint64"):
+        ox.sum(x)
+    assert ox.sum(ox.astype(x, ox.int32)).item() == 3

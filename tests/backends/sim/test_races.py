@@ -107,6 +107,15 @@ def test_strided_views_race_only_where_they_share_an_element(device, offset, rac
     assert len(device.detector.found) == races
 
 
+def test_a_write_of_a_part_does_not_hide_the_rest(device):
+    first, second = queues(device, 2)
+    block = device.alloc(8, first)
+    put(device, first, 5, writes=[View.bytes_of(block, 0, 8)], op="whole")
+    put(device, first, 5, writes=[View.bytes_of(block, 0, 2)], op="part")
+    put(device, second, 5, reads=[View.bytes_of(block, 4, 4)])
+    assert [race.first.op for race in device.detector.found] == ["whole"]
+
+
 def test_memory_given_to_one_queue_is_not_anothers_without_an_event(device):
     first, second = queues(device, 2)
     block = device.alloc(8, first)
