@@ -35,13 +35,15 @@ def public(op: Op) -> Callable[..., Any]:
     def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *, wait: bool = True, **given: Any) -> Any:
         single = arrays.__class__ is Array
         operands = (arrays,) if single else arrays
-        hits, key = current().slot.tables.hits, None
+        hits, key, decision = current().slot.tables.hits, None, None
         try:
             key = op, mesh, tuple([x._sig for x in operands]), exact(tuple(given.items())) if given else ()
-            decision = hits[key]
-        except (KeyError, AttributeError, TypeError):  # a new call, or one that is not allowed
+            decision = hits.get(key)
+        except (AttributeError, TypeError):
+            pass  # something else than arrays, or an attribute that cannot be hashed: the long way says which
+        if decision is None:
             if arrays is _MISSING or mesh is _MISSING or not known.issuperset(given) or not given.keys() >= required:
-                raise _bad_call(op, defaults, required, given, arrays, mesh) from None
+                raise _bad_call(op, defaults, required, given, arrays, mesh)
             if isinstance(mesh, Mesh) and not mesh.local_ranks and not operands:
                 return [] if wait else Handle.done_with([])  # a group that this process has no part in
             decision = _decided(op, operands, mesh, {**defaults, **given})
