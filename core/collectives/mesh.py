@@ -8,7 +8,6 @@ import weakref
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..devices.device import DEVICES, Device, find_device
@@ -21,22 +20,10 @@ if TYPE_CHECKING:  # messages between processes are loaded with the first one
     from .begun import Begun
     from .control import Control
     from .engine import Running
+    from .failure import MeshFailure
 
 #: Seconds after which a rank that does not answer counts as failed, where the mesh says nothing else.
 TIMEOUT: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a mesh can no longer be used.
-
-    Attributes:
-        message: what happened, in which call.
-        culprits: attributes of the error: ``rank``, ``collective``, ``call``, ``cause``.
-    """
-
-    message: str
-    culprits: dict[str, Any]
 
 
 class Mesh:
@@ -97,7 +84,7 @@ class Mesh:
         process = 0 if communicator is None else communicator.process
         self.local_ranks = tuple(i for i, m in enumerate(members) if m.process == process)
         self.local_devices = tuple(own)
-        self.failure: Failure | None = None
+        self.failure: MeshFailure | None = None
         self._path = path
         self._calls = itertools.count(1)
         self._lines: tuple[tuple[Endpoint, Control], ...] | None = None
@@ -220,12 +207,12 @@ class Mesh:
             CollectiveError: with the attributes of the first failure.
         """
         if self.failure is not None:
-            raise CollectiveError(f"{self} failed before: {self.failure.message}", **self.failure.culprits)
+            raise self.failure.again()
 
     def fail(self, error: CollectiveError) -> None:
         """Note a failure after which ranks may be out of step; the first one stays."""
         if self.failure is None:
-            self.failure = Failure(str(error), dict(error.culprits))
+            self.failure = error.failure
 
     def __repr__(self) -> str:
         kinds = sorted({m.device.partition(":")[0] for m in self.members})
