@@ -16,15 +16,17 @@ from __future__ import annotations
 
 from .core import dtypes
 from .core.arrays.array import Array
-from .core.collectives.communicator import Communicator, Endpoint, Link, Ticket
+from .core.collectives.communicator import Communicator, Endpoint, Link, NativeStart, Ticket
 from .core.collectives.layout import Layout as ChunkLayout
 from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
 from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
+from .core.dispatch.calllog import CallLog, LoggedArray, LoggedBuffer, LoggedCall, read_call_log
 from .core.errors import ArgumentError, CollectiveError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
 from .core.graphs.graph import Graph, Metadata, Node, Refusal, RegionCompiler
+from .core.graphs.steps import CallStep, Steps, decomposed, with_casts
 from .core.hooks import SPI_VERSION, Hooks, hookimpl
 from .core.kernel import (
     Accepts,
@@ -43,6 +45,7 @@ from .core.kernel import (
     Reason,
     Rejection,
 )
+from .core.op import Op
 from .core.rounding import rounded
 from .core.signature import Signature
 from .opset import orders
@@ -62,7 +65,9 @@ __all__ = [
     "ArgumentError",
     "Array",
     "ArraySpec",
+    "CallLog",
     "CallSpec",
+    "CallStep",
     "ChunkLayout",
     "Code",
     "Combine",
@@ -86,9 +91,14 @@ __all__ = [
     "Launch",
     "Layout",
     "Link",
+    "LoggedArray",
+    "LoggedBuffer",
+    "LoggedCall",
     "Metadata",
     "NativeEntry",
+    "NativeStart",
     "Node",
+    "Op",
     "OutOfMemoryError",
     "Prepare",
     "Prepared",
@@ -102,19 +112,23 @@ __all__ = [
     "Schedule",
     "Signature",
     "Step",
+    "Steps",
     "Ticket",
     "Transfer",
     "build_program",
     "combine_of",
     "cache_key",
     "cache_root",
+    "decomposed",
     "dtypes",
     "evaluate",
     "hookimpl",
     "ops_with_recipes",
     "orders",
     "programs",
+    "read_call_log",
     "recipe",
     "rounded",
     "usable_cpus",
+    "with_casts",
 ]

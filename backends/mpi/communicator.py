@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import hashlib
 import json
 import os
@@ -59,7 +58,8 @@ class MpiCommunicator:
     def __init__(self) -> None:
         MPI = self._mpi = mpi()
         safe = MPI.Query_thread() == MPI.THREAD_MULTIPLE
-        self._guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext() if safe else threading.RLock()
+        self._lock = threading.RLock()
+        self._guard = None if safe else self._lock
         self._round = 0
         self._rooms: dict[tuple[int, tuple[int, ...]], list[_Room]] = {}
         self._is_troubled = False
@@ -102,7 +102,7 @@ class MpiCommunicator:
         found: dict[int, bytes] = {self.process: record}
         said = np.frombuffer(number + record, np.uint8)
         pending: list[Any] = []
-        with self._guard:
+        with self._lock:
             for process in self._others():
                 pending.append(self._world.Isend((said, said.nbytes, self._mpi.BYTE), process, _GATHER))
 
@@ -128,7 +128,7 @@ class MpiCommunicator:
     def _taken(self, process: int) -> bytes | None:
         """Return a record that has come from a process; None where none has."""
         status = self._mpi.Status()
-        with self._guard:
+        with self._lock:
             message = self._world.Improbe(process, _GATHER, status)
             if message is None:
                 return None
@@ -163,7 +163,7 @@ class MpiCommunicator:
         others = [p for p in members if p != self.process]
         said = np.frombuffer(plan, np.uint8)
         came = {p: np.zeros(8, np.uint8) for p in others}
-        with self._guard:
+        with self._lock:
             pending = {p: self._world.Irecv((came[p], 8, MPI.BYTE), p, _OPEN) for p in others}
             sends = [self._world.Isend((said, 8, MPI.BYTE), p, _OPEN) for p in others]
 
@@ -182,7 +182,7 @@ class MpiCommunicator:
                 process=wrong[0],
                 cause="mismatch",
             )
-        with self._guard:
+        with self._lock:
             group = self._world.Get_group().Incl(members)
             comm = self._world.Create_group(group, mesh % self._largest_tag)
         comm.Set_errhandler(MPI.ERRORS_RETURN)
@@ -219,7 +219,7 @@ class MpiCommunicator:
                 start = time.perf_counter()
                 for first in (True, False):
                     post = self._world.Isend if (self.process == 0) == first else self._world.Irecv
-                    with self._guard:
+                    with self._lock:
                         request = post((data, size, self._mpi.BYTE), partner, _PROBE)
                     self._wait(request.Test, _JOIN, lambda: partner, "measuring a link")
                 taken.append((time.perf_counter() - start) / 2)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, cast
 
-from ...plugin import CollectiveError, HostBytes, Ticket
+import numpy as np
+
+from ...plugin import CollectiveError, HostBytes, NativeStart, Ticket
+from .native import Elements, start_of
 
 #: Counts of MPI are C integers; what is longer goes as several messages.
 _LONGEST: Final = 1 << 30
@@ -21,44 +24,73 @@ _CANCEL: Final = 0.1
 _LOOK: Final = 0.005
 
 
+Guard = AbstractContextManager[Any] | None
+
+
 class Message:
-    """One message under way, or the parts of a long one."""
+    """One message under way.
 
-    __slots__ = ("_check", "_data", "_error", "_peer", "_requests", "_sizes", "needed")
+    Attributes:
+        request: MPI's request, which keeps the memory alive.
+        needed: whether it belongs to a call, and not to the control messages.
+        peer: the other rank; -1 for a collective of MPI's own.
+    """
 
-    def __init__(
-        self, requests: list[Any], sizes: list[int], peer: int, check: Callable[..., bool], needed: bool
-    ) -> None:
-        self._requests = requests
-        self._sizes = sizes
-        self._peer = peer
-        self._check = check
-        self._error: CollectiveError | None = None
+    __slots__ = ("_error", "_guard", "_mpi", "_size", "_status", "needed", "peer", "request")
+
+    def __init__(self, mpi: Any, request: Any, peer: int, size: int, needed: bool, guard: Guard) -> None:
+        self.request = request
         self.needed = needed
-
-    @property
-    def requests(self) -> list[Any]:
-        """MPI's requests; each keeps its memory alive."""
-        return self._requests
+        self._mpi = mpi
+        self.peer = peer
+        self._size = size  # of what is received; -1 of what is sent
+        self._status = mpi.Status() if size >= 0 else None
+        self._error: CollectiveError | None = None
+        self._guard = guard
 
     def done(self) -> bool:
-        """Return whether all of it has arrived, or has left.
+        """Return whether it has arrived, or has left.
 
         Raises:
-            CollectiveError: it never will.
+            CollectiveError: it never will, or another one came.
         """
+        if self.request is None:
+            return True
         if self._error is not None:
             raise self._error
-        while self._requests:
-            try:
-                if not self._check(self._requests[-1], self._sizes):
-                    return False
-            except CollectiveError as error:
-                error.culprits["rank"] = self._peer
-                self._error = error
-                raise
-            self._requests.pop()
+        try:
+            if self._guard is None:
+                over = self.request.Test(self._status)
+            else:
+                with self._guard:
+                    over = self.request.Test(self._status)
+        except self._mpi.Exception as error:
+            self._error = _error_of(self._mpi, error, self.peer)
+            raise self._error from error
+        if not over:
+            return False
+        if self._status is not None and (count := self._status.Get_count(self._mpi.BYTE)) != self._size:
+            said = f"a message of {count} bytes came from rank {self.peer} where {self._size} were expected"
+            self._error = CollectiveError(said, rank=self.peer, cause="mismatch")
+            raise self._error
+        self.request = None
         return True
+
+
+class Parts:
+    """A long message in parts."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self.messages = messages
+
+    def done(self) -> bool:
+        """Return whether all of it has arrived, or has left."""
+        return all(m.done() for m in self.messages)
+
+
+def _error_of(mpi: Any, error: Any, peer: int) -> CollectiveError:
+    died = error.Get_error_class() == getattr(mpi, "ERR_PROC_FAILED", None)
+    return CollectiveError(f"MPI: {error.Get_error_string()}", rank=peer, cause="died" if died else "error")
 
 
 class MpiEndpoint:
@@ -70,7 +102,7 @@ class MpiEndpoint:
         owners: of each rank, its process within *comm*.
         rank: this rank.
         largest_tag: the largest tag that the MPI allows.
-        guard: held in every call of MPI.
+        guard: held in every call of MPI; None where it may be called by several threads at once.
         troubled: called when a message of a call is given up.
         is_closed: whether MPI has ended here; calling it then ends the process.
     """
@@ -82,7 +114,7 @@ class MpiEndpoint:
         owners: Sequence[int],
         rank: int,
         largest_tag: int,
-        guard: AbstractContextManager[Any],
+        guard: Guard,
         troubled: Callable[[], None],
         is_closed: Callable[[], bool],
     ) -> None:
@@ -95,7 +127,6 @@ class MpiEndpoint:
         self._guard = guard
         self._troubled = troubled
         self._is_closed = is_closed
-        self._status = mpi.Status()
         self._kept: list[Message] = []
         self._failed: dict[int, str] = {}
         self._looked = 0.0
@@ -118,78 +149,58 @@ class MpiEndpoint:
         field = 1 + (call - 1) % (self._calls - 1) if call else 0
         return field << _NUMBER_BITS | tag & ((1 << _NUMBER_BITS) - 1)
 
-    def send(self, target: int, tag: int, data: HostBytes) -> Message:
+    def send(self, target: int, tag: int, data: HostBytes) -> Ticket:
         """Post a message."""
-        at = self._out[target] + self._tag(tag)
-        return self._post(self.comm.Isend, target, at, data, self._has_left, bool(tag))
+        return self._post(self.comm.Isend, target, self._out[target], tag, data, out=True)
 
-    def receive(self, source: int, tag: int, into: HostBytes) -> Message:
+    def receive(self, source: int, tag: int, into: HostBytes) -> Ticket:
         """Post where a message goes."""
-        at = self._in[source] + self._tag(tag)
-        return self._post(self.comm.Irecv, source, at, into, self._has_come, bool(tag))
+        return self._post(self.comm.Irecv, source, self._in[source], tag, into, out=False)
 
-    def _post(
-        self, call: Any, peer: int, tag: int, data: HostBytes, check: Callable[..., bool], needed: bool
-    ) -> Message:
+    def _post(self, call: Any, peer: int, room: int, tag: int, data: HostBytes, *, out: bool) -> Ticket:
         if self._is_closed():
             raise CollectiveError("MPI has ended in this process", rank=self.rank, cause="left")
-        process, size = self._owners[peer], data.nbytes
-        parts = [data] if size <= _LONGEST else [data[i : i + _LONGEST] for i in range(0, size, _LONGEST)]
+        size = data.nbytes
+        if size > _LONGEST:
+            parts = (data[i : i + _LONGEST] for i in range(0, size, _LONGEST))
+            return Parts([cast(Message, self._post(call, peer, room, tag, part, out=out)) for part in parts])
+        process, at = self._owners[peer], room + self._tag(tag)
         try:
-            with self._guard:
-                requests = [call((part, part.nbytes, self._byte), process, tag) for part in parts]
+            if self._guard is None:
+                request = call((data, size, self._byte), process, at)
+            else:
+                with self._guard:
+                    request = call((data, size, self._byte), process, at)
         except self._mpi.Exception as error:
-            raise self._error(error, peer) from error
-        return Message(requests[::-1], [part.nbytes for part in parts][::-1], peer, check, needed)
-
-    def _has_left(self, request: Any, sizes: list[int]) -> bool:
-        try:
-            with self._guard:
-                left: bool = request.Test()
-        except self._mpi.Exception as error:
-            raise self._error(error) from error
-        return left
-
-    def _has_come(self, request: Any, sizes: list[int]) -> bool:
-        try:
-            with self._guard:
-                if not request.Test(self._status):
-                    return False
-                count = self._status.Get_count(self._byte)
-        except self._mpi.Exception as error:
-            raise self._error(error) from error
-        if count != (wanted := sizes.pop()):
-            raise CollectiveError(f"a message of {count} bytes came where {wanted} were expected", cause="mismatch")
-        return True
-
-    def _error(self, error: Any, peer: int = -1) -> CollectiveError:
-        self._looked = 0.0  # ask at once who has failed
-        return CollectiveError(f"MPI: {error.Get_error_string()}", rank=peer, code=error.Get_error_class())
+            raise _error_of(self._mpi, error, peer) from error
+        return Message(self._mpi, request, peer, -1 if out else size, tag != 0, self._guard)
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a message; one that has begun to arrive, or is going out, keeps its memory."""
-        if not isinstance(ticket, Message):
-            raise TypeError(f"{ticket!r} is no message of MPI")
-        if self._is_closed():
-            return
-        until = self.now() + _CANCEL
-        for request in ticket.requests:
+        if isinstance(ticket, Parts):
+            for message in ticket.messages:
+                self.cancel(message)
+        elif isinstance(ticket, Message) and ticket.request is not None and not self._is_closed():
             try:
-                with self._guard:
-                    if request.Test():
-                        continue
-                    if ticket.needed:
-                        self._troubled()
-                    request.Cancel()
-                while True:
-                    with self._guard:
-                        if request.Test():
-                            break
-                    if self.now() > until:
-                        self._kept.append(ticket)
-                        break
+                with self._guard or nullcontext():
+                    self._cancel(ticket)
             except self._mpi.Exception:
-                continue  # its other side is gone, so nothing comes any more
+                return  # its other side is gone, so nothing comes any more
+
+    def _cancel(self, message: Message) -> None:
+        request, until = message.request, self.now() + _CANCEL
+        if request.Test():
+            return
+        if message.needed:
+            self._troubled()
+        if message.peer < 0:  # a collective of MPI's own cannot be cancelled
+            self._kept.append(message)
+            return
+        request.Cancel()
+        while not request.Test():
+            if self.now() > until:
+                self._kept.append(message)
+                return
 
     def now(self) -> float:
         """Return seconds of a clock that never goes back."""
@@ -208,14 +219,35 @@ class MpiEndpoint:
         if len(failed) > len(self._failed):
             self._failed = {r: "its process ended" for r, p in enumerate(self._owners) if p in failed}
 
+    def native(self, collective: str, reduction: str, dtype: np.dtype[Any]) -> NativeStart | None:
+        """Return what starts MPI's own collective; None where it has none that keeps the op's contract.
+
+        It is called with what the rank brings, where its result goes, the lengths of the parts and the root, and posts.
+        """
+        if sorted(self._owners) != list(range(self.ranks)):  # several ranks in a process
+            return None
+        start = start_of(self._mpi, self.comm, collective, reduction, dtype)
+        if start is None:
+            return None
+
+        def begin(x: Elements, y: Elements, lengths: Sequence[Sequence[int]], root: int) -> Ticket:
+            try:
+                with self._guard or nullcontext():
+                    request = start(x, y, lengths, root)
+            except self._mpi.Exception as error:
+                raise _error_of(self._mpi, error, -1) from error
+            return Message(self._mpi, request, -1, -1, True, self._guard)
+
+        return begin
+
     def close(self) -> None:
         """Do nothing: what MPI holds for a mesh is used by no later one, so that no late message reaches one."""
 
 
-def failed_processes(mpi: Any, comm: Any, guard: AbstractContextManager[Any]) -> frozenset[int]:
+def failed_processes(mpi: Any, comm: Any, guard: Guard) -> frozenset[int]:
     """Return the processes of a communicator that are known to have failed; none where the MPI cannot tell."""
     try:
-        with guard:
+        with guard or nullcontext():
             failed, everyone = comm.Get_failed(), comm.Get_group()
             if failed.Get_size() == 0:
                 return frozenset()

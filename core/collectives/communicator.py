@@ -6,9 +6,12 @@ to do; so one process can drive several ranks, and a test can drive all ranks of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..devices.driver import HostBytes
 
@@ -35,8 +38,14 @@ class Ticket(Protocol):
         """Return whether it has arrived, or has left; never waits.
 
         Raises:
-            CollectiveError: it never will; ``rank`` says whose fault that is, where it is known.
+            CollectiveError: it never will; ``rank`` says whose fault that is, where it is known, and ``cause`` is
+                ``"died"`` where that rank is gone.
         """
+
+
+#: Starts a communicator's own collective: what the rank brings, where its result goes, the lengths of the parts that
+#: are cut or joined (for an all_to_all those to each rank, then those from each), and the root, or -1.
+NativeStart = Callable[[NDArray[Any], NDArray[Any], Sequence[Sequence[int]], int], Ticket]
 
 
 class Endpoint(Protocol):
@@ -67,6 +76,15 @@ class Endpoint(Protocol):
 
     def lost(self) -> Mapping[int, str]:
         """Return the ranks that are known to be gone, and how that is known; asked while waiting, so it is cheap."""
+
+    def native(self, collective: str, reduction: str, dtype: np.dtype[Any]) -> NativeStart | None:
+        """Return what starts the communicator's own collective; None where it has none that keeps the op's contract.
+
+        Args:
+            collective: the op's name.
+            reduction: ``"sum"``, ``"max"``, ...; empty where nothing is combined.
+            dtype: of what is brought.
+        """
 
     def close(self) -> None:
         """Give back what the endpoint holds, for the end of its mesh or of the process; a second time does nothing."""

@@ -180,10 +180,6 @@ class Control:
         self._post(said + bytes(self._counts.size), self._others())
         return self.failure or failure
 
-    def keep(self, ticket: Ticket, data: HostBytes) -> None:
-        """Keep what a message that cannot be taken back is read from."""
-        self._sent.append((ticket, data))
-
     def close(self) -> None:
         """Tell the others that no call follows, and post no more; done at the end of the process at the latest."""
         if self._closed:

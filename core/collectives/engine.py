@@ -94,8 +94,12 @@ class _Call:
         combine: Combine | None,
         control: Control,
         timeout: float,
+        native: Callable[[], Ticket] | None = None,
+        owner: object = None,
     ) -> None:
         self.endpoint = endpoint
+        self.native = native
+        self.owner = owner
         self.rank = endpoint.rank
         self.plan = plan
         self.header = header
@@ -122,7 +126,7 @@ class _Call:
         """Do the whole call."""
         self.exchange_headers()
         try:
-            yield from self.transfer()
+            yield from self.transfer() if self.native is None else self.wait_for(self.native)
             while self.outgoing or self.headers:
                 self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
                 yield from self.pause(bool(self.outgoing or self.headers))
@@ -161,10 +165,11 @@ class _Call:
     def transfer(self) -> Running:
         """Make every step of the plan."""
         for step in self.plan.steps:
-            kept = {id(r): self.snapshot(r) for r in (*step.receives, *step.locals) if r.copied}
+            kept = {id(r): self.snapshot(r) for r in step.copied}
             self.begin(step)
             for local in step.locals:
-                yield from self.free(local.into)
+                if self.is_read(local.into):
+                    yield from self.free(local.into)
                 assert local.data is not None  # local work reads this rank's memory
                 base, data = kept.get(id(local), (None, None))
                 self.put(local, self.view(local.data) if data is None else data, base)
@@ -178,12 +183,22 @@ class _Call:
                     receive = wait.receive
                     assert receive is not None  # headers are kept apart
                     if wait.region is None:
-                        yield from self.free(receive.into)
+                        if self.is_read(receive.into):
+                            yield from self.free(receive.into)
                         arrived = wait.room.view(self.slots[receive.into.slot].dtype)
                         self.put(receive, arrived, kept.get(id(receive), (None, None))[0])
                         self.spare.setdefault(wait.room.nbytes, []).append(wait.room)
                 self.incoming = still
-                yield from self.pause(bool(still))
+                if still:
+                    yield from self.pause(True)
+
+    def wait_for(self, native: Callable[[], Ticket]) -> Running:
+        """Run the communicator's own collective, of which nobody knows whom it waits for."""
+        wait = _Wait(native(), -1, -1, np.empty(0, np.uint8))
+        self.incoming.append(wait)
+        while not self.is_over(wait):
+            yield from self.pause(True)
+        self.incoming.clear()
 
     def begin(self, step: RankStep) -> None:
         """Post what a step sends and receives."""
@@ -201,9 +216,13 @@ class _Call:
 
     def free(self, region: Region) -> Running:
         """Wait until no message that is still going out is read from a region."""
-        while any(w.region is not None and w.region.overlaps(region) for w in self.outgoing):
+        while self.is_read(region):
             self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
-            yield from self.pause(any(w.region is not None and w.region.overlaps(region) for w in self.outgoing))
+            yield from self.pause(self.is_read(region))
+
+    def is_read(self, region: Region) -> bool:
+        """Return whether a message that goes out, as far as is known, is read from a region."""
+        return any(wait.region is not None and wait.region.overlaps(region) for wait in self.outgoing)
 
     def put(self, receive: Receive, data: Elements, base: Elements | None) -> None:
         """Write what arrived, combined with its base where there is one."""
@@ -241,8 +260,9 @@ class _Call:
 
     def gone(self, peer: int, error: CollectiveError) -> Exception:
         """Return what a message that will never come means."""
-        if peer in self.endpoint.lost():
-            return _Failed(self.failure(Cause.DIED, peer))
+        lost = self.endpoint.lost()
+        if peer in lost or (peer < 0 and lost) or getattr(error, "cause", None) == Cause.DIED:
+            return _Failed(self.failure(Cause.DIED, peer if peer >= 0 else next(iter(lost), -1)))
         return _Doubtful(peer, str(error))
 
     def pause(self, needed: bool) -> Running:
@@ -268,8 +288,9 @@ class _Call:
             try:
                 over = wait.ticket.done()
             except CollectiveError as error:
-                if wait.peer in self.endpoint.lost():
-                    raise self.gone(wait.peer, error) from error
+                found = self.gone(wait.peer, error)
+                if isinstance(found, _Failed):
+                    raise found from error
                 detail = f"the header of rank {wait.peer} has another length; install the same opmux for every process"
                 raise _Failed(self.failure(Cause.MISMATCH, wait.peer, detail)) from error
             if over:
@@ -294,6 +315,8 @@ class _Call:
             raise _Failed(known)
         lost, left = self.endpoint.lost(), self.control.left
         for wait in self.waits():
+            if wait.peer < 0 and lost:
+                raise _Failed(self.failure(Cause.DIED, next(iter(lost))))
             if wait.peer in lost:
                 raise _Failed(self.failure(Cause.DIED, wait.peer))
             if wait.number == 0 and left.get(wait.peer, self.sequence) < self.sequence:
@@ -329,8 +352,11 @@ class _Call:
         if found is not None:
             return found
         lost, fresh = self.endpoint.lost(), now - _FRESH * self.timeout
+        waits = self.waits()
+        if any(w.peer < 0 for w in waits):
+            return self.failure(*self.absent(fresh))
         traced = []
-        for wait in self.waits():
+        for wait in waits:
             status = Status(self.sequence, wait.peer, wait.number, tuple(self.sent))
             traced.append(stuck(self.control, status, fresh, lost))
         if not traced:  # this rank itself was away for longer than the limit
@@ -342,16 +368,30 @@ class _Call:
         }
         return self.failure(cause, rank, detail.get(cause, ""))
 
+    def absent(self, fresh: float) -> tuple[Cause, int]:
+        """Return the first rank that does not take part, where a chain of waiting ranks is not known."""
+        lost, answers = self.endpoint.lost(), self.control.answers
+        others = [r for r in range(self.endpoint.ranks) if r != self.rank]
+        found = next((r for r in others if r not in answers or answers[r].when < fresh), self.rank)
+        gone = next(iter(lost), None)
+        return (Cause.LATE, found) if gone is None else (Cause.DIED, gone)
+
     def failure(self, cause: Cause, rank: int, detail: str = "") -> MeshFailure:
         """Return a failure of this call that this rank has seen."""
         return MeshFailure(self.header.collective, self.sequence, rank, cause, self.rank, detail)
 
     def give_up(self) -> None:
-        """Take back every message; what goes out and cannot be taken back is kept in memory."""
-        for wait in (*self.headers, *self.incoming, *self.outgoing):
+        """Take back every message; the memory of those that had begun is kept as long as the process lives."""
+        waits = self.waits()
+        for wait in waits:
             self.endpoint.cancel(wait.ticket)
-            if wait.number < 0:
-                self.control.keep(wait.ticket, wait.room)
+        if waits:
+            _kept.append((self.owner, self.slots, waits))
+
+
+#: What messages of calls that failed may still be read from, or written to. A failed mesh makes no further calls, so
+#: this grows by one call for each mesh that fails.
+_kept: Final[list[object]] = []
 
 
 def _has_left(wait: _Wait) -> bool:
@@ -373,6 +413,8 @@ def run_rank(
     combine: Combine | None,
     control: Control,
     timeout: float,
+    native: Callable[[], Ticket] | None = None,
+    owner: object = None,
 ) -> Running:
     """Do a rank's part of a collective, as a generator.
 
@@ -381,11 +423,13 @@ def run_rank(
         plan: what it does.
         header: what it calls; ``header.sequence`` counts the calls of the mesh from 1.
         slots: the memory of each slot, one-dimensional and dense, in host memory, of ``plan.sizes`` elements each, or
-            of any size where the plan does not touch it. It is not written any more once the generator has ended; after
-            a failure it must stay as it is, since messages may still be read from it.
+            of any size where the plan does not touch it. After a failure it must stay as it is, since messages may
+            still be read from it, or be on their way to it.
         combine: writes ``base (+) arrived`` into its third argument; None where nothing is combined.
         control: the rank's side of the control messages.
         timeout: seconds by the endpoint's clock.
+        native: starts the communicator's own collective, which is done instead of the plan.
+        owner: what the slots' memory belongs to, where a slot itself does not hold it: kept after a failure.
 
     Yields:
         Whether anything has moved since it was last resumed.
@@ -393,7 +437,7 @@ def run_rank(
     Raises:
         CollectiveError: it cannot complete; the mesh has failed then, on all ranks.
     """
-    call = _Call(endpoint, plan, header, slots, combine, control, timeout)
+    call = _Call(endpoint, plan, header, slots, combine, control, timeout, native, owner)
     control.enter(header.sequence, call)
     try:
         yield from call.run()

@@ -66,11 +66,19 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class RankStep:
-    """What a rank does in a step: messages out, messages in, and work of its own."""
+    """What a rank does in a step.
+
+    Attributes:
+        sends: messages out.
+        receives: messages in.
+        locals: work of its own.
+        copied: of the latter two those that read what the step itself overwrites.
+    """
 
     sends: tuple[Send, ...]
     receives: tuple[Receive, ...]
     locals: tuple[Receive, ...]
+    copied: tuple[Receive, ...]
 
 
 @dataclass(frozen=True)
@@ -121,11 +129,12 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
                 received[t.source] += 1
             number = 0 if t.is_local else received[t.source]
             beside = not t.is_local and (t.base is not None or any(into[i].overlaps(r) for r in reads))
-            copied = _must_copy(i, into, base[i], data[i])
-            made = Receive(t.source, number, data[i], base[i], into[i], beside, copied)
+            overwritten = _must_copy(i, into, base[i], data[i])
+            made = Receive(t.source, number, data[i], base[i], into[i], beside, overwritten)
             (local if t.is_local else arriving).append(made)
         if sends or arriving or local:
-            steps.append(RankStep(tuple(sends), tuple(arriving), tuple(local)))
+            copied = tuple(r for r in (*arriving, *local) if r.copied)
+            steps.append(RankStep(tuple(sends), tuple(arriving), tuple(local), copied))
     sizes = tuple(layout.size(rank, slot) for slot in range(schedule.slots))
     return RankPlan(rank, schedule.ranks, sizes, tuple(steps))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -64,6 +65,32 @@ def right() -> None:
     assert link.source == ("measured" if communicator.processes > 1 else "declared")
     found = communicator.gather(repr(link).encode(), 10)
     assert len(set(found)) == 1, found
+    print("right", flush=True)
+
+
+def native() -> None:
+    """MPI's own collectives: right where it has them, and a mismatch is found all the same."""
+    _, rank = _simple()
+    n, me = rank.ranks, rank.rank
+    for kind, reduction, make in (
+        ("all_reduce", "sum", ring),
+        ("all_gather", "", gather),
+        ("all_to_all", "", exchange),
+    ):
+        collective = make(n, 9)
+        start = rank.endpoint.native(kind, reduction, np.dtype(np.int64))
+        pairs = collective.layout.pairs
+        lengths = [collective.layout.lengths] if pairs is None else [pairs[me], [p[me] for p in pairs]]
+        plan = plan_rank(collective.schedule, collective.layout, me)
+        rank.calls += 1
+        header = Header(rank.mesh, rank.calls, kind)
+        brought = rank.brought(collective)
+        result = np.zeros(plan.sizes[1], np.int64)
+        begin = functools.partial(start, brought[me], result, lengths, -1)
+        drive([run_rank(rank.endpoint, plan, header, [brought[me], result], None, rank.control, 20.0, native=begin)])
+        assert np.array_equal(result, collective.expected(brought)[me]), (kind, result)
+    for kind, reduction, dtype in (("all_reduce", "max", "f4"), ("all_reduce", "sum", "f2"), ("permute", "", "f4")):
+        assert rank.endpoint.native(kind, reduction, np.dtype(dtype)) is None
     print("right", flush=True)
 
 
@@ -139,7 +166,9 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
         print(f"rank {rank.rank} again: {'cannot be used' in str(error)}", flush=True)
 
 
-SCENARIOS: dict[str, Callable[[], None]] = {f.__name__: f for f in (right, two_each, die, stall, differ, leave, orders)}
+SCENARIOS: dict[str, Callable[[], None]] = {
+    f.__name__: f for f in (right, native, two_each, die, stall, differ, leave, orders)
+}
 
 if __name__ == "__main__":
     SCENARIOS[sys.argv[1]]()

@@ -191,6 +191,9 @@ class SimulatedEndpoint:
     def lost(self) -> Mapping[int, str]:
         return self.network.noticed
 
+    def native(self, collective: str, reduction: str, dtype: Any) -> None:
+        return None
+
     def close(self) -> None:
         pass
 

@@ -55,6 +55,12 @@ def test_collectives_are_right(ranks):
 
 
 @needs_mpi
+def test_own_collectives_of_mpi_are_right():
+    done = mpiexec("native", 2)
+    assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
+
+
+@needs_mpi
 def test_several_ranks_in_each_process():
     done = mpiexec("two_each", 2)
     assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
