@@ -234,3 +234,8 @@ if _switched_on("OPMUX_CHECK"):
     from .conformance.check import install as _install_check
 
     _install_check()
+
+if _switched_on("OPMUX_RECORD"):
+    from .core.dispatch.record import record_from_environment as _record
+
+    _record()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..arrays.array import Array
 from ..devices.device import Buffer, Device
 from ..kernel import CallSpec, Kernel, Prepared, Rejection
 from ..op import Op
 from ..signature import Signature
+
+if TYPE_CHECKING:
+    from ..graphs.graph import Graph
 
 
 class Claim(StrEnum):
@@ -74,6 +77,7 @@ class Candidate:
         run: does the call.
         begin: begins a collective over several processes: ``begin(operands)`` returns a handle of its results.
         outputs: signatures of its results where they are not contiguous: a decomposition may end in a view.
+        graph: of a compiled function, what it does.
     """
 
     name: str
@@ -90,6 +94,7 @@ class Candidate:
     run: Run | None = None
     begin: Callable[[Operands], Any] | None = None
     outputs: tuple[Signature, ...] | None = None
+    graph: Graph | None = None
 
 
 Operands = Sequence["Array | None"]

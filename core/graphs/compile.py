@@ -112,13 +112,13 @@ class Compiled:
             return Captured(None, None, False, ())
         graph = captured.graph
         plan = plan_graph(graph, signatures, device, tables)
-        return Captured(graph, self._decision(plan, signatures, device), captured.many, captured.seen)
+        return Captured(graph, self._decision(plan, graph, signatures, device), captured.many, captured.seen)
 
-    def _decision(self, plan: Plan, signatures: tuple[Signature, ...], device: Device) -> Decision:
+    def _decision(self, plan: Plan, graph: Graph, signatures: tuple[Signature, ...], device: Device) -> Decision:
         """Return the plan as a decision, so that a compiled call is observed like any other."""
         name = f"compiled:{self._name}"
         op = unnamed_op(name, lambda specs, outputs, attributes: Work(0.0, 0.0))
-        chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run)
+        chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run, graph=graph)
         return Decision(
             op, device, signatures, (), plan.outputs, (chosen,), chosen, plan.run, many=len(plan.outputs) != 1
         )
