@@ -15,6 +15,8 @@ from opmux.opset.collectives.algorithms import ALGORITHMS
 from opmux.opset.collectives.call import axis_first, spec_first, specs_of_all
 from opmux.opset.collectives.problem import Problem
 
+Array = np.ndarray[Any, Any]
+
 CALLS: list[tuple[str, dict[str, Any]]] = [
     *(("all_reduce", {"reduction": r}) for r in ("sum", "prod", "min", "max")),
     ("all_reduce", {"axis": 0}),
