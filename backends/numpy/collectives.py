@@ -89,7 +89,7 @@ class _Reduction:
             return
         scratch = _NOTHING if workspace is None else workspace.host.view(self.dtype).reshape(self.slots, self.piece)
         if self.blocked:
-            rows = [row for x in ins for row in x.host.reshape(x.shape[0], -1)]
+            rows = [row.reshape(-1) for x in ins for row in x.host]  # a rank may bring none
         else:
             rows = [x.host.reshape(-1) for x in ins]
         places = [y.host.reshape(-1) for y in outs]
