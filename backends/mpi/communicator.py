@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -236,20 +238,16 @@ class MpiCommunicator:
         MPI = self._mpi
         if MPI.Is_finalized():
             return
-        if self._is_troubled:
-            clock = threading.Timer(_END, _end_alone)
-            clock.daemon = True
-            clock.start()
-        MPI.Finalize()
-
-
-def _end_alone() -> None:
-    print(
-        f"opmux: MPI did not end within {_END:g} s after a failed collective; this process ends without the others",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(1)
+        if not self._is_troubled:
+            MPI.Finalize()
+            return
+        said = f"a collective failed; process {self.process} ends alone if the others do not within {_END:g} s"
+        print(f"opmux: {said}", file=sys.stderr, flush=True)
+        with Path(os.devnull).open("w") as silence:
+            # Its clock is a thread of C: MPI lets no Python run while it waits, and no thread can start at this point.
+            faulthandler.dump_traceback_later(_END, exit=True, file=silence)
+            MPI.Finalize()
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _late(what: str, process: int | None, timeout: float, died: bool) -> CollectiveError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -125,6 +126,15 @@ def stall() -> None:
     _failing(rank, ring(rank.ranks, 10), 1.5)
 
 
+def hang() -> None:
+    """One process never comes back."""
+    _, rank = _simple()
+    rank.call(ring(rank.ranks, 10))
+    if rank.rank == 1:
+        signal.pause()
+    _failing(rank, ring(rank.ranks, 10), 1.0)
+
+
 def differ() -> None:
     """One process calls something else."""
     _, rank = _simple()
@@ -167,7 +177,7 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
 
 
 SCENARIOS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (right, native, two_each, die, stall, differ, leave, orders)
+    f.__name__: f for f in (right, native, two_each, die, stall, hang, differ, leave, orders)
 }
 
 if __name__ == "__main__":

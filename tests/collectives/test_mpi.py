@@ -88,6 +88,14 @@ def test_stalled_rank_is_late_on_every_survivor():
 
 
 @needs_mpi
+def test_job_ends_although_a_rank_never_comes_back():
+    done = mpiexec("hang", 2)
+    assert "rank 0: late 1 in time=True" in done.stdout, done.stdout + done.stderr
+    assert "process 0 ends alone" in done.stderr
+    assert done.returncode != 0
+
+
+@needs_mpi
 def test_rank_that_ends_with_an_error_is_named_at_once():
     start = time.monotonic()
     done = mpiexec("leave")
