@@ -1,4 +1,4 @@
-"""Schedules written out by hand, and what they must give; nothing here goes through the algorithms under test."""
+"""Schedules written out by hand, and what they must give; and opmux's own algorithms beside them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from opmux.core.collectives.layout import Layout, cut
 from opmux.core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
+from opmux.core.kernel import Rejection
+from opmux.opset.collectives.algorithms import ALGORITHMS
 
 Values = NDArray[np.int64]
 #: What each rank brings, by rank.
@@ -51,6 +53,15 @@ def doubling(ranks: int, length: int) -> Collective:
         pairs = tuple(Transfer(r, r ^ (1 << bit), 0, slot=OUTPUT, base=OUTPUT) for r in range(ranks))
         steps.append(Step(pairs))
     return Collective(Schedule("all_reduce", "doubling", ranks, 1, 2, tuple(steps)), Layout((length,)), _sums)
+
+
+def algorithm(name: str, ranks: int, length: int) -> Collective:
+    """A sum by one of opmux's own algorithms; by the ring above where it has no schedule for so many ranks."""
+    found = next(a for a in ALGORITHMS["all_reduce"] if a.name == name)
+    schedule = found.build(ranks, groups=(2, ranks // 2) if name == "hierarchical" and ranks % 2 == 0 else ())
+    if isinstance(schedule, Rejection):
+        return ring(ranks, length)
+    return Collective(schedule, Layout((length,)).bound(schedule), _sums)
 
 
 def gather(ranks: int, length: int) -> Collective:

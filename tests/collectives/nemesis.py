@@ -35,7 +35,9 @@ _DELAY: Final = 0.05
 _NOTICED: Final = 0.1 * LIMIT
 #: No call may take longer than this, whatever happens to other ranks.
 _BOUND: Final = 1.3 * LIMIT
-_KINDS: Final = ("ring", "doubling", "gather", "broadcast", "exchange", "barrier")
+_BY_HAND: Final = ("ring", "doubling", "gather", "broadcast", "exchange", "barrier")
+_ALGORITHMS: Final = ("ring", "doubling", "rabenseifner", "tree", "direct", "hierarchical")
+_KINDS: Final = (*_BY_HAND, *(f"by {name}" for name in _ALGORITHMS))
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ class Wrong(AssertionError):
 
 def made(kind: str, ranks: int, length: int, root: int = 0) -> Collective:
     """Return a collective written by hand."""
+    if kind.startswith("by "):
+        return by_hand.algorithm(kind.removeprefix("by "), ranks, length)
     if kind == "doubling" and ranks & (ranks - 1):
         kind = "ring"
     if kind == "broadcast":

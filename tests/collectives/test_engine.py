@@ -17,6 +17,7 @@ from opmux.core.collectives.layout import Layout
 from opmux.core.collectives.rank_plan import Region, plan_rank
 from opmux.core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from opmux.core.errors import CollectiveError
+from opmux.opset.collectives.algorithms import ALGORITHMS
 from tests.collectives import by_hand
 from tests.collectives.nemesis import Network, SimulatedEndpoint
 
@@ -59,6 +60,15 @@ def test_every_rank_gets_what_is_right(kind, synchronous, ranks, length):
     made = World(ranks, synchronous).call(collective.schedule, collective.layout, brought)
     for got, wanted in zip(made, collective.expected(brought), strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", [a.name for a in ALGORITHMS["all_reduce"]])
+@pytest.mark.parametrize("ranks", [2, 3, 4, 6, 7, 8])
+def test_every_algorithm_runs_in_place(name, ranks):
+    collective = by_hand.algorithm(name, ranks, 21)
+    brought = [np.arange(21) + 100 * r for r in range(ranks)]
+    for got in World(ranks, synchronous=True).call(collective.schedule, collective.layout, brought):
+        np.testing.assert_array_equal(got, np.sum(brought, axis=0))
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.float16, ml_dtypes.bfloat16, np.float64, np.complex128])
