@@ -16,6 +16,8 @@ from . import (
     inspection,
     new_backend,
     opset_commands,
+    plan_command,
+    record_command,
     report_command,
 )
 from .output import fail, messages, with_optional_values
@@ -54,6 +56,8 @@ for _module in (
     certificate_commands,
     report_command,
     new_backend,
+    record_command,
+    plan_command,
     demo_command,
 ):
     _module.add_to(app)

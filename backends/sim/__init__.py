@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...plugin import DeviceDriver, Kernel, hookimpl
 
@@ -29,6 +29,7 @@ __all__ = [
     "reset_timeline",
     "simulation",
     "timeline",
+    "trace",
     "utilisation",
 ]
 
@@ -67,6 +68,14 @@ def opmux_profiles() -> Sequence[str]:
 def timeline(index: int | None = None) -> tuple[Span, ...]:
     """Return the spans of a device, or of all, since the last reset; see :meth:`Simulation.timeline`."""
     return simulation().timeline(index)
+
+
+def trace(index: int | None = None) -> dict[str, Any]:
+    """Return the timeline of a device, or of all, as an object whose JSON text ui.perfetto.dev opens."""
+    from .trace import of_spans, trace_events
+
+    made = simulation()
+    return trace_events(of_spans(made.timeline(index), [d.description.name for d in made.devices]))
 
 
 def reset_timeline() -> None:

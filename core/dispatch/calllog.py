@@ -1,7 +1,8 @@
 """Call logs: what a program called, with signatures and dependences, and without data.
 
-A log is JSON lines: a header, one line per call in the order in which they were made, lines with the numbers of buffers
-that were freed meanwhile, and a last line that says that the program came to its end. ``docs/planning.md`` lists the keys.
+A log is JSON lines: a header, one line per call in the order in which they were made, lines with the numbers of
+buffers that were freed meanwhile, and a last line that says that the program came to its end. ``docs/planning.md``
+lists the keys.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from ..signature import Signature, signature
 FORMAT: Final = "opmux call log"
 #: Of the lines' layout; a reader reads its own version and says so otherwise.
 SCHEMA_VERSION: Final = 1
+
+
+class CallLogError(ArgumentError):
+    """A file that is no call log, or a damaged one; ``where`` and ``line`` say where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +155,14 @@ def read_call_log(path: str | Path) -> CallLog:
     """Return the log in a file.
 
     Raises:
-        ArgumentError: a file that cannot be read, is no call log, is cut off or damaged, is of another schema version,
+        CallLogError: a file that cannot be read, is no call log, is cut off or damaged, is of another schema version,
             or calls an op that this opset does not have; it names the line.
     """
     try:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ArgumentError(f"call log {path}: cannot be read: {reason}", where=str(path)) from error
+        raise CallLogError(f"call log {path}: cannot be read: {reason}", where=str(path)) from error
     return _Reader(str(path)).read(content)
 
 
@@ -173,18 +178,18 @@ class _Reader:
         self.calls: list[dict[str, Any]] = []
         self.complete = False
 
-    def bad(self, why: str) -> ArgumentError:
+    def bad(self, why: str) -> CallLogError:
         """Return the error for this line."""
-        return ArgumentError(f"call log {self.where}, line {self.line}: {why}", where=self.where, line=self.line)
+        return CallLogError(f"call log {self.where}, line {self.line}: {why}", where=self.where, line=self.line)
 
     def read(self, content: bytes) -> CallLog:
         """Read everything."""
         calls: list[LoggedCall] = []
         freed: list[tuple[int, tuple[int, ...]]] = []
         for given in self._lines(content):
+            if self.complete:
+                raise self.bad("there is more after the program's end; the file was put together from two")
             try:
-                if self.complete:
-                    raise self.bad("there is more after the program's end; the file was put together from two")
                 if "call" in given:
                     calls.append(self._call(given))
                 elif "freed" in given:
@@ -193,13 +198,14 @@ class _Reader:
                     self.complete = True
                 else:
                     raise self.bad(f"neither a call nor freed buffers nor the end: {shown(given)}")
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                if isinstance(error, OpmuxError):
-                    if isinstance(error, ArgumentError) and error.culprits.get("line") == self.line:
-                        raise
-                    raise self.bad(str(error)) from error
-                what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-                raise self.bad(f"damaged: {what}") from error
+            except CallLogError:
+                raise
+            except OpmuxError as error:
+                raise self.bad(str(error)) from error
+            except KeyError as error:
+                raise self.bad(f"damaged: {error.args[0]!r} is missing") from error
+            except (TypeError, ValueError, AttributeError) as error:
+                raise self.bad(f"damaged: {error}") from error
         merged = _with_frees(calls, freed)
         header = self.header
         return CallLog(
@@ -215,7 +221,7 @@ class _Reader:
 
     def _lines(self, content: bytes) -> Iterator[dict[str, Any]]:
         if not content:
-            raise ArgumentError(f"call log {self.where}: it is empty; the program made no calls", where=self.where)
+            raise CallLogError(f"call log {self.where}: it is empty; the program made no calls", where=self.where)
         lines = content.split(b"\n")
         whole = lines.pop() == b""
         for self.line, raw in enumerate(lines, 1):
