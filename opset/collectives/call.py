@@ -17,7 +17,16 @@ from ...core.dispatch.decision import Decision
 from ...core.dispatch.observe import OBSERVERS
 from ...core.dispatch.policy import current
 from ...core.dispatch.tables import exact
-from ...core.errors import ArgumentError, ArgumentTypeError, CollectiveError, DeviceError, DTypeError, shown
+from ...core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CollectiveError,
+    ConsumedError,
+    DeviceError,
+    DTypeError,
+    OpmuxError,
+    shown,
+)
 from ...core.kernel import ArraySpec
 from ...core.op import Op
 from ...core.signature import Signature
@@ -93,9 +102,26 @@ def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool
     if begin is not None and not wait and not OBSERVERS:
         handle: Handle = begin(operands)
         return handle.then(lambda made: made[0] if single else list(made))
-    results = decision.run(operands, None) if not OBSERVERS else run_decision(decision, list(operands), None)
+    try:
+        results = decision.run(operands, None) if not OBSERVERS else run_decision(decision, list(operands), None)
+    except OpmuxError as error:
+        named = _naming_rank(decision.op, operands, mesh, error)
+        if named is None:
+            raise
+        raise named from error
     made = results[0] if single else list(results)
     return made if wait else Handle.done_with(made)
+
+
+def _naming_rank(op: Op, operands: Sequence[Array], mesh: Mesh, error: OpmuxError) -> OpmuxError | None:
+    """Return the failure that an operand came with, with the rank that brings it; None where it is the call's own."""
+    if "rank" in error.culprits:
+        return None
+    for rank, x in zip(mesh.local_ranks, operands, strict=True):
+        status = x._buffer.status
+        if status is not None and status.failed():
+            return type(error)(f"{op.name}: rank {rank} brings no value: {error}", **{**error.culprits, "rank": rank})
+    return None
 
 
 def is_mesh(name: str, given: Any) -> None:
@@ -135,7 +161,10 @@ def checked(op: Op, given: Any, mesh: Mesh) -> tuple[Array, ...]:
                 op=op.name,
                 rank=rank,
             )
-        check_usable(x)
+        try:
+            check_usable(x)
+        except ConsumedError as error:
+            raise ConsumedError(f"{op.name}: rank {rank}: {error}", op=op.name, rank=rank) from None
         if x.device is not device:
             raise DeviceError(
                 f"{op.name}: rank {rank} of {mesh} is {device}, its array is on {x.device}; use "

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.dtypes import BOOL, REAL, DType
+from ...core.dtypes import BOOL, COMPLEX, REAL, DType
 
 Elements = NDArray[Any]
 #: ``combine(x, y, into)`` writes ``x (+) y``; *into* may be *x* or *y*.
@@ -60,4 +60,11 @@ def combine_of(reduction: str, dtype: DType) -> Combine:
         ufunc(x, y, out=into)
         into[zeros] = right
 
+    def product(x: Elements, y: Elements, into: Elements) -> None:
+        """Each part by operations rounded one by one, as multiply's recipe has it: NumPy's own product contracts."""
+        real, imaginary = x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real
+        into.real, into.imag = real, imaginary
+
+    if dtype.kind == COMPLEX and reduction == "prod":
+        return product
     return extreme if signed_zeros else combine
