@@ -106,9 +106,10 @@ class Control:
         """Note a call under way.
 
         Raises:
-            CollectiveError: the mesh has failed before.
+            CollectiveError: the mesh is known to have failed before.
         """
-        self.check()
+        if self.failure is not None:
+            raise self.failure.again()
         self._calls[sequence] = call
         self._last = max(self._last, sequence)
 
