@@ -19,7 +19,7 @@ from .core.arrays.array import Array
 from .core.collectives.communicator import Communicator, Endpoint, Link, NativeStart, Ticket
 from .core.collectives.layout import Layout as ChunkLayout
 from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
-from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, Rates
+from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates
 from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
 from .core.dispatch.calllog import CallLog, LoggedArray, LoggedBuffer, LoggedCall, read_call_log
@@ -100,6 +100,7 @@ __all__ = [
     "Node",
     "Op",
     "OutOfMemoryError",
+    "PeerDriver",
     "Prepare",
     "Prepared",
     "Program",

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..devices.device import Device, find_device
+from ..devices.driver import PeerDriver
 from ..devices.queues import queue_of
+from ..devices.status import Status
 from ..dtypes import DType, dtype
 from ..errors import ArgumentError, DeviceError, DeviceLostError, host_memory
 from ..op import COPY
@@ -178,7 +180,31 @@ def to_device(x: Array, device: Device | str) -> Array:
         settle(x)
         download(x, made.host)
         return made
+    if x.nbytes and x.device.kind == target.kind and not target.is_host and isinstance(target.driver, PeerDriver):
+        return _copy_peer(contiguous(x), target)
     return upload(x.numpy(), target, x.dtype)
+
+
+def _copy_peer(x: Array, target: Device) -> Array:
+    """Copy an array straight from another device of the kind; the host does not wait."""
+    driver = target.driver
+    assert isinstance(driver, PeerDriver)  # the caller has asked
+    queue, source = queue_of(target), x._buffer
+    made = empty(target, x.dtype, x.shape, queue)
+    parent = source.pending()
+    source.before_read(queue)
+    since = queue.tick
+    try:
+        driver.copy_peer(made._buffer.handle, 0, x.device.driver, source.handle, x._offset, x.nbytes, queue.handle)
+    except Exception as error:
+        target.fail("copy_peer", error)
+    finally:
+        point = queue.launched(since)
+        source.was_read(point)
+        parents = () if parent is None else (parent,)
+        status = Status(None, parents, "to_device", "copy_peer", target.owner, point) if parents else None
+        made._buffer.was_written(point, status)
+    return made
 
 
 def pickled(x: Array) -> tuple[Any, ...]:

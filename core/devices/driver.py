@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..collectives.communicator import Link
 
 HostBytes = NDArray[np.uint8]
 Handle = Any  # whatever the owner's alloc returned; opmux never looks inside
@@ -115,3 +118,31 @@ class DeviceDriver(Protocol):
 
     def synchronize(self, queue: Any) -> None:
         """Return when all work of the queue is done, whether or not it failed; late failures are the completions'."""
+
+
+@runtime_checkable
+class PeerDriver(Protocol):
+    """What a driver may implement besides, where the devices of its kind are connected with each other.
+
+    Its queues then wait for events of any device of the kind. Without it values go from device to device through the
+    host.
+    """
+
+    def copy_peer(
+        self,
+        handle: Handle,
+        offset: int,
+        source: Any,
+        source_handle: Handle,
+        source_offset: int,
+        nbytes: int,
+        queue: Any,
+    ) -> None:
+        """Put a copy from the memory of another device of the kind on a queue of this one.
+
+        *source* is that device's driver. opmux has put the queue after the last write of the memory that is read, and
+        gives none of it back before the copy.
+        """
+
+    def link(self, source: Any) -> Link:
+        """Return what a copy from another device of the kind costs, given its driver."""
