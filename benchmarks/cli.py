@@ -16,14 +16,14 @@ from rich.progress import Progress as Bar
 
 from opmux.conformance.performance.timing import Settings
 
-from . import plot, report, sim, table
+from . import collectives, plot, report, sim, table
 from .errors import BenchmarkError
 from .peers import parse_peers
 from .run import QUICK, Progress, Request, run
 from .suites import SUITES, suite
 
 #: Benchmarks that measure no calls of arrays, and so have a command line and a report of their own.
-_APART: Final = {sim.NAME: sim.main}
+_APART: Final = {collectives.NAME: collectives.main, sim.NAME: sim.main}
 
 _messages = Console(stderr=True, highlight=False)
 

@@ -102,12 +102,21 @@ def check_target_file(path: Path) -> None:
 
 
 def write(report: Row, path: Path) -> None:
-    """Check a report and write it; the file appears whole or not at all.
+    """Check a report and write it.
 
     Raises:
         SchemaError: for a report that does not have the documented form.
     """
     check_report(report)
+    write_json(report, path)
+
+
+def write_json(report: Row, path: Path) -> None:
+    """Write a report; the file appears whole or not at all.
+
+    Raises:
+        BenchmarkError: where it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,394 @@
+"""``python -m benchmarks.collectives_rank WAY SOCKET RANKS [RANK FILE]``: a process that takes part in collectives.
+
+It does what the parent asks for over a socket and times itself. Of opmux, mpi4py and torch only what its way needs is
+imported, so an interpreter that has one of them alone will do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from .collectives_cases import Case, Values, case_of
+from .errors import WorkerError
+from .protocol import Channel, Message
+
+_PR_SET_PDEATHSIG: Final = 1
+#: Bytes of the header that opmux's ranks tell each other in every call.
+_HEADER: Final = 128
+
+
+class Program(Protocol):
+    """A case made ready in one process.
+
+    Attributes:
+        call: the collective, on the operands of this process's ranks.
+        detail: what runs, where that is known.
+    """
+
+    call: Callable[[], Any]
+    detail: str
+
+    def results(self) -> dict[int, Values]:
+        """Return what the last call gave, by rank."""
+
+
+class Way(Protocol):
+    """A library, and how it carries a collective.
+
+    Attributes:
+        rank: this process's number.
+    """
+
+    rank: int
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what it stands on."""
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+
+    def prepare(self, case: Case, variant: str) -> Program:
+        """Return a case made ready; variants are those of :data:`.collectives_job.CONTESTANTS`."""
+
+
+class _Opmux:
+    """opmux: over the devices of this process, or over MPI."""
+
+    def __init__(self, ranks: int, over_mpi: bool) -> None:
+        import opmux
+
+        self._ox, self._over_mpi = opmux, over_mpi
+        self.rank = 0
+        self._world: Any = None
+        self._meshes: dict[int, Any] = {}
+        if over_mpi:
+            from mpi4py import MPI
+
+            self._meshes[ranks] = opmux.Mesh()
+            self._world = MPI.COMM_WORLD
+            self.rank = self._world.Get_rank()
+
+    def versions(self) -> dict[str, str]:
+        from importlib.metadata import version
+
+        return {"opmux": version("opmux"), **(_mpi_versions() if self._over_mpi else {})}
+
+    def barrier(self) -> None:
+        if self._world is not None:
+            self._world.Barrier()
+
+    def prepare(self, case: Case, variant: str) -> Program:
+        mesh = self._meshes.get(case.ranks)
+        if mesh is None:
+            mesh = self._meshes[case.ranks] = self._ox.Mesh([f"cpu:{r}" for r in range(case.ranks)])
+        if mesh.size != case.ranks:
+            raise WorkerError(f"the mesh has {mesh.size} ranks, not {case.ranks}; the launcher was not recognised")
+        return _OpmuxProgram(self._ox, mesh, case, variant == "canonical")
+
+
+class _OpmuxProgram:
+    def __init__(self, ox: Any, mesh: Any, case: Case, canonical: bool) -> None:
+        self._local = mesh.local_ranks
+        function = getattr(ox, case.collective)
+        operands = [
+            ox.asarray(case.brought(r), device=d) for r, d in zip(mesh.local_ranks, mesh.local_devices, strict=True)
+        ]
+        self.policy: Callable[[], Any] = contextlib.nullcontext
+        if canonical:
+            self.policy = lambda: ox.policy(determinism="canonical")
+        self._last: Any = None
+        self.call = lambda: function(operands, mesh)
+        with self.policy(), ox.count_calls() as seen:
+            self._last = self.call()
+        chosen = [c.decision.chosen for c in seen.most_expensive()]
+        self.detail = ", ".join(c.name for c in chosen)
+
+    def keep(self, made: Any) -> None:
+        self._last = made
+
+    def results(self) -> dict[int, Values]:
+        return {r: y.numpy() for r, y in zip(self._local, self._last, strict=True)}
+
+
+class _Mpi4py:
+    """MPI through mpi4py's buffer interface, into memory that is made once."""
+
+    def __init__(self, ranks: int) -> None:
+        from mpi4py import MPI
+
+        self._mpi = MPI
+        self._world = MPI.COMM_WORLD
+        self.rank = self._world.Get_rank()
+
+    def versions(self) -> dict[str, str]:
+        return _mpi_versions()
+
+    def barrier(self) -> None:
+        self._world.Barrier()
+
+    def prepare(self, case: Case, variant: str) -> Program:
+        if variant == "agreement":
+            return _Headers(self._mpi, case)
+        return _Mpi4pyProgram(self._mpi, case)
+
+
+class _Mpi4pyProgram:
+    def __init__(self, mpi: Any, case: Case) -> None:
+        world = mpi.COMM_WORLD
+        self.rank = rank = world.Get_rank()
+        x, y = case.brought(rank), np.empty(case.expected(rank).size, np.float32)
+        self._result, self.detail = y, mpi.Get_library_version().partition(",")[0]
+        if case.collective == "broadcast" and rank == 0:
+            y[...] = x
+        self.call: Callable[[], Any] = {
+            "all_reduce": lambda: world.Allreduce(x, y),
+            "reduce_scatter": lambda: world.Reduce_scatter_block(x, y),
+            "all_gather": lambda: world.Allgather(x, y),
+            "broadcast": lambda: world.Bcast(y),
+        }[case.collective]
+
+    def results(self) -> dict[int, Values]:
+        return {self.rank: self._result}
+
+
+class _Headers:
+    """What the ranks of opmux tell each other in a call, alone: each one's header goes to every other rank."""
+
+    def __init__(self, mpi: Any, case: Case) -> None:
+        world = mpi.COMM_WORLD
+        self.rank = rank = world.Get_rank()
+        own = np.zeros(_HEADER, np.uint8)
+        others = [(rank + step) % case.ranks for step in range(1, case.ranks)]
+        rooms = [np.empty(_HEADER, np.uint8) for _ in others]
+        self.detail = f"{_HEADER} bytes to every other rank"
+
+        def call() -> None:
+            requests = [world.Irecv(room, peer) for room, peer in zip(rooms, others, strict=True)]
+            requests += [world.Isend(own, peer) for peer in others]
+            mpi.Request.Waitall(requests)
+
+        self.call = call
+
+    def results(self) -> dict[int, Values]:
+        return {}
+
+
+def _mpi_versions() -> dict[str, str]:
+    import mpi4py
+    from mpi4py import MPI
+
+    return {"mpi4py": mpi4py.__version__, "mpi": MPI.Get_library_version().partition(",")[0].strip()}
+
+
+class _Gloo:
+    """torch.distributed over gloo."""
+
+    def __init__(self, ranks: int, rank: int, file: str) -> None:
+        import torch
+        import torch.distributed as dist
+
+        self._torch, self._dist, self.rank = torch, dist, rank
+        dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=ranks)
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": str(self._torch.__version__)}
+
+    def barrier(self) -> None:
+        self._dist.barrier()
+
+    def prepare(self, case: Case, variant: str) -> Program:
+        return _GlooProgram(self._torch, self._dist, case, self.rank)
+
+
+class _GlooProgram:
+    """all_reduce and broadcast work in place, as torch offers them: sums grow from call to call, the work does not."""
+
+    def __init__(self, torch: Any, dist: Any, case: Case, rank: int) -> None:
+        self._rank = rank
+        self._brought = torch.from_numpy(case.brought(rank))
+        self._x = self._brought.clone()
+        self._y = torch.empty(case.expected(rank).size)
+        self._in_place = case.collective in ("all_reduce", "broadcast")
+        x, y = self._x, self._y
+        self.detail = "in place" if self._in_place else ""
+        self.call: Callable[[], Any] = {
+            "all_reduce": lambda: dist.all_reduce(x),
+            "reduce_scatter": lambda: dist.reduce_scatter_tensor(y, x),
+            "all_gather": lambda: dist.all_gather_into_tensor(y, x),
+            "broadcast": lambda: dist.broadcast(x, 0),
+        }[case.collective]
+
+    def results(self) -> dict[int, Values]:
+        self._x.copy_(self._brought)
+        self.call()
+        return {self._rank: (self._x if self._in_place else self._y).numpy()}
+
+
+class _Copy:
+    """The limit: as many bytes copied by all cores as the call has to read and write in memory."""
+
+    rank = 0
+
+    def __init__(self, ranks: int) -> None:
+        pass
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def barrier(self) -> None:
+        pass
+
+    def prepare(self, case: Case, variant: str) -> Program:
+        return _CopyProgram(case)
+
+
+class _CopyProgram:
+    def __init__(self, case: Case) -> None:
+        from opmux.core.devices.host import usable_cpus
+
+        from .probes import TrafficProbe
+
+        probe = TrafficProbe("copy", case.traffic, usable_cpus())
+        self.scale = case.traffic / probe.work
+        self.detail = f"{usable_cpus()} threads, {probe.stores} stores"
+        self.seconds = probe.seconds
+        self.call = lambda: probe.seconds(1)
+
+    def results(self) -> dict[int, Values]:
+        return {}
+
+
+def _way(name: str, ranks: int, more: Sequence[str]) -> Way:
+    if name == "gloo":
+        return _Gloo(ranks, int(more[0]), more[1])
+    made: dict[str, Callable[[], Way]] = {
+        "opmux": lambda: _Opmux(ranks, over_mpi=False),
+        "opmux-mpi": lambda: _Opmux(ranks, over_mpi=True),
+        "mpi4py": lambda: _Mpi4py(ranks),
+        "copy": lambda: _Copy(ranks),
+    }
+    return made[name]()
+
+
+def _timed(call: Callable[[], Any], barrier: Callable[[], None], repetitions: int, rooted: bool) -> tuple[float, Any]:
+    made, taken = None, 0.0
+    barrier()
+    if rooted:
+        for _ in range(repetitions):
+            barrier()
+            start = time.perf_counter()
+            made = call()
+            taken += time.perf_counter() - start
+        return taken, made
+    start = time.perf_counter()
+    for _ in range(repetitions):
+        made = call()
+    return time.perf_counter() - start, made
+
+
+class Rank:
+    """Answers what the parent asks for."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._case: Case | None = None
+        self._programs: dict[str, Any] = {}
+
+    def answer(self, request: Message) -> Message:
+        """Do what a request asks for."""
+        actions: dict[str, Callable[[Message], Message]] = {
+            "hello": lambda request: {"rank": self._way.rank, "versions": self._way.versions()},
+            "prepare": self._prepare,
+            "run": lambda request: {"seconds": self._seconds(request["variant"], request["repetitions"])},
+            "check": lambda request: {"wrong": self._wrong(request["variant"])},
+            "drop": self._drop,
+        }
+        return actions[request["do"]](request)
+
+    def _drop(self, request: Message) -> Message:
+        self._case = None
+        self._programs.clear()
+        gc.collect()
+        return {}
+
+    def _prepare(self, request: Message) -> Message:
+        self._case = case_of(request["case"])
+        variant = request["variant"]
+        program = self._programs[variant] = self._way.prepare(self._case, variant)
+        self._seconds(variant, 1)
+        return {"detail": program.detail}
+
+    def _seconds(self, variant: str, repetitions: int) -> float:
+        """Return the seconds of so many calls; of a rooted one only those within the calls, not in the barriers."""
+        program, case = self._prepared(variant)
+        if isinstance(program, _CopyProgram):
+            return program.seconds(repetitions) * program.scale
+        with getattr(program, "policy", contextlib.nullcontext)():
+            taken, made = _timed(program.call, self._way.barrier, repetitions, case.rooted)
+        if isinstance(program, _OpmuxProgram):
+            program.keep(made)
+        return taken
+
+    def _prepared(self, variant: str) -> tuple[Any, Case]:
+        if variant not in self._programs or self._case is None:
+            raise WorkerError("nothing is prepared")
+        return self._programs[variant], self._case
+
+    def _wrong(self, variant: str) -> str:
+        """Return what is wrong with the last results; empty where nothing is."""
+        program, case = self._prepared(variant)
+        for rank, found in program.results().items():
+            wanted = case.expected(rank)
+            if found.shape != wanted.shape:
+                return f"rank {rank} got shape {found.shape}, not {wanted.shape}"
+            bad = np.flatnonzero(found != wanted)
+            if bad.size:
+                at = int(bad[0])
+                return f"rank {rank}: {bad.size} elements differ; [{at}] is {found[at]}, not {wanted[at]}"
+        return ""
+
+
+def _channel(path: str) -> tuple[Channel, socket.socket]:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.connect(path)
+    return Channel(connection.fileno(), connection.fileno()), connection
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Answer until the parent says stop or is gone."""
+    name, path, ranks, *more = arguments
+    if sys.platform == "linux" and name in ("opmux", "gloo", "copy"):  # MPI's launcher ends its own
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    channel, connection = _channel(path)
+    gc.disable()  # a collection inside one sample would count against one library
+    with connection:
+        channel.send({"pid": os.getpid()})
+        rank: Rank | None = None
+        while True:
+            try:
+                request, _ = channel.receive()
+            except WorkerError:
+                return
+            if request["do"] == "stop":
+                return
+            try:
+                rank = rank or Rank(_way(name, int(ranks), more))
+                answer = rank.answer(request)
+            except Exception as error:  # whatever a library raises is the parent's to report
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            channel.send(answer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
