@@ -65,13 +65,15 @@ class Engine:
     Attributes:
         name: as in spans.
         busy: picoseconds of work so far.
+        end: of the latest work.
     """
 
-    __slots__ = ("_ends", "_starts", "busy", "name")
+    __slots__ = ("_ends", "_starts", "busy", "end", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.busy = 0
+        self.end = 0
         self._starts: list[int] = []  # busy intervals, ascending and apart
         self._ends: list[int] = []
 
@@ -89,6 +91,7 @@ class Engine:
         """Take the earliest time for work; return when it starts and ends."""
         start = self.earliest(ready, duration)
         end = start + duration
+        self.end = max(self.end, end)
         if not duration:
             return start, end
         self.busy += duration

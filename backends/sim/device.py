@@ -21,6 +21,8 @@ from .queues import DEPTH, POLLS, Event, Queue, Task, Work
 KIND: Final = "sim"
 #: Busy intervals of an engine that are kept before those that nothing can reach any more are dropped.
 _INTERVALS: Final = 256
+#: Spans that a device keeps; without a limit a program that runs for days would fill the host with them.
+_SPANS: Final = 1 << 20
 #: How many times slower a slow transfer is, at least and at most.
 _SLOWER: Final = (4, 64)
 #: How late a late completion is, in picoseconds, at most.
@@ -65,7 +67,7 @@ class SimulatedDevice:
         dma: the engines that copy within the device, which share out one transfer and the memory's bandwidth.
         bus: the way to the host, whose bandwidth all transfers share.
         memory: the account of its memory.
-        spans: the timeline so far, in order of submission.
+        spans: the timeline so far, in order of submission; of a very long one the end.
         injector: the faults.
         detector: the races.
         lost: why the device is gone, once it is.
@@ -83,7 +85,7 @@ class SimulatedDevice:
         self.dma = Engine("dma")
         self.bus = Engine("host")
         self.memory = Memory(description.off_chip.bytes)
-        self.spans: list[Span] = []
+        self.spans: deque[Span] = deque(maxlen=_SPANS)
         self.injector = Injector(index, plan)
         self.detector = Detector(index, races)
         self.lost: str | None = None

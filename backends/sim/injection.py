@@ -10,9 +10,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -140,6 +142,28 @@ class FaultPlan:
                     f"faults: {part!r} is none of seed=INTEGER, limit=SECONDS, KIND=RATE, KIND@REQUEST", given=part
                 ) from error
         return cls(seed, rates, frozenset(exactly), limit)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FaultPlan:
+        """Return the plan in a TOML file: ``seed``, ``limit``, a rate per kind, and ``at``, a table of request numbers.
+
+        Raises:
+            ArgumentError: for a file that cannot be read or holds no plan; it names the file, and what is allowed.
+        """
+        try:
+            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"faults: {path}: {error}", given=str(path)) from error
+        exactly = given.pop("at", {})
+        try:
+            parts = [f"{name}={value}" for name, value in given.items()]
+            parts += [f"{name}@{number}" for name, numbers in exactly.items() for number in numbers]
+        except (AttributeError, TypeError) as error:
+            raise ArgumentError(f"faults: {path}: at is a table of lists of request numbers", given=exactly) from error
+        try:
+            return cls.parse(",".join(parts))
+        except ArgumentError as error:
+            raise ArgumentError(f"{path}: {error}", given=str(path)) from error
 
     def drawn(self, device: int, number: int, request: Request, op: str) -> Iterator[Fault]:
         """Yield the faults that a request meets."""

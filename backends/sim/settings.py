@@ -76,6 +76,10 @@ def _described(name: str) -> Description:
     return preset(name if name in near else near[0])
 
 
+def _plan(text: str) -> FaultPlan:
+    return FaultPlan.load(Path(text).expanduser()) if text.endswith(".toml") else FaultPlan.parse(text)
+
+
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """Return what the environment asks for.
 
@@ -86,4 +90,4 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     mode = given.get(RACES, "")
     if mode not in _MODES:
         raise ArgumentError(f"{RACES}={mode!r}: it is 0, 1 or error", given=mode)
-    return Settings(devices(given.get(DEVICES, "")), FaultPlan.parse(given.get(FAULTS, "")), _MODES[mode])
+    return Settings(devices(given.get(DEVICES, "")), _plan(given.get(FAULTS, "")), _MODES[mode])

@@ -127,7 +127,7 @@ class Simulation:
         return [engine for device in self.devices for engine in device.engines] + list(self.fabric.engines())
 
     def _end(self) -> int:
-        ends = [span.end for device in self.devices for span in device.spans]
+        ends = [engine.end for engine in self._engines()]
         return max([self.world.host.now, *ends])
 
     # Links.
@@ -165,10 +165,10 @@ class Simulation:
                 raise LinkError(f"{op}: {error}") from None
             power = one.description.power
             energy = 0.0 if power is None else nbytes * power.link
-            one.spans += [
+            one.spans.extend(
                 Span(source, e.name, -1, op, one.injector.number, transfer.start, transfer.end, nbytes, 0, energy)
                 for e in route
-            ]
+            )
             return transfer
 
     # Faults and races.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -126,9 +126,12 @@ def launcher(row: Row, description: Description, spec: CallSpec, compute: Comput
 
         if not isinstance(queue, Queue) or not isinstance(device := queue.keeper, SimulatedDevice):
             raise TypeError(f"{queue!r} is not a queue of a simulated device")
-        made = Work(row.op, Request.LAUNCH, device.engine(cost.engine), cost.duration, work, reads, (target,))
         return device.submit(
-            queue, replace(made, lead=cost.lead, nbytes=cost.nbytes, cycles=cost.cycles, energy=cost.energy)
+            queue,
+            Work(
+                *(row.op, Request.LAUNCH, device.engine(cost.engine), cost.duration, work, reads, (target,)),
+                *(cost.lead, cost.nbytes, cost.cycles, cost.energy),
+            ),
         )
 
     return launch

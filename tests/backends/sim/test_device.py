@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,6 +66,37 @@ def test_the_environment_says_all():
     assert (len(made.devices), made.faults.seed, made.races) == (1, 3, Mode.RECORD)
     with pytest.raises(ArgumentError, match="OPMUX_SIM_RACES='yes'"):
         from_environment({"OPMUX_SIM_RACES": "yes"})
+
+
+def _told(program, folder, **variables):
+    """What a program prints, in a folder that has no metadata of its own."""
+    environment = {**os.environ, "COLUMNS": "400", **variables}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+    return done.stdout or done.stderr
+
+
+DOCTOR = 'from opmux.cli.main import main; import sys; sys.argv = ["opmux", "doctor"]; main()'
+
+
+def test_doctor_says_how_to_get_a_device(tmp_path):
+    assert re.search(r"sim +absent-hardware .*OPMUX_SIM=h100", _told(DOCTOR, tmp_path, OPMUX_SIM=""))
+
+
+def test_doctor_says_what_is_wrong(tmp_path):
+    told = _told(DOCTOR, tmp_path, OPMUX_SIM="tpx")
+    assert re.search(r"sim +quarantined .*no simulated device 'tpx'; there are edge-npu", told)
+
+
+def test_a_program_gets_the_devices_of_the_environment(tmp_path):
+    program = """
+import opmux as ox
+from opmux.backends import sim
+x = ox.asarray([1, 2], dtype=ox.int32, device="sim:1")
+print((x + x).tolist(), [s.op for s in sim.timeline(1)], len(sim.timeline(0)), sim.faults() + sim.races())
+"""
+    told = _told(program, tmp_path, OPMUX_SIM="tpu-v1:2", OPMUX_SIM_RACES="1")
+    assert told == "[2, 4] ['upload', 'add', 'download'] 0 ()\n"
 
 
 def test_a_simulation_without_devices_brings_nothing():

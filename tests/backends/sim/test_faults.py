@@ -9,6 +9,7 @@ import opmux as ox
 from opmux.backends.sim.errors import HangError, InjectedFaultError, LinkError
 from opmux.backends.sim.injection import MEETS, FaultPlan, Injector, Kind, Request
 from opmux.backends.sim.memory import View
+from opmux.backends.sim.settings import from_environment
 from opmux.plugin import ArgumentError, DeviceLostError, KernelError
 from tests.backends.sim.small import (
     NANOSECOND,
@@ -39,6 +40,27 @@ from tests.backends.sim.small import (
 def test_a_plan_that_is_wrong_is_refused(text, told):
     with pytest.raises(ArgumentError, match=told):
         FaultPlan.parse(text)
+
+
+def test_a_plan_can_be_a_file(tmp_path):
+    path = tmp_path / "faults.toml"
+    path.write_text("seed = 7\nlimit = 3\nlaunch = 0.5\nat = { oom = [3, 9] }\n", encoding="utf-8")
+    assert from_environment({"OPMUX_SIM_FAULTS": str(path)}).faults == FaultPlan.parse(
+        "seed=7,limit=3,launch=0.5,oom@3,oom@9"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("seed = ", "faults.toml"), ("launhc = 0.1", "did you mean 'launch'"), ("at = 3", "at is a table")],
+)
+def test_a_file_that_holds_no_plan_is_refused(tmp_path, text, told):
+    path = tmp_path / "faults.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ArgumentError, match=told):
+        FaultPlan.load(path)
+    with pytest.raises(ArgumentError, match=r"absent.toml"):
+        FaultPlan.load(tmp_path / "absent.toml")
 
 
 def _met(text, requests=400, device=0):

@@ -33,7 +33,7 @@ def test_a_missing_event_is_a_race_between_both_works(device):
     assert (race.block, race.low, race.high) == (block.number, 0, 4)
     assert (race.first.op, race.first.queue, race.first.writes) == ("writer", 0, True)
     assert (race.second.op, race.second.queue, race.second.writes) == ("reader", 1, False)
-    assert (race.first.start, race.second.start) == tuple(s.start for s in device.spans[-2:])
+    assert (race.first.start, race.second.start) == tuple(s.start for s in list(device.spans)[-2:])
     assert "record an event behind the first" in str(race)
 
 
