@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from ...core.collectives.communicator import Link
-from ...core.collectives.links import Links, Switch, TwoLevel
+from ...core.collectives.links import Links, Pairwise, Switch, TwoLevel
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.price import Rates, price
 from ...core.collectives.schedule import Schedule
+from ...core.devices.driver import PeerDriver
 from ...core.dispatch.decision import Cost
 from .problem import Problem
 
@@ -20,14 +21,31 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     """Return the predicted time of a schedule on a mesh."""
     layout, itemsize = problem.layout.bound(schedule), problem.accumulator.itemsize
     bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
-    if mesh.is_local:
+    linked = links_of_devices(mesh) if mesh.is_local else links_of(mesh)
+    if linked is None:
         # One thread carries out every rank's part, one after the other.
         alone = Switch(Link(_CALL, bandwidth / schedule.ranks, "model"))
         found = price(schedule, layout, itemsize, alone, Rates(bandwidth / schedule.ranks, _CALL)).terms
         calls = schedule.ranks * (found["latency"] + sum(p.times for p in schedule.phases) * _CALL)
         return Cost(calls, 0.0, found["local"], transfers=found["transfer"] + found["contention"])
-    found = price(schedule, layout, itemsize, links_of(mesh), Rates(bandwidth)).terms
+    start = max(d.rates.launch for d in mesh.local_devices) if mesh.is_local else 0.0
+    found = price(schedule, layout, itemsize, linked, Rates(bandwidth, start)).terms
     return Cost(found["latency"], 0.0, found["local"], transfers=found["transfer"] + found["contention"])
+
+
+def links_of_devices(mesh: Mesh) -> Links | None:
+    """Return what connects the devices of a mesh of one process; None where values go through the host."""
+    drivers = [d.driver for d in mesh.local_devices]
+    alike = len({d.kind for d in mesh.local_devices}) == 1 and len(drivers) > 1
+    if not alike or not all(isinstance(d, PeerDriver) for d in drivers):
+        return None
+
+    def between(source: int, target: int) -> Link:
+        driver = drivers[target]
+        assert isinstance(driver, PeerDriver)  # as all are
+        return driver.link(drivers[source])
+
+    return Pairwise(between)
 
 
 def links_of(mesh: Mesh) -> Links:
