@@ -174,8 +174,8 @@ class _Reader:
         self.line = 0
         self.header: dict[str, Any] = {}
         self.buffers: dict[int, LoggedBuffer] = {}
-        self.written: set[int] = set()
-        self.calls: list[dict[str, Any]] = []
+        self.signatures: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Signature] = {}
+        self.calls = 0
         self.complete = False
 
     def bad(self, why: str) -> CallLogError:
@@ -264,7 +264,7 @@ class _Reader:
 
     def _call(self, given: dict[str, Any]) -> LoggedCall:
         number = given["call"]
-        if number != (self.calls[-1]["call"] + 1 if self.calls else 0):
+        if number != self.calls:
             raise self.bad(f"call {shown(number)} is out of order; lines are missing before it")
         op = find_op(str(given["op"]))
         if op is None:
@@ -272,9 +272,9 @@ class _Reader:
                 f"no op {shown(given['op'])} in this opset; the log was made with opset "
                 f"{self.header.get('opset')}. Record the program again with the opmux that plans"
             )
-        self.calls.append(given)
+        self.calls += 1
         inputs = tuple(None if x is None else self._array(x, number) for x in given["in"])
-        outputs = tuple(self._array(x, number, made=True) for x in given["out"])
+        outputs = tuple(self._array(x, number) for x in given["out"])
         if not outputs:
             raise self.bad(f"{op.name} has no result")
         attributes = tuple(sorted((str(k), decoded(v)) for k, v in given.get("attributes", {}).items()))
@@ -283,22 +283,29 @@ class _Reader:
             float(given["flops"]), float(given["bytes"]), given.get("within"),
         )  # fmt: skip
 
-    def _array(self, given: dict[str, Any], number: int, made: bool = False) -> LoggedArray:
+    def _array(self, given: dict[str, Any], number: int) -> LoggedArray:
         buffer = int(given["buffer"])
         if "nbytes" in given:
             self.buffers[buffer] = LoggedBuffer(int(given["nbytes"]), str(given["on"]))
         elif buffer not in self.buffers:
             raise self.bad(f"buffer {buffer} was never described; lines are missing")
-        shape, strides = tuple(map(int, given["shape"])), tuple(map(int, given["strides"]))
-        dtype = dtypes.BY_NAME.get(given["dtype"])
-        if dtype is None:
-            raise self.bad(f"no dtype {shown(given['dtype'])}")
-        if len(shape) != len(strides) or min(shape, default=0) < 0:
-            raise self.bad(f"shape {shape} with strides {strides}")
         source = given.get("from")
         if source is not None and not 0 <= int(source) < number:
             raise self.bad(f"it depends on call {source}, which is not before it")
-        return LoggedArray(buffer, signature(_host(), dtype, shape, strides), int(given.get("offset", 0)), source)
+        return LoggedArray(buffer, self._signature(given), int(given.get("offset", 0)), source)
+
+    def _signature(self, given: dict[str, Any]) -> Signature:
+        key = str(given["dtype"]), tuple(given["shape"]), tuple(given["strides"])
+        known = self.signatures.get(key)
+        if known is None:
+            name, shape, strides = key
+            dtype = dtypes.BY_NAME.get(name)
+            if dtype is None:
+                raise self.bad(f"no dtype {shown(name)}")
+            if len(shape) != len(strides) or any(not isinstance(n, int) or n < 0 for n in shape):
+                raise self.bad(f"shape {shape} with strides {strides}")
+            known = self.signatures[key] = signature(_host(), dtype, shape, strides)
+        return known
 
 
 def _host() -> Any:

@@ -52,6 +52,7 @@ class Recorder:
         self._calls = 0
         self._buffers = 0
         self._stopped = False
+        self._ahead = ""
         self._numbers: dict[int, tuple[int, weakref.ref[Buffer]]] = {}
         self._source: dict[int, int] = {}
         self._freed: deque[int] = deque()  # filled by the collector, at any time
@@ -110,7 +111,8 @@ class Recorder:
 
     def _write(self, line: str) -> None:
         assert self._file is not None  # opened before anything is written
-        data = line.encode()
+        data = (self._ahead + line).encode()
+        self._ahead = ""
         while data:  # a regular file takes all at once unless its disk is full
             data = data[os.write(self._file, data) :]
 
@@ -119,7 +121,7 @@ class Recorder:
             numbers = [self._freed.popleft() for _ in range(len(self._freed))]
             for n in numbers:
                 self._source.pop(n, None)
-            self._write(f'{{"freed": {numbers}}}\n')
+            self._ahead += f'{{"freed": {numbers}}}\n'  # goes out with the next line, in one write
 
     def _write_call(self, decision: Decision, operands: Sequence[Array | None], results: Sequence[Array]) -> None:
         fixed = self._fixed.get(id(decision))
