@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import DeviceInfo, DeviceLostError, HostBytes, Rates
+from ...plugin import DeviceLostError, HostBytes
 from .clock import SECOND, Engine, Host, Span, picoseconds
 from .description import Description
-from .errors import HangError, InjectedFaultError, RaceError
-from .happens_before import Access, Clock, Detector, Mode, Race, join
+from .errors import InjectedFaultError, RaceError
+from .happens_before import Clock, Mode, Race, join
+from .identity import KIND, info
 from .injection import Fault, FaultPlan, Injector, Kind, Request
 from .memory import Block, Memory, Pointer, View
 from .queues import DEPTH, POLLS, Event, Queue, Task, Work
+from .watch import Watch
+from .wrong import endless, spoil
 
-#: The kind of simulated devices.
-KIND: Final = "sim"
 #: Busy intervals of an engine that are kept before those that nothing can reach any more are dropped.
 _INTERVALS: Final = 256
 #: Spans that a device keeps; without a limit a program that runs for days would fill the host with them.
@@ -79,7 +80,7 @@ class SimulatedDevice:
         self.description = description
         self.index = index
         self.world = world
-        self.info = _info(description)
+        self.info = info(description)
         self.matrix = Engine("matrix")
         self.vector = Engine("vector")
         self.dma = Engine("dma")
@@ -87,7 +88,7 @@ class SimulatedDevice:
         self.memory = Memory(description.off_chip.bytes)
         self.spans: deque[Span] = deque(maxlen=_SPANS)
         self.injector = Injector(index, plan)
-        self.detector = Detector(index, races)
+        self.detector = Watch(index, races, world.clock)
         self.lost: str | None = None
         self._queues: list[Queue] = []
         self._held: list[Task] = []
@@ -129,7 +130,7 @@ class SimulatedDevice:
             if self._returned and self.memory.used + nbytes > self.memory.limit:
                 self._drain()
             block = self.memory.alloc(nbytes)
-            self._note_alloc(block, queue)
+            self.detector.allocated(block, queue, self.injector.number)
             return block
 
     def free(self, handle: Block, last_uses: Sequence[Event]) -> None:
@@ -138,8 +139,7 @@ class SimulatedDevice:
         behind = (default.last, *(event.task for event in last_uses))
         after = tuple(task for task in behind if task is not None and task.pending is not None)
         never = default.stuck is not None or any(event.stuck is not None for event in last_uses)
-        if self.detector.mode is not Mode.OFF:
-            self._note_free(handle, default, last_uses)
+        self.detector.freed(handle, default, last_uses, self.injector.number)
         self._returned.append((handle, after, never))
         if self.world.lock.acquire(blocking=False):  # else whoever has it comes by
             try:
@@ -178,7 +178,7 @@ class SimulatedDevice:
         """Return an event behind all work of the queue."""
         with self.world.lock:
             self._check()
-            clock = dict(queue.clock) if self.detector.mode is not Mode.OFF else {}
+            clock = dict(queue.clock) if self.detector.on else {}
             return Event(queue.tail, queue.last, clock, queue.stuck)
 
     def wait(self, queue: Queue, event: Event) -> None:
@@ -239,7 +239,7 @@ class SimulatedDevice:
             queue.tick += 1
             task = Task(queue, self.injector.number, work.op, queue.tick)
             if Kind.HANG in met:
-                queue.stuck = self._hang(task, met[Kind.HANG])
+                queue.stuck = endless(self.name, task, met[Kind.HANG], self.injector.plan.limit)
             if queue.stuck is not None:
                 task.reported = None
                 task.failure = queue.stuck
@@ -247,7 +247,7 @@ class SimulatedDevice:
                 return task
             self._book(task, work, met)
             queue.last = task
-            found = self._note(task, work)
+            found = self.detector.submitted(task, work)
 
             def carry_out() -> None:
                 self._carry_out(task, work, met, target, found)
@@ -296,17 +296,6 @@ class SimulatedDevice:
     def _check(self) -> None:
         if self.lost is not None:
             raise self._loss()
-
-    def _hang(self, task: Task, fault: Fault) -> HangError:
-        limit = self.injector.plan.limit
-        return HangError(
-            f"{self.name}: {task.op} on queue {task.queue.number} did not end within {limit:g} s of virtual time, nor "
-            f"will what was put on the queue after it ({fault})",
-            device=self.name,
-            queue=task.queue.number,
-            op=task.op,
-            limit=limit,
-        )
 
     def _give_up(self) -> None:
         self.world.host.reach(self.world.host.now + picoseconds(self.injector.plan.limit))
@@ -372,36 +361,14 @@ class SimulatedDevice:
             for view in work.writes:
                 if view.covers_block():
                     view.block.damage = None
-            self._spoil(work, met, target)
+            spoil(work, met, target, 1 if self.description.vector is None else self.description.vector.lanes)
         except Exception as error:
             task.failure = error.with_traceback(None)
             if work.request is Request.DMA:
                 for view in work.writes:
                     view.block.damage = task.failure
         if Kind.LOST_COMPLETION in met:
-            task.failure = self._lost_completion(task, met[Kind.LOST_COMPLETION])
-
-    def _spoil(self, work: Work, met: dict[Kind, Fault], target: HostBytes | None) -> None:
-        """Make the wrong values that were drawn."""
-        if Kind.DMA_CORRUPT in met:
-            size = met[Kind.DMA_CORRUPT].size
-            data = work.writes[0].content() if target is None else target
-            data[size // 8 % data.size] ^= 1 << size % 8
-        if Kind.LANE in met:
-            lanes = self.description.vector.lanes if self.description.vector is not None else 1
-            for view in work.writes:
-                flip_lane(view, met[Kind.LANE].size, lanes)
-
-    def _lost_completion(self, task: Task, fault: Fault) -> HangError:
-        limit = self.injector.plan.limit
-        return HangError(
-            f"{self.name}: no word of {task.op} on queue {task.queue.number} came within {limit:g} s of virtual time "
-            f"({fault})",
-            device=self.name,
-            queue=task.queue.number,
-            op=task.op,
-            limit=limit,
-        )
+            task.failure = endless(self.name, task, met[Kind.LOST_COMPLETION], self.injector.plan.limit)
 
     def _release(self) -> None:
         """Carry out what was held back long enough."""
@@ -431,73 +398,3 @@ class SimulatedDevice:
                 self._returned.append((block, after, never))
             else:
                 self.memory.free(block)
-
-    def _note(self, task: Task, work: Work) -> list[Race]:
-        """Look for races of a task."""
-        if self.detector.mode is Mode.OFF:
-            return []
-        queue = task.queue
-        join(queue.clock, self.world.clock)
-        queue.clock[queue.key] = task.tick
-        task.clock = dict(queue.clock)
-        found: list[Race] = []
-        for writes, views in ((False, work.reads), (True, work.writes)):
-            access = Access(work.op, *queue.key, task.number, writes, task.start, task.end)
-            found += self.detector.note(views, access, task.clock, task.tick)
-        return found
-
-    def _note_alloc(self, block: Block, queue: Queue) -> None:
-        if self.detector.mode is Mode.OFF:
-            return
-        queue.tick += 1
-        queue.clock[queue.key] = queue.tick
-        access = Access("alloc", *queue.key, self.injector.number, True, queue.tail, queue.tail)
-        self.detector.note((View.bytes_of(block, 0, block.nbytes),), access, queue.clock, queue.tick)
-
-    def _note_free(self, block: Block, default: Queue, last_uses: Sequence[Event]) -> None:
-        """Treat the end of a buffer as a write that comes after the default queue and the events alone."""
-        clock = dict(default.clock)
-        join(clock, self.world.clock)
-        for event in last_uses:
-            join(clock, event.clock)
-        access = Access("free", self.index, -1, self.injector.number, True, default.tail, default.tail)
-        self.detector.note((View.bytes_of(block, 0, block.nbytes),), access, clock, 0)
-        self.detector.forget(block)
-
-
-def flip_lane(view: View, size: int, lanes: int) -> None:
-    """Flip a bit in every element that one lane of a unit made."""
-    content = view.content()
-    step = min(lanes, max(content.size, 1))
-    line = content.reshape(-1).view(f"u{view.dtype.itemsize}")  # results are contiguous
-    if view.dtype.name == "bool":
-        line[size % step :: step] ^= 1
-        return
-    bit = size // step % (8 * view.dtype.itemsize)
-    line[size % step :: step] ^= line.dtype.type(1 << bit)
-
-
-def _info(description: Description) -> DeviceInfo:
-    dtypes = description.supports.dtypes
-    flops = tuple((t, rate) for t in dtypes if (rate := description.peak_operations(t)) > 0)
-    slowest = min((rate for _, rate in flops), default=description.clock)
-    chip, main = description.on_chip, description.off_chip
-    rates = Rates(
-        (*flops, ("default", slowest)),
-        ((chip.bytes, chip.bandwidth), (1 << 62, main.bandwidth)),
-        max(description.launch, 1e-9),
-        "declared",
-    )
-    return DeviceInfo(
-        KIND,
-        description.name,
-        main.bytes,
-        frozenset({feature(description)}),
-        description.supports.flushes_subnormals,
-        rates,
-    )
-
-
-def feature(description: Description) -> str:
-    """Return the device feature that the kernels for a description demand."""
-    return f"simulates {description.name}"

@@ -14,11 +14,12 @@ from ...plugin import ArgumentError, Kernel, hookimpl
 from .clock import SECOND, Engine, Span
 from .device import SimulatedDevice, World
 from .errors import LinkError
-from .happens_before import Detector, Mode, Race
+from .happens_before import Mode, Race
 from .injection import Fault, FaultPlan, Injector, Kind, Request
 from .kernels import kernels
 from .links import Fabric, Transfer
 from .settings import Settings
+from .watch import Watch
 
 #: How many times slower a slow link is, at least and at most.
 _SLOWER: Final = (4, 64)
@@ -206,7 +207,7 @@ class Simulation:
         """Look for races from now on, or no longer; those found before are forgotten."""
         with self.world.lock:
             for device in self.devices:
-                device.detector = Detector(device.index, mode)
+                device.detector = Watch(device.index, mode, self.world.clock)
 
 
 _alive: Final[WeakSet[Simulation]] = WeakSet()

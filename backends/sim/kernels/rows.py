@@ -24,7 +24,8 @@ from ....plugin import (
 )
 from ..costs import computes, cost_of
 from ..description import Description
-from ..device import KIND, SimulatedDevice, feature
+from ..device import SimulatedDevice
+from ..identity import KIND, feature
 from ..injection import Request
 from ..memory import View
 from ..queues import Queue, Task, Work
