@@ -116,7 +116,6 @@ def job(processes: int, program: Callable[[Loop], Any]) -> list[Any]:
             found[process] = program(Loop(network, process, processes))
         except Exception as error:
             found[process] = error
-        finally:
             network.gone.add(process)
 
     threads = [threading.Thread(target=run, args=(p,), daemon=True) for p in range(processes)]
