@@ -17,6 +17,7 @@ from .. import dtypes
 from ..devices.driver import Rates
 from ..dtypes import DType
 from ..errors import ArgumentError, OpmuxError, shown
+from ..kernel import ArraySpec
 from ..op import COLLECTIVES, Op, find_op
 from ..signature import Signature, signature
 
@@ -175,6 +176,7 @@ class _Reader:
         self.header: dict[str, Any] = {}
         self.buffers: dict[int, LoggedBuffer] = {}
         self.signatures: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Signature] = {}
+        self.followed: set[tuple[object, ...]] = set()
         self.calls = 0
         self.complete = False
 
@@ -278,6 +280,8 @@ class _Reader:
         if not outputs:
             raise self.bad(f"{op.name} has no result")
         attributes = tuple(sorted((str(k), decoded(v)) for k, v in given.get("attributes", {}).items()))
+        if op.name not in COLLECTIVES:
+            self._follow_rules(op, inputs, outputs, attributes)
         return LoggedCall(
             number, op, inputs, outputs, attributes, str(given["device"]), str(given["candidate"]),
             float(given["flops"]), float(given["bytes"]), given.get("within"),
@@ -293,6 +297,27 @@ class _Reader:
         if source is not None and not 0 <= int(source) < number:
             raise self.bad(f"it depends on call {source}, which is not before it")
         return LoggedArray(buffer, self._signature(given), int(given.get("offset", 0)), source)
+
+    def _follow_rules(
+        self,
+        op: Op,
+        inputs: tuple[LoggedArray | None, ...],
+        outputs: tuple[LoggedArray, ...],
+        attributes: tuple[tuple[str, Any], ...],
+    ) -> None:
+        """Check that a call is one that the op's rules allow, with these results."""
+        given, made = tuple(None if x is None else x.sig for x in inputs), tuple(y.sig for y in outputs)
+        key = op.name, given, made, attributes
+        if key in self.followed:
+            return
+        specs = tuple(None if s is None else ArraySpec(s.dtype, s.shape) for s in given)
+        try:
+            wanted = op.infer(op.name, specs, dict(attributes)).outputs
+        except Exception as error:  # a rule that is given what no call gives it may fail with anything
+            raise self.bad(f"no call of {op.name}: {type(error).__name__}: {error}") from error
+        if [(s.dtype, s.shape) for s in wanted] != [(s.dtype, s.shape) for s in made]:
+            raise self.bad(f"{op.name} has results {', '.join(map(str, wanted))}, not {', '.join(map(str, made))}")
+        self.followed.add(key)
 
     def _signature(self, given: dict[str, Any]) -> Signature:
         key = str(given["dtype"]), tuple(given["shape"]), tuple(given["strides"])

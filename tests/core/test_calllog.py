@@ -210,6 +210,8 @@ def test_a_good_log_is_read(tmp_path: Path) -> None:
         (2, ', "nbytes": 16', "", "line 2: buffer 0 was never described"),
         (2, '"in": [{', '"in": [{"from": 3, ', "line 2: it depends on call 3"),
         (2, "{", "", "line 2: is not JSON"),
+        (2, '"float32"', '"int8"', "line 2: no call of exp: DTypeError"),
+        (2, '"op": "exp"', '"op": "isnan"', "line 2: isnan has results bool[4], not float32[4]"),
         (3, '"end"', '"odd"', "line 3: neither a call"),
         (3, "{", "[{", "line 3: is not JSON"),
     ],
