@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
@@ -23,8 +23,11 @@ from .failure import Cause, MeshFailure
 
 #: The tag of control messages. Those of calls begin at ``1 << 16``, calls being numbered from 1.
 TAG: Final = 0
-#: kind, cause, the rank at fault or waited for, the message waited for, the reporter, sequence, collective.
-_FORM: Final = struct.Struct("<BBxxiiiq24s")
+#: kind, cause (of an answer whether it is the first), the rank at fault or waited for, the message waited for, the
+#: reporter, sequence, the last call begun, collective.
+_FORM: Final = struct.Struct("<BBxxiiiqq24s")
+#: A rank tells of its oldest calls under way, at most so many.
+_TOLD: Final = 16
 _CAUSES: Final = tuple(Cause)
 _MOST: Final = 0xFFFF
 
@@ -45,14 +48,12 @@ class Status:
         waits_for: the rank that it waits for; -1 where it does not wait.
         message: the number of the message that it waits for, counted between the two; -1 where it waits to be received.
         sent: how many messages it has posted in this call, by target.
-        when: when this was told, by the clock of the rank that was told.
     """
 
     sequence: int
     waits_for: int
     message: int
     sent: tuple[int, ...]
-    when: float = 0.0
 
 
 class Asked(Protocol):
@@ -70,14 +71,16 @@ class Control:
 
     Attributes:
         failure: what made the mesh unusable, once something has.
-        answers: what the other ranks last said of themselves.
+        answers: what the other ranks last said of each of their calls under way, by rank and call.
+        heard: when each of them last said something, and the last call that it had begun by then.
         left: ranks that closed the mesh, with the number of their last call.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.failure: MeshFailure | None = None
-        self.answers: dict[int, Status] = {}
+        self.answers: dict[int, dict[int, Status]] = {}
+        self.heard: dict[int, tuple[float, int]] = {}
         self.left: dict[int, int] = {}
         self._calls: dict[int, Asked] = {}
         self._last = 0
@@ -143,7 +146,7 @@ class Control:
             return False
 
     def _take(self, peer: int, data: bytes) -> None:
-        number, cause, rank, message, reporter, sequence, name = _FORM.unpack_from(data)
+        number, cause, rank, message, reporter, sequence, last, name = _FORM.unpack_from(data)
         match number:
             case _Kind.ABORT:
                 collective = name.rstrip(b"\0").decode(errors="replace")
@@ -151,23 +154,34 @@ class Control:
                 self.failure = self.failure or told
             case _Kind.GOODBYE:
                 self.left[peer] = sequence
-            case _Kind.QUESTION | _Kind.ANSWER:
-                sent = self._counts.unpack_from(data, _FORM.size)
-                self.answers[peer] = Status(sequence, rank, message, sent, self.endpoint.now())
-                if number == _Kind.QUESTION:
-                    self._tell(_Kind.ANSWER, sequence, (peer,))
+            case _Kind.QUESTION:
+                self._tell((peer,))
+            case _Kind.ANSWER:
+                self.heard[peer] = self.endpoint.now(), last
+                if cause:
+                    self.answers[peer] = {}
+                if sequence:
+                    sent = self._counts.unpack_from(data, _FORM.size)
+                    self.answers.setdefault(peer, {})[sequence] = Status(sequence, rank, message, sent)
 
-    def ask(self, sequence: int) -> None:
+    def ask(self) -> None:
         """Ask every other rank what it waits for, and tell them what this one does."""
-        self._tell(_Kind.QUESTION, sequence, self._others())
+        others = tuple(self._others())
+        self._post(_FORM.pack(_Kind.QUESTION, 0, -1, -1, -1, 0, 0, b"") + bytes(self._counts.size), others)
+        self._tell(others)
 
-    def _tell(self, kind: _Kind, sequence: int, peers: Iterable[int]) -> None:
-        call = self._calls.get(sequence) or (self._calls[min(self._calls)] if self._calls else None)
-        if call is not None:
-            status = call.status()
+    def status(self, sequence: int) -> Status | None:
+        """Return what this rank does in a call; None where that is not under way."""
+        call = self._calls.get(sequence)
+        return None if call is None else call.status()
+
+    def _tell(self, peers: Sequence[int]) -> None:
+        """Tell of every call under way, or that there is none."""
+        none = Status(0, -1, -1, (0,) * self.endpoint.ranks)
+        for i, status in enumerate([self._calls[n].status() for n in sorted(self._calls)[:_TOLD]] or [none]):
             counts = self._counts.pack(*(min(n, _MOST) for n in status.sent))
-            said = _FORM.pack(kind, 0, status.waits_for, status.message, 0, status.sequence, b"")
-            self._post(said + counts, peers)
+            said = (status.waits_for, status.message, -1, status.sequence, self._last, b"")
+            self._post(_FORM.pack(_Kind.ANSWER, i == 0, *said) + counts, peers)
 
     def fail(self, failure: MeshFailure) -> MeshFailure:
         """Make the mesh unusable and tell the others; return the failure that counts, which is the first one."""
@@ -177,7 +191,7 @@ class Control:
         told = first or failure
         cause = _CAUSES.index(told.cause)
         name = told.collective.encode()
-        said = _FORM.pack(_Kind.ABORT, cause, told.rank, -1, told.reporter, told.sequence, name)
+        said = _FORM.pack(_Kind.ABORT, cause, told.rank, -1, told.reporter, told.sequence, 0, name)
         self._post(said + bytes(self._counts.size), self._others())
         return self.failure or failure
 
@@ -187,7 +201,7 @@ class Control:
             return
         self._closed = True
         _open.discard(self)
-        said = _FORM.pack(_Kind.GOODBYE, 0, self.endpoint.rank, -1, self.endpoint.rank, self._last, b"")
+        said = _FORM.pack(_Kind.GOODBYE, 0, self.endpoint.rank, -1, self.endpoint.rank, self._last, 0, b"")
         self._post(said + bytes(self._counts.size), self._others())
         for ticket, _ in self._open.values():
             self.endpoint.cancel(ticket)
@@ -232,20 +246,34 @@ def stuck(control: Control, own: Status, fresh: float, lost: Mapping[int, str]) 
         lost: ranks that are known to be gone.
     """
     at, status = control.endpoint.rank, own
-    seen = {at}
+    seen = {(at, own.sequence)}
     while True:
         peer = status.waits_for
         if peer in lost:
             return peer, Cause.DIED
         if peer in control.left:
             return peer, Cause.LEFT if control.left[peer] < status.sequence else Cause.LOST
-        answer = own if peer == control.endpoint.rank else control.answers.get(peer)
-        if answer is None or (answer is not own and answer.when < fresh):
-            return peer, Cause.LATE
-        ahead = answer.sequence > status.sequence
-        if ahead or (answer.sequence == status.sequence and 0 <= status.message < answer.sent[at]):
+        found = _said(control, peer, status.sequence, fresh)
+        if isinstance(found, Cause):
+            return peer, found
+        if found.sequence == status.sequence and 0 <= status.message < found.sent[at]:
             return peer, Cause.LOST
-        if answer.waits_for < 0 or peer in seen:
+        if found.waits_for < 0 or (peer, found.sequence) in seen:
             return peer, Cause.LATE
-        seen.add(peer)
-        at, status = peer, answer
+        seen.add((peer, found.sequence))
+        at, status = peer, found
+
+
+def _said(control: Control, peer: int, sequence: int, fresh: float) -> Status | Cause:
+    """Return what a rank does in a call, or in its oldest one if it has not begun that; or what is wrong with it."""
+    if peer == control.endpoint.rank:
+        return control.status(sequence) or Cause.LOST  # no other rank waits for it in a call that it has not begun
+    when, last = control.heard.get(peer, (fresh - 1, 0))
+    if when < fresh:
+        return Cause.LATE
+    answers = control.answers.get(peer, {})
+    if sequence in answers:
+        return answers[sequence]
+    if last >= sequence:  # it has ended that call, so it has sent everything
+        return Cause.LOST
+    return answers[min(answers)] if answers else Cause.LATE

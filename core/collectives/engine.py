@@ -327,7 +327,7 @@ class _Call:
             raise _Failed(self.too_late(now))
         if self.questions and now >= self.questions[-1]:
             self.questions.pop()
-            self.control.ask(self.sequence)
+            self.control.ask()
 
     def will_see_itself(self, known: MeshFailure, now: float) -> bool:
         """Return whether the headers, which are on their way, will show a failure with all that is wrong."""
@@ -370,9 +370,9 @@ class _Call:
 
     def absent(self, fresh: float) -> tuple[Cause, int]:
         """Return the first rank that does not take part, where a chain of waiting ranks is not known."""
-        lost, answers = self.endpoint.lost(), self.control.answers
+        lost, heard = self.endpoint.lost(), self.control.heard
         others = [r for r in range(self.endpoint.ranks) if r != self.rank]
-        found = next((r for r in others if r not in answers or answers[r].when < fresh), self.rank)
+        found = next((r for r in others if r not in heard or heard[r][0] < fresh), self.rank)
         gone = next(iter(lost), None)
         return (Cause.LATE, found) if gone is None else (Cause.DIED, gone)
 

@@ -12,7 +12,7 @@ import heapq
 import random
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -275,6 +275,7 @@ class Played:
         self.rng, ranks, calls, faults = drawn(seed)
         self.history = History(seed, ranks, calls, faults)
         self.network = Network(ranks, self.rng, faults, synchronous=self.rng.random() < 0.4)
+        self.overlapping = self.rng.random() < 0.3
         self.controls: list[Control] = []
         self.turns = [0] * ranks
         self.until = [0.0] * ranks
@@ -343,33 +344,43 @@ class Played:
         network.clock = max(network.clock, min(arrival, ahead) if arrival is not None else ahead)
 
     def _program(self, rank: int) -> Iterator[bool]:
-        """What a rank's program does: its calls in order, and after a failure one more use of the mesh."""
-        history, network = self.history, self.network
-        endpoint = SimulatedEndpoint(network, rank)
+        """What a rank's program does: its calls, and after a failure one more use of the mesh."""
+        history = self.history
+        endpoint = SimulatedEndpoint(self.network, rank)
         control = Control(endpoint)
         self.controls.append(control)
-        for call, (kind, length, root) in enumerate(history.calls):
-            mine = [f for f in history.faults if f.rank == rank and f.call == call]
-            if any(f.kind == "leave" for f in mine):
-                break
-            dtype, header, collective = self._call(call, kind, length, root, mine)
-            began = network.clock
-            try:
-                plan = plan_rank(collective.schedule, collective.layout, rank)
-                brought = payload(rank, call, plan.sizes[0]).astype(dtype)
-                slots: list[NDArray[Any]] = [brought, np.full(plan.sizes[1], -1, dtype)]
-                slots += [np.full(size, -1, dtype) for size in plan.sizes[2:]]
-                yield from run_rank(endpoint, plan, header, slots, _add, control, LIMIT)
-            except CollectiveError as error:
-                history.events.append(Event(rank, call, began, network.clock, error=error))
-                self._use_again(control, endpoint, plan, header, slots, rank)
-                return
-            history.events.append(Event(rank, call, began, network.clock, result=slots[1].astype(np.int64)))
-            for slot in slots:  # a message still read from here would carry this
-                slot[:] = -7
-            for _ in range(self.rng.randrange(3)):
-                yield True
-        control.close()
+        leave = next((f.call for f in history.faults if f.kind == "leave" and f.rank == rank), len(history.calls))
+        parts = [self._one(rank, endpoint, control, call) for call in range(leave)]
+        if self.overlapping:
+            yield from _at_once(parts)
+        for part in parts:
+            if control.failure is None:
+                yield from part
+        if control.failure is not None and any(e.rank == rank for e in history.events):
+            self._use_again(control, endpoint, rank)
+        else:
+            control.close()
+
+    def _one(self, rank: int, endpoint: SimulatedEndpoint, control: Control, call: int) -> Iterator[bool]:
+        """One call of one rank."""
+        history, network = self.history, self.network
+        kind, length, root = history.calls[call]
+        mine = [f for f in history.faults if f.rank == rank and f.call == call]
+        dtype, header, collective = self._call(call, kind, length, root, mine)
+        began = network.clock
+        plan = plan_rank(collective.schedule, collective.layout, rank)
+        brought = payload(rank, call, plan.sizes[0]).astype(dtype)
+        slots: list[NDArray[Any]] = [brought, *(np.full(size, -1, dtype) for size in plan.sizes[1:])]
+        try:
+            yield from run_rank(endpoint, plan, header, slots, _add, control, LIMIT)
+        except CollectiveError as error:
+            history.events.append(Event(rank, call, began, network.clock, error=error))
+            return
+        history.events.append(Event(rank, call, began, network.clock, result=slots[1].astype(np.int64)))
+        for slot in slots:  # a message still read from here would carry this
+            slot[:] = -7
+        for _ in range(self.rng.randrange(3)):
+            yield True
 
     def _call(
         self, call: int, kind: str, length: int, root: int, faults: Sequence[Fault]
@@ -398,9 +409,12 @@ class Played:
         )
         return dtype, header, collective
 
-    def _use_again(self, control: Control, endpoint: Any, plan: Any, header: Header, slots: Any, rank: int) -> None:
+    def _use_again(self, control: Control, endpoint: SimulatedEndpoint, rank: int) -> None:
         """Use a failed mesh once more, in the two ways that there are."""
-        later = replace(header, sequence=header.sequence + 1)
+        ring = made("ring", self.history.ranks, 3)
+        plan = plan_rank(ring.schedule, ring.layout, rank)
+        slots = [np.zeros(size, np.int64) for size in plan.sizes]
+        later = Header(77, len(self.history.calls) + 1, "all_reduce")
         for use in (control.check, lambda: next(run_rank(endpoint, plan, later, slots, _add, control, LIMIT), None)):
             try:
                 use()
@@ -409,6 +423,20 @@ class Played:
                     raise Wrong(f"{self.history}\nrank {rank}: the second error does not say so: {error}") from error
             else:
                 raise Wrong(f"{self.history}\nrank {rank}: a failed mesh was used again")
+
+
+def _at_once(parts: list[Iterator[bool]]) -> Iterator[bool]:
+    """Run calls that overlap, each in turn, until all have ended."""
+    running = list(parts)
+    while running:
+        moved = False
+        for part in tuple(running):
+            try:
+                moved |= next(part)
+            except StopIteration:
+                moved = True
+                running.remove(part)
+        yield moved
 
 
 def _add(base: NDArray[Any], arrived: NDArray[Any], into: NDArray[Any]) -> None:
@@ -434,7 +462,8 @@ def check(history: History) -> None:
         if event.result is not None:
             wanted = _expected(kind, history.ranks, length, root, event.call)[event.rank]
             demand(np.array_equal(event.result, wanted), f"rank {event.rank}: {event.result} is not {wanted}")
-            differs = fault.kind in ("other", "leave") and event.call >= fault.call and event.rank >= 0
+            differs = fault.kind == "other" and event.call == fault.call
+            differs |= fault.kind == "leave" and event.call >= fault.call
             demand(not differs, f"rank {event.rank}: success, though rank {fault.rank} did something else")
         if event.error is not None:
             demand(bool(culprits), f"rank {event.rank}: an error without a fault")
@@ -445,7 +474,7 @@ def check(history: History) -> None:
         if rank in history.away and fault.kind == "kill":
             continue
         mine = [e for e in history.events if e.rank == rank]
-        ended = bool(mine) and mine[-1].error is not None
+        ended = any(e.error is not None for e in mine)
         expected = fault.call if fault.kind == "leave" and rank == fault.rank else len(history.calls)
         demand(ended or len(mine) == expected, f"rank {rank} has {len(mine)} of {expected} calls and no error")
 

@@ -91,7 +91,7 @@ def asked(*statuses: Status | None, own: int = 0, left: tuple[int, ...] = (), lo
             control.enter(status.sequence, Waiting(status))
     for rank in left:
         made[rank].close()
-    made[own].ask(statuses[own].sequence)
+    made[own].ask()
     settle(network, [c for r, c in enumerate(made) if statuses[r] is not None])
     return stuck(made[own], statuses[own], 0.0, dict.fromkeys(lost, "gone"))
 
@@ -122,3 +122,26 @@ def test_rank_that_is_behind_leads_on_to_what_it_waits_for():
 
 def test_rank_that_left_before_the_call():
     assert asked(Status(1, 1, 0, (1, 1)), None, left=(1,)) == (1, Cause.LEFT)
+
+
+def test_rank_that_ended_the_call_while_an_older_one_is_under_way_has_sent_everything():
+    network, made = controls(3)
+    for sequence, status in ((1, Status(1, 2, 1, (1, 1, 1))), (2, Status(2, 0, 1, (1, 1, 1)))):
+        made[1].enter(sequence, Waiting(status))
+    made[1].leave(2)
+    mine = Status(2, 1, 1, (1, 1, 1))
+    made[0].enter(2, Waiting(mine))
+    made[0].ask()
+    settle(network, made[:2])
+    assert stuck(made[0], mine, 0.0, {}) == (1, Cause.LOST)
+
+
+def test_of_overlapping_calls_the_one_in_question_is_followed():
+    network, made = controls(3)
+    for sequence, waits_for in ((1, 2), (2, 0)):
+        made[1].enter(sequence, Waiting(Status(sequence, waits_for, 1, (1, 1, 1))))
+    mine = Status(1, 1, 1, (1, 1, 1))
+    made[0].enter(1, Waiting(mine))
+    made[0].ask()
+    settle(network, made[:2])
+    assert stuck(made[0], mine, 0.0, {}) == (2, Cause.LATE)
