@@ -1,7 +1,7 @@
-"""Core profiles: the (op, dtype) pairs that a device passes whole or not at all.
+"""Profiles: the (op, dtype) pairs that a device passes whole or not at all.
 
-Each is about thirty primitives on one dtype and the few that its decompositions go through; a device passes at least
-one. None demands float64 or complex numbers but its own.
+Each core profile is about thirty primitives on one dtype and the few that its decompositions go through; a device
+passes at least one. None demands float64 or complex numbers but its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..core.dtypes import COMPLEXES, FLOATS, INTEGERS, STORAGE, DType, dtype
-from ..core.op import OPS
+from ..core.op import COLLECTIVES, OPS
 from . import namespace  # noqa: F401 - every op has to be declared before profiles are derived from them
 from .declare import declaration_of
 
@@ -27,11 +27,13 @@ class Profile:
         dtypes: the dtypes that take part, the profile's own first.
         pairs: op and dtype of its leading operand, by name; of ``cast`` and the ops that create, every dtype is both
             a source and a target.
+        kinds: the kinds of case of the device itself that it demands; None for all of them.
     """
 
     name: str
     dtypes: tuple[DType, ...]
     pairs: Pairs
+    kinds: tuple[str, ...] | None = None
 
     @property
     def ops(self) -> tuple[str, ...]:
@@ -51,6 +53,9 @@ _DTYPES: Final = {
 
 #: Ops whose results or operands have a dtype of their own, whichever the profile's are.
 _ALWAYS: Final = {"random_bits": ("uint32",)}
+
+#: The dtypes of the profile of collectives.
+_OVER_RANKS: Final = ("float32", "int32", "bool")
 
 #: Core ops that recipes make of others on these dtypes, so that no device has to bring them there.
 _BY_RECIPE: Final = {"floor_divide": FLOATS, "round": INTEGERS}
@@ -88,4 +93,16 @@ def _full() -> Profile:
     return Profile("full", tuple(sorted(dtypes, key=lambda t: t.name)), frozenset(pairs))
 
 
-PROFILES: Final[dict[str, Profile]] = {p.name: p for p in (*map(_core, _DTYPES), _complex(), _full())}
+def _collectives() -> Profile:
+    """Return every collective on a float, an integer and truth values: the rest hangs on what a device has of ops."""
+    dtypes = tuple(dtype(t) for t in _OVER_RANKS)
+    pairs = {(op.name, t.name) for op in COLLECTIVES for t in dtypes if t in declaration_of(op).dtypes}
+    return Profile("collectives", dtypes, frozenset(pairs), kinds=())
+
+
+#: Queues, events and their order; what goes to other devices and other libraries.
+_ASYNC: Final = Profile("async", (), frozenset(), kinds=("queues", "interop"))
+
+PROFILES: Final[dict[str, Profile]] = {
+    p.name: p for p in (*map(_core, _DTYPES), _complex(), _full(), _collectives(), _ASYNC)
+}

@@ -26,7 +26,7 @@ ANY: Final = "any"
 KINDS: Final = (
     "values", "special", "exhaustive", "shapes", "large", "strides", "aliasing", "out", "promotion", "property",
     "determinism", "errors", "refusal", "claims",
-    "memory", "queues", "faults", "programs", "model", "threads",
+    "memory", "queues", "interop", "faults", "programs", "model", "threads",
 )  # fmt: skip
 
 

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Final
 
 from ...core.dtypes import DType, dtype
-from ...core.op import OPS, Op
+from ...core.op import COLLECTIVES, OPS, Op, find_op
 from ...opset import namespace  # noqa: F401 - every op has to be declared before cases are enumerated
 from ...opset.declare import declaration_of
 from ..oracle.expect import Expected, expect
 from ..target import Findings, Target
 from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
-from .devices import concurrency, fault_loops, memory, queue_order
+from .collectives import family as collective
+from .collectives.calls import COVERED
+from .devices import concurrency, fault_loops, interop, memory, queue_order
 from .drawn import model, programs, properties
 from .ops import basics, claims, determinism, guarded, large, numerics, placement, repetition, scalars
 from .samples.sample import Sample, samples
@@ -44,6 +46,7 @@ OP_FAMILIES: Final[tuple[OpFamily, ...]] = (
 DEVICE_FAMILIES: Final[tuple[DeviceFamily, ...]] = (
     memory.memory,
     queue_order.queues,
+    interop.interop,
     fault_loops.faults,
     concurrency.threads,
     programs.family,
@@ -54,6 +57,23 @@ DEVICE_FAMILIES: Final[tuple[DeviceFamily, ...]] = (
 DEVICE_DTYPES: Final = (ANY, "float32", "float16", "bfloat16", "float64", "int8")
 
 
+def named(name: str) -> Op:
+    """Return an op that has cases, a collective too.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    found = find_op(name)
+    if found is None or (found.name in COLLECTIVES and found.name not in COVERED):
+        raise KeyError(name)
+    return found
+
+
+def ops() -> tuple[Op, ...]:
+    """Return every op that has cases: those of one device first, then the collectives."""
+    return (*OPS, *(op for op in COLLECTIVES if op.name in COVERED))
+
+
 def dtypes_of(op: Op) -> tuple[DType, ...]:
     """Return the dtypes of the leading operand that an op is tried with."""
     return declaration_of(op).dtypes
@@ -61,7 +81,7 @@ def dtypes_of(op: Op) -> tuple[DType, ...]:
 
 def all_pairs() -> list[tuple[str, str]]:
     """Return every op and dtype that has cases, by name, the whole device last."""
-    made = [(op.name, t.name) for op in OPS for t in dtypes_of(op)]
+    made = [(op.name, t.name) for op in ops() for t in dtypes_of(op)]
     return made + [(DEVICE, t) for t in DEVICE_DTYPES if case_ids(DEVICE, t)]
 
 
@@ -78,7 +98,7 @@ def cases(op: str, t: str, quick: bool = False, seed: int = 0) -> tuple[Case, ..
     Raises:
         ValueError: two cases have one id.
     """
-    found = _of_device(t, quick, seed) if op == DEVICE else _of_op(OPS[op], dtype(t), quick, seed)
+    found = _of_device(t, quick, seed) if op == DEVICE else _of_op(named(op), dtype(t), quick, seed)
     if quick:
         found = [c for i, c in enumerate(found) if i == 0 or zlib.crc32(c.id.encode()) % _QUICK_SHARE == 0]
     found.sort(key=lambda c: KINDS.index(c.kind))
@@ -98,6 +118,9 @@ def _case_ids(op: str, t: str, quick: bool, seed: int) -> tuple[str, ...]:  # on
 
 
 def _of_op(op: Op, t: DType, quick: bool, seed: int) -> list[Case]:
+    if op.name in COLLECTIVES:
+        made = collective.family(op, t, quick, seed)
+        return [Case(op.name, t.name, kind, label, _bound(check, op)) for kind, label, check in made]
     given = tuple(samples(op, t, quick=quick))
     context = OpContext(quick, seed, given, _oracles(op), next((s for s in given if s.base), None))
     return [

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...core.dtypes import BY_NAME
-from ...core.op import OPS
+from ...core.op import OPS, all_ops
 from ...opset import namespace  # noqa: F401 - every op has to be declared before it is looked up
 from ...opset.accuracy import Ulp
 from ...opset.declare import declaration_of
@@ -22,7 +22,7 @@ _ORDER: Final = {name: i for i, name in enumerate(BY_NAME)}
 @functools.cache
 def families() -> dict[str, str]:
     """Return the family of every op, in the order of the opset."""
-    found = {op.name: declaration_of(op).family for op in OPS}
+    found = {op.name: declaration_of(op).family for op in all_ops()}
     order = list(dict.fromkeys(found.values()))
     return {**dict(sorted(found.items(), key=lambda item: order.index(item[1]))), DEVICE: DEVICE}
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...core.errors import ArgumentError
-from ...core.op import OPS
+from ...core.op import find_op
 from ...opset.declare import declaration_of
 from ...opset.profiles import PROFILES
-from ..cases.case import ANY, DEVICE
-from ..cases.enumerate import DEVICE_DTYPES, case_ids
+from ..cases.case import ANY, DEVICE, KINDS
+from ..cases.enumerate import DEVICE_DTYPES, case_ids, cases
 from .outcome import CaseResult, Outcome
 
 #: Families of ops, easiest first.
@@ -30,7 +30,7 @@ class ProfileVerdict:
     Attributes:
         backend, device, profile: which.
         claimed: whether the backend claims the profile.
-        passed, of: ops, the device's own cases counting as one.
+        passed, of: ops, the device's own cases counting as one; of a profile about some kinds of these, kinds.
         whole: whether every case of the profile was run, not only a sample of them.
         missing: ops that do not pass, in the order in which the profile is best built; the first is what to do next.
         pairs: the same as ``op dtype``.
@@ -78,8 +78,21 @@ def require_profile(name: str, known: Iterable[str] = tuple(PROFILES)) -> None:
 def demanded_by(profile: str) -> frozenset[tuple[str, str]]:
     """Return the pairs of op and dtype that a profile demands, the device's own cases among them."""
     given = PROFILES[profile]
-    names = {ANY, *(t.name for t in given.dtypes)}
+    names = {ANY, *(t.name for t in given.dtypes)} if given.kinds != () else set()
     return given.pairs | {(DEVICE, t) for t in DEVICE_DTYPES if t in names and case_ids(DEVICE, t)}
+
+
+def demands(profile: str, op: str, kind: str) -> bool:
+    """Return whether a profile demands the cases of a kind, where it demands their op and dtype."""
+    kinds = PROFILES[profile].kinds
+    return op != DEVICE or kinds is None or kind in kinds
+
+
+def ids_of(profile: str, pair: tuple[str, str], seed: int) -> frozenset[str]:
+    """Return the ids of the cases of an op and dtype that a profile demands."""
+    if all(demands(profile, pair[0], kind) for kind in KINDS):
+        return frozenset(case_ids(*pair, seed=seed))
+    return frozenset(c.id for c in cases(*pair, seed=seed) if demands(profile, c.op, c.kind))
 
 
 def verdict_of(
@@ -96,13 +109,18 @@ def verdict_of(
     demanded = demanded_by(profile)
     found: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
     for c in results:
-        if c.pair in demanded:
+        if c.pair in demanded and demands(profile, c.op, c.kind):
             found[c.pair].append(c)
-    if not any(op != DEVICE for op, _ in found):
+    kinds = PROFILES[profile].kinds or ()
+    if not any(op != DEVICE or kinds for op, _ in found):
         return None
     failing = sorted(pair for pair in demanded if not _passes(found.get(pair, []), profile))
     order = sorted({op for op, _ in failing}, key=_build_order)
     ops = {op for op, _ in demanded}
+    if kinds:  # of a profile about some kinds of case each of them counts
+        mine = [c for cs in found.values() for c in cs if c.op == DEVICE]
+        bad = [kind for kind in kinds if not _passes([c for c in mine if c.kind == kind], profile)]
+        order, ops = [op for op in order if op != DEVICE] + bad, (ops - {DEVICE}) | set(kinds)
     return ProfileVerdict(
         backend,
         device,
@@ -110,7 +128,7 @@ def verdict_of(
         claimed,
         len(ops) - len(order),
         len(ops),
-        seed is not None and all(_whole(pair, found.get(pair, []), seed) for pair in demanded),
+        seed is not None and all(_whole(profile, pair, found.get(pair, []), seed) for pair in demanded),
         tuple(order),
         tuple(" ".join(pair) for pair in failing),
         sum(c.outcome is Outcome.WAIVED for cs in found.values() for c in cs),
@@ -121,15 +139,16 @@ def _build_order(op: str) -> tuple[int, bool, str]:
     """Return a key that sorts ops as they are best built: what others need comes first, the whole device last."""
     if op == DEVICE:
         return len(_FAMILIES) + 1, False, op
-    family = declaration_of(OPS[op]).family
+    found = find_op(op)
+    family = "" if found is None else declaration_of(found).family
     place = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
-    return 0 if op == "copy" else place, "elementwise" not in OPS[op].facts, op
+    return 0 if op == "copy" else place, found is None or "elementwise" not in found.facts, op
 
 
-def _whole(pair: tuple[str, str], results: Iterable[CaseResult], seed: int) -> bool:
-    """Return whether every case of a pair has been run."""
+def _whole(profile: str, pair: tuple[str, str], results: Iterable[CaseResult], seed: int) -> bool:
+    """Return whether every case of a pair that a profile demands has been run."""
     ran = {c.id for c in results if c.outcome is not Outcome.NOT_RUN}
-    return set(case_ids(*pair, seed=seed)) == ran
+    return ids_of(profile, pair, seed) == ran
 
 
 def _passes(results: list[CaseResult], profile: str) -> bool:

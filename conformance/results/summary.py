@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ...core.op import OPS
+from ...core.op import find_op
+from ...opset.profiles import PROFILES
 from .outcome import CaseResult, Outcome
 from .profiles import ProfileVerdict
 
@@ -64,12 +65,14 @@ def of_interest(verdicts: Iterable[ProfileVerdict], report: Report) -> list[Prof
     """
     given = list(verdicts)
     begun = [v for v in given if v.whole or not report.partial]
-    nearest = max(begun, key=lambda v: v.passed / v.of, default=None)
+    plain = [v for v in begun if PROFILES[v.profile].kinds is None]  # the others are of interest to who claims them
+    nearest = max(plain, key=lambda v: v.passed / v.of, default=None)
     shown = [
         v
         for v in given
         if v.profile == report.profile
-        or (v in begun and (v.claimed or 2 * v.passed >= v.of or (v is nearest and not any(b.claimed for b in begun))))
+        or (v in begun and v.claimed)
+        or (v in plain and (2 * v.passed >= v.of or (v is nearest and not any(b.claimed for b in begun))))
     ]
     return sorted(shown, key=lambda v: (v.profile == report.profile, v.claimed, not v.missing), reverse=True)
 
@@ -102,8 +105,9 @@ def _told(v: ProfileVerdict, report: Report) -> str:
 
 
 def _depth(c: CaseResult) -> int:
-    """Return a key that sorts causes before what they break: primitives, composites, the device."""
-    return 2 if c.op not in OPS else 0 if OPS[c.op].primitive else 1
+    """Return a key that sorts causes before what they break: primitives, composites, collectives, the device."""
+    found = find_op(c.op)
+    return 3 if found is None else 2 if "collective" in found.facts else 0 if found.primitive else 1
 
 
 def _counted(outcomes: Iterable[Outcome]) -> str:

@@ -15,6 +15,7 @@ from ...core.dispatch.claims import ClaimKey, Verdict
 from ...core.dispatch.decision import Claim
 from ...core.dispatch.registry import REGISTRY
 from ...core.kernel import Kernel
+from ...core.op import COLLECTIVES
 from ..cases.case import DEVICE
 from ..cases.enumerate import case_ids
 from .outcome import BAD, CaseResult, Outcome
@@ -37,7 +38,7 @@ def verdicts(subject: Subject, results: Iterable[CaseResult], *, quick: bool, se
         whole = not quick and {r.id for r in mine} == set(case_ids(op, dtype, seed=seed))
         kernels = _kernels(subject, op, dtype)
         for name, kernel in kernels.items():
-            found = _verdict(name, mine, whole, alone=len(kernels) == 1)
+            found = _verdict(name, mine, whole, alone=len(kernels) == 1 and op not in COLLECTIVES)
             if found is not None:
                 made[ClaimKey(subject.backend, subject.version, kernel.name, dtype, subject.model)] = found
     return made

@@ -10,13 +10,13 @@ from rich.console import Console
 
 from ...core.dispatch.claims import CLAIMS
 from ...core.dispatch.registry import REGISTRY
+from ...core.op import OPS
 from ...core.plugins import manager
 from ...core.plugins.status import State
 from ...opset.profiles import PROFILES
-from ..cases.case import DEVICE
 from ..results import waivers
 from ..results.outcome import CaseResult, Outcome
-from ..results.profiles import demanded_by
+from ..results.profiles import demanded_by, demands
 from ..results.report import Report
 from ..results.subject import Subject
 from ..target import Target, targets
@@ -56,7 +56,7 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         versions={t.backend: REGISTRY.contributions[t.backend].version for t in ready},
         partial=selection.partial or selection.quick or work.stopped,
     )
-    figures, notes = _measured(selection, ready, [pair for pair in chosen if pair[0] != DEVICE], console)
+    figures, notes = _measured(selection, ready, [pair for pair in chosen if pair[0] in OPS], console)
     return Report(
         names,
         held.results,
@@ -111,7 +111,8 @@ def _hold_to_profiles(results: Sequence[CaseResult]) -> list[CaseResult]:
     claims = {r.backend: _claimed(r.backend) for r in results}
     made = []
     for r in results:
-        claimed = next((p for p, pairs in claims[r.backend].items() if r.pair in pairs), None)
+        mine = (p for p, pairs in claims[r.backend].items() if r.pair in pairs and demands(p, r.op, r.kind))
+        claimed = next(mine, None)
         if r.outcome is Outcome.UNSUPPORTED and claimed is not None and not r.optional(claimed):
             r = r.turned(Outcome.FAIL, f"{r.backend} claims {claimed} and refuses a part of it: {r.message}")
         made.append(r)

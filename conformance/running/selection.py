@@ -12,10 +12,9 @@ from typing import Final
 
 from ...core.dtypes import dtype
 from ...core.errors import ArgumentError
-from ...core.op import OPS
 from ..cases.case import ANY, DEVICE
-from ..cases.enumerate import all_pairs, case_ids
-from ..results.profiles import demanded_by, require_profile
+from ..cases.enumerate import all_pairs, case_ids, ops
+from ..results.profiles import demanded_by, ids_of, require_profile
 from .isolation import WORKER
 
 #: Seconds that one case may take, unless another limit is given; and the least limit, which a worker's answer takes.
@@ -124,8 +123,8 @@ def chosen_pairs(selection: Selection) -> list[tuple[str, str]]:
         DTypeError: for a dtype that does not exist.
     """
     for name in selection.ops:
-        if name != DEVICE and name not in OPS:
-            near = _near(name, (op.name for op in OPS))
+        if name != DEVICE and name not in {op.name for op in ops()}:
+            near = _near(name, (op.name for op in ops()))
             raise ArgumentError(f"no op named {name!r}{near}; `opmux ops` lists them", op=name)
     types = {name if name == ANY else dtype(name).name for name in selection.dtypes}
     if selection.profile is not None:
@@ -186,6 +185,10 @@ def _nothing(selection: Selection) -> str:
 def _selected(selection: Selection, pair: tuple[str, str], wanted: set[str]) -> Iterator[str]:
     if wanted and not any(case.startswith("-".join(pair)) for case in wanted):
         return
+    narrow = selection.profile if pair[0] == DEVICE else None
+    demanded = None if narrow is None else ids_of(narrow, pair, selection.seed)
     for case in case_ids(*pair, quick=selection.quick, seed=selection.seed):
+        if demanded is not None and case not in demanded:
+            continue
         if (not wanted or case in wanted) and (selection.shard is None or selection.shard.holds(case)):
             yield case

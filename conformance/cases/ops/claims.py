@@ -42,7 +42,7 @@ def family(op: Op, t: DType, context: OpContext) -> Iterator[tuple[str, str, OpC
     """Yield the claims of an op and dtype."""
     yield "claims", "declared", _declared(t, context)
     yield "claims", "undeclared", _undeclared(t, context)
-    yield "claims", "promises", _promises(t)
+    yield "claims", "promises", kept_promises(t)
     if isinstance(declaration_of(op).accuracy, Ulp) and t.kind in (REAL, COMPLEX):
         yield "claims", "max-ulp", _max_ulp(t, context)
 
@@ -182,7 +182,7 @@ def _roomy(x: Host, device: Device) -> Array:
     return reshape(apply(SLICE, whole, (0,), (x.size,), (1,)), x.shape)
 
 
-def _promises(t: DType) -> OpCheck:
+def kept_promises(t: DType) -> OpCheck:
     """What a kernel promises can be kept at all: on this device, in this order, within the op's own bound."""
 
     def check(target: Target, op: Op, findings: Findings) -> None:
