@@ -42,7 +42,7 @@ def public(op: Op) -> Callable[..., Any]:
     known = required | defaults.keys()
 
     def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *, wait: bool = True, **given: Any) -> Any:
-        single = arrays.__class__ is Array
+        single = isinstance(arrays, Array)
         operands = (arrays,) if single else arrays
         hits, key, decision = current().slot.tables.hits, None, None
         try:
@@ -98,6 +98,7 @@ def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool
         mesh.check()
     for x in operands:
         check_usable(x)
+        x._check_concrete()  # a mesh is not captured: a compiled function that uses one runs as it is
     begin = decision.chosen.begin
     if begin is not None and not wait and not OBSERVERS:
         handle: Handle = begin(operands)

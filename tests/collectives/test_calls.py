@@ -153,3 +153,16 @@ def test_explain_shows_kernels_beside_algorithms(hosts: tuple[ox.Device, ...]) -
     shown = ox.explain(ox.all_reduce, arrays, ox.Mesh(hosts[:4]))
     assert {"numpy/all_reduce.fused", "ring", "doubling", "direct"} <= {row.candidate for row in shown.rows}
     assert all(row.seconds is not None and row.seconds > 0 for row in shown.rows if row.eligible)
+
+
+def test_a_compiled_function_with_a_collective_runs_as_it_is() -> None:
+    mesh = ox.Mesh(["cpu:0"])
+    doubled = ox.compile(lambda x: ox.all_reduce(x * 2, mesh) + 1)
+    assert doubled(ox.asarray([1.0, 2.0])).tolist() == [3.0, 5.0]
+
+
+def test_calls_are_counted_like_any_other(hosts: tuple[ox.Device, ...]) -> None:
+    arrays = [ox.ones(2, device=d) for d in hosts[:2]]
+    with ox.count_calls() as seen:
+        ox.all_reduce(arrays, ox.Mesh(hosts[:2]))
+    assert [(c.decision.op.name, c.calls) for c in seen.most_expensive()][:1] == [("all_reduce", 1)]
