@@ -121,6 +121,7 @@ class MpiCommunicator:
             return len(found) == self.processes and not pending
 
         self._wait(over, timeout, missing, "meeting the other processes")
+        self._is_troubled = False  # all are here and in step, whatever failed before
         return tuple(found[p] for p in range(self.processes))
 
     def _others(self) -> Iterator[int]:

@@ -141,6 +141,17 @@ def differ() -> None:
     _failing(rank, gather(rank.ranks, 10) if rank.rank == 1 else ring(rank.ranks, 10), 20.0)
 
 
+def recover() -> None:
+    """After a failure all processes meet again, on another mesh."""
+    communicator, rank = _simple()
+    _failing(rank, gather(rank.ranks, 10) if rank.rank == 1 else ring(rank.ranks, 10), 20.0)
+    communicator.gather(b"again", 20.0)
+    second = Rank(communicator, list(range(communicator.processes)), communicator.process)
+    collective = ring(second.ranks, 1000)
+    assert np.array_equal(second.call(collective), collective.expected(second.brought(collective))[0])
+    print("right", flush=True)
+
+
 def leave() -> None:
     """One process raises an error of its own and ends."""
     _, rank = _simple()
@@ -177,7 +188,7 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
 
 
 SCENARIOS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (right, native, two_each, die, stall, hang, differ, leave, orders)
+    f.__name__: f for f in (right, native, two_each, die, stall, hang, differ, recover, leave, orders)
 }
 
 if __name__ == "__main__":

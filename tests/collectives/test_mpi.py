@@ -74,6 +74,13 @@ def test_another_call_is_named_on_every_rank():
 
 
 @needs_mpi
+def test_processes_that_meet_again_after_a_failure_go_on():
+    done = mpiexec("recover", 2)
+    assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
+    assert "ends alone" not in done.stderr
+
+
+@needs_mpi
 def test_mesh_in_another_order_is_named():
     done = mpiexec("orders")
     assert "rank 0: process 1 opens another mesh" in done.stdout
