@@ -4,58 +4,61 @@ A cell multiplies and adds with one rounding into its accumulator. Where outputs
 one chain; where weights or inputs stay, a column of the array adds as many terms as it has rows, and the accumulators
 add those sums in their order. float16 and bfloat16 operands are widened to float32 and the result is rounded once.
 Chains of :data:`MATMUL_BLOCK` are the canonical order.
+
+float64 is the exception: a cell rounds its products before it adds them. NumPy has no fused multiply-add; of
+float64 it would take many passes over the data, and for rare operands integers of any length.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....plugin import CallSpec, CostTerms, Determinism, Promises, evaluate, orders, recipe
 from ..description import Description, MatrixUnit
 from ..memory import Host
 from .rows import CANONICAL, FLOATS, INTEGERS, NARROW, NUMBERS, Bind, Compute, Row, Unit
 
+DOUBLE: Final = frozenset({"float64"})
+SINGLE: Final = FLOATS - DOUBLE
 #: Elements of the result that are worked on at a time, so that they stay in a cache.
 _TILE: Final = 1 << 15
 #: float64 holds integers up to here, so that sums of products below it are exact in any order.
 _EXACT: Final = 1 << 53
-#: The smallest normal number of float32: at and above it, a float64 sum and its rounding have a common grid.
+#: The smallest normal number of float32: a product of two 16-bit floats that is not below it is exact.
 _NORMAL: Final = 2.0**-126
-#: The bits of a float64 that float32 has no room for, and what they are halfway between two float32 numbers.
-_REST: Final = np.int64((1 << 29) - 1)
-_HALFWAY: Final = np.int64(1 << 28)
 
 
 def rows(description: Description) -> tuple[Row, ...]:
     """Return the kernels of the matrix unit, and that of the vector unit for all else and where the order counts."""
-    matrix = description.matrix
+    matrix, made = description.matrix, []
     multiplied = frozenset() if matrix is None else frozenset(matrix.precisions)
-    made: list[Row] = []
     if matrix is not None:
-        made.append(_on_matrix_unit(matrix, multiplied & INTEGERS, CANONICAL, "matmul.integers"))
         length = chain_length(matrix)
-        order = "canonical" if length == orders.MATMUL_BLOCK else f"chains-{length or 'k'}"
-        kept = CANONICAL if order == "canonical" else Promises(order=order, determinism=Determinism.BATCH)
-        made.append(_on_matrix_unit(matrix, multiplied & FLOATS, kept, "matmul.floats"))
-    shares = {t: _share(description, t) for t in NUMBERS}
-    made.append(
-        Row(
-            "matmul",
-            _product(orders.MATMUL_BLOCK),
-            (NUMBERS - (multiplied & INTEGERS),),
-            name="matmul.vector",
-            cost=CostTerms(compute_for={t: share for t, share in shares.items() if 0 < share < 1}),
+        for name, taken in (("integers", INTEGERS), ("floats", SINGLE), ("doubles", DOUBLE)):
+            promises = _kept(length, taken)
+            made.append(Row("matmul", _product(length), (taken & multiplied,), Unit.MATRIX, promises, f"matmul.{name}"))
+    block, cost = orders.MATMUL_BLOCK, _vector_cost(description)
+    for name, taken in (
+        ("vector", NUMBERS - DOUBLE - (multiplied & INTEGERS)),
+        ("vector.doubles", DOUBLE - multiplied),
+    ):
+        made.append(
+            Row("matmul", _product(block), (taken,), promises=_kept(block, taken), name=f"matmul.{name}", cost=cost)
         )
-    )
     return tuple(made)
 
 
-def _on_matrix_unit(matrix: MatrixUnit, taken: frozenset[str], promises: Promises, name: str) -> Row:
-    return Row("matmul", _product(chain_length(matrix)), (taken,), Unit.MATRIX, promises, name)
+def _kept(length: int | None, taken: frozenset[str]) -> Promises:
+    """Return the order that chains of a length keep, on these dtypes: integers are exact in any."""
+    if taken <= INTEGERS or (length == orders.MATMUL_BLOCK and taken.isdisjoint(DOUBLE)):
+        return CANONICAL
+    unfused = "" if taken.isdisjoint(DOUBLE) else "-unfused"
+    return Promises(order=f"chains-{length or 'k'}{unfused}", determinism=Determinism.BATCH)
 
 
 def chain_length(matrix: MatrixUnit) -> int | None:
@@ -63,12 +66,11 @@ def chain_length(matrix: MatrixUnit) -> int | None:
     return None if matrix.dataflow == "os" else matrix.rows
 
 
-def _share(description: Description, dtype: str) -> float:
-    """Return the share of a dtype's best rate that the vector unit has."""
-    vector, best = description.vector, description.peak_operations(dtype)
-    if vector is None or dtype not in vector.precisions or not best:
-        return 1.0
-    return 2.0 * vector.lanes * vector.precisions[dtype] * description.clock / vector.costs["multiply_add"] / best
+def _vector_cost(description: Description) -> CostTerms:
+    """Return the shares that the vector unit has of the best rates, where the matrix unit is faster."""
+    shares = {t: replace(description, matrix=None).peak_operations(t) for t in NUMBERS}
+    best = {t: description.peak_operations(t) for t in NUMBERS}
+    return CostTerms(compute_for={t: share / best[t] for t, share in shares.items() if 0 < share < best[t]})
 
 
 def _product(length: int | None) -> Bind:
@@ -93,7 +95,7 @@ def _integers(x: Host, y: Host, result: np.dtype[Any]) -> Host:
 
 
 def chains(x: Host, y: Host, length: int | None) -> Host:
-    """Multiply matrices of floats in chains of fused multiply-adds, in the accumulator's dtype.
+    """Multiply matrices of floats in chains of multiply-adds, fused but for float64, in the accumulator's dtype.
 
     Args:
         x, y: shapes (..., m, k) and (..., k, n), of one dtype.
@@ -105,7 +107,7 @@ def chains(x: Host, y: Host, length: int | None) -> Host:
     inner = np.dtype(np.float32) if x.dtype.name in NARROW else x.dtype
     k, n = x.shape[-1], y.shape[-1]
     a, b = x.astype(inner), y.astype(inner)
-    steps = Steps(a, b, exact_products=x.dtype.name in NARROW)
+    fused = _fused(a, b, narrow=x.dtype.name in NARROW)
     total = np.zeros((*x.shape[:-1], n), inner)
     batch = math.prod(x.shape[:-2])
     high = max(1, _TILE // max(1, batch * n))
@@ -115,55 +117,24 @@ def chains(x: Host, y: Host, length: int | None) -> Host:
             for start in range(0, k, length or max(k, 1)):
                 chain = np.zeros_like(total[..., part, :])
                 for i in range(start, min(start + (length or k), k)):
-                    chain = steps.step(steps.left[..., part, i, None], steps.right[..., None, i, :], chain)
+                    chain = fused(a[..., part, i, None], b[..., None, i, :], chain)
                 total[..., part, :] = chain if start == 0 else total[..., part, :] + chain
     return total
 
 
-class Steps:
-    """Fused multiply-adds of columns and rows, by the cheapest way that gives their bits.
+def _fused(a: Host, b: Host, *, narrow: bool) -> Callable[[Host, Host, Host], Host]:
+    """Return the cheapest way to a fused multiply-add of some operands.
 
-    Products of 16-bit floats are exact in float32, so that a product and a sum are a fused multiply-add. Those of
-    float32 are exact in float64, and the sum there, rounded to float32, is right but where it lies halfway or is
-    subnormal: those few elements are done by the recipe, as is all of float64.
-
-    Attributes:
-        left, right: the operands in the dtype in which they are multiplied.
+    Products of 16-bit floats are exact in float32 unless they are subnormal, so that a product and a sum are one.
     """
-
-    def __init__(self, a: Host, b: Host, *, exact_products: bool) -> None:
-        self._program = recipe("fma", (a.dtype.name,) * 3)
-        self.left, self.right = a, b
-        if exact_products and _smallest(a) * _smallest(b) >= _NORMAL:
-            self.step = _plain
-        elif a.dtype == np.float32:
-            self.left, self.right = a.astype(np.float64), b.astype(np.float64)
-            self.step = self._single
-        else:
-            self.step = self._fused
-
-    def _single(self, a: Host, b: Host, chain: Host) -> Host:
-        exact: NDArray[np.float64] = a * b
-        wide = exact + chain
-        near = wide.astype(np.float32)
-        doubtful = (wide.view(np.int64) & _REST) == _HALFWAY
-        doubtful |= (np.abs(wide) < _NORMAL) & (wide != 0)
-        if doubtful.any():
-            at = np.nonzero(doubtful)
-            left, right = (np.broadcast_to(v, chain.shape)[at].astype(np.float32) for v in (a, b))
-            near[at] = self._exactly(left, right, chain[at])
-        return near
-
-    def _fused(self, a: Host, b: Host, chain: Host) -> Host:
-        return self._exactly(a, b, chain)
-
-    def _exactly(self, a: Host, b: Host, c: Host) -> Host:
-        if self._program is None:
-            raise TypeError(f"there is no fma of {c.dtype}")
-        return evaluate(self._program, a, b, c)
+    program = recipe("fma", ("float32",) * 3)
+    if program is None or a.dtype != np.float32 or (narrow and _smallest(a) * _smallest(b) >= _NORMAL):
+        return _unfused
+    chosen = program
+    return lambda left, right, chain: evaluate(chosen, left, right, chain)
 
 
-def _plain(a: Host, b: Host, chain: Host) -> Host:
+def _unfused(a: Host, b: Host, chain: Host) -> Host:
     return np.asarray(a * b + chain)
 
 

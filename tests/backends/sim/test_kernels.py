@@ -30,7 +30,7 @@ def _matrices(dtype, m, k, n, values=None):
 
 
 @pytest.mark.parametrize("values", [None, HARD], ids=["normal", "hard"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
 def test_chains_of_a_block_are_the_canonical_order(dtype, values):
     a, b = _matrices(dtype, 5, orders.MATMUL_BLOCK + 40, 6, values)
     got = chains(a, b, orders.MATMUL_BLOCK).astype(dtype)
@@ -78,6 +78,14 @@ def test_cells_that_hold_weights_add_as_many_terms_as_there_are_rows():
     assert not np.array_equal(chains(a, b, 4), chains(a, b, None))
 
 
+def test_products_of_doubles_are_rounded_before_they_are_added():
+    a, b = _matrices(np.float64, 3, 11, 2)
+    total = np.zeros((3, 2))
+    for k in range(11):
+        total = total + a[:, k, None] * b[None, k, :]
+    assert np.array_equal(chains(a, b, None), total)
+
+
 def test_the_dataflow_gives_the_length_of_chains():
     matrix = SMALL.matrix
     assert [chain_length(replace(matrix, dataflow=flow)) for flow in ("os", "ws", "is")] == [None, 4, 4]
@@ -87,6 +95,7 @@ def test_products_promise_the_order_of_the_hardware():
     promised = {k.name: (k.promises.order, k.promises.determinism) for k in kernels(preset("h100-sxm"))}
     assert promised["matmul.integers"] == ("canonical", Determinism.CANONICAL)
     assert promised["matmul.floats"] == ("chains-k", Determinism.BATCH)
+    assert promised["matmul.doubles"] == ("chains-k-unfused", Determinism.BATCH)
     assert promised["matmul.vector"] == ("canonical", Determinism.CANONICAL)
 
 
