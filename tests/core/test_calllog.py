@@ -104,7 +104,8 @@ def test_a_compiled_function_is_logged_as_the_calls_that_it_makes(recorded: Call
     assert exp.within == negative.within == "<lambda>"
     assert negative.inputs[0] is not None
     assert negative.inputs[0].source == 0
-    assert exp.freed == () and exp.outputs[0].buffer in negative.freed
+    assert exp.freed == ()
+    assert exp.outputs[0].buffer in negative.freed
     assert last.inputs[0] is not None
     assert (last.inputs[0].buffer, last.inputs[0].source) == (negative.outputs[0].buffer, 1)
 

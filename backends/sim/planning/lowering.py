@@ -123,14 +123,14 @@ class Lowering:
 
     def has(self, call: CallStep) -> Missing | None:
         """Return what is missing for a kernel of this call, or None where the device has one."""
+        given = [None if v is None else v.sig.dtype.name for v in call.inputs]
+        present = {t for t in given if t is not None} | {v.sig.dtype.name for v in call.outputs}
+        if not present <= self._held:
+            return Missing.DTYPE
         rows = self._accepted.get(call.op.name)
         if rows is None or call.op.name in self.without:
             return Missing.OP
-        given = [None if v is None else v.sig.dtype.name for v in call.inputs]
-        present = {t for t in given if t is not None} | {v.sig.dtype.name for v in call.outputs}
-        if not present <= self._held or not any(_takes(row, given) for row in rows):
-            return Missing.DTYPE
-        return None
+        return None if any(_takes(row, given) for row in rows) else Missing.DTYPE
 
     def time(self, call: CallStep) -> OpTime:
         """Return what a kernel costs, on its operands as it gets them.

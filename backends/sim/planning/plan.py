@@ -13,6 +13,8 @@ from .replay import Replay
 from .state import HOST, HOST_LINK, LINKS, Tally, Task, Uses
 
 _HOUR: Final = 3600.0
+#: Why a call runs on the host: more reasons than that are counted.
+_REASONS: Final = 3
 #: Called before each replay with how many are done, how many there are, and what the next one leaves out.
 Progress = Callable[[int, int, str], None]
 
@@ -237,5 +239,11 @@ def _row(op: str, engine: str, tally: Tally, in_all: float) -> OpRow:
         bound,
         tally.used / tally.seconds if computes else None,
         tuple(tally.inside),
-        "; ".join(tally.reasons),
+        _told(list(tally.reasons)),
     )
+
+
+def _told(reasons: list[str]) -> str:
+    """Return the first reasons, and how many more there are."""
+    more = len(reasons) - _REASONS
+    return "; ".join(reasons[:_REASONS]) + (f"; {more} more" if more > 0 else "")

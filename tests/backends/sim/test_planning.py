@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,7 @@ def complete(trace: dict[str, Any]) -> list[dict[str, Any]]:
         start, length = round(e["ts"] * 1e6), round(e["dur"] * 1e6)
         tracks.setdefault((e["pid"], e["tid"]), []).append((start, start + length))
     for spans in tracks.values():
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
     starts = {e["id"] for e in timed if e["ph"] == "s"}
     assert starts == {e["id"] for e in timed if e["ph"] == "f" and e["bp"] == "e"}
     for e in timed:
