@@ -22,6 +22,7 @@ from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates
 from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
+from .core.devices.threads import run_all, thread_count
 from .core.dispatch.calllog import CallLog, LoggedArray, LoggedBuffer, LoggedCall, read_call_log
 from .core.errors import ArgumentError, CollectiveError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
@@ -130,6 +131,8 @@ __all__ = [
     "read_call_log",
     "recipe",
     "rounded",
+    "run_all",
+    "thread_count",
     "usable_cpus",
     "with_casts",
 ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...plugin import Accepts, Array, CallSpec, Kernel, Prepared
+from ...plugin import Accepts, Array, CallSpec, Kernel, Prepared, thread_count
 from . import costs
 from .invoke import invoker
 from .launching import BoundCode, bind_address
 from .matmul_call import MatmulCall
 from .rules import CANONICAL
-from .threads import thread_count
 
 _ELEMENTS: Final = {"float32": "float", "float64": "double"}
 

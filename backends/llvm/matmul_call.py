@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from ...plugin import run_all
 from .jit import CompileOptions, Module, compile_ir
 from .layout import merge
 from .matmul import matmul_ir
@@ -23,7 +24,6 @@ from .matmul_plan import (
     workspace_size,
 )
 from .target import host_target
-from .threads import run_all
 
 _ENTRY: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 _Buffers: Final = ctypes.c_void_p * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +21,17 @@ from ...plugin import (
     Promises,
     combine_of,
     dtypes,
+    run_all,
+    thread_count,
 )
 from .rows import NARROW, Host
 
 #: Bytes of the pieces of all operands, scratch and results together: they stay in a core's second-level cache.
 _AT_ONCE: Final = 1 << 20
+#: Bytes that a thread reads and writes at least: waking one takes tens of microseconds, a part of what these take.
+_SHARE: Final = 2 << 20
+#: Elements to which shares are rounded, so that no two threads write to one line of a cache.
+_GRAIN: Final = 64
 _CANONICAL: Final = Promises(order="canonical", determinism=Determinism.CANONICAL)
 _NOTHING: Final[Sequence[Host]] = ()
 
@@ -53,6 +60,19 @@ def _tree(rows: Sequence[Host], out: Host, scratch: Sequence[Host], combine: Com
         out[...] = level[0]
 
 
+def _threads(spec: CallSpec) -> int:
+    """Return how many threads share a call."""
+    nbytes = sum(s.nbytes for s in (*spec.arrays, *spec.outputs))
+    return max(1, min(thread_count(), nbytes // _SHARE))
+
+
+def _shares(sizes: Sequence[int], threads: int) -> list[list[tuple[int, int, int]]]:
+    """Cut vectors of so many elements into one share per thread, of parts (vector, from, to)."""
+    grain = -(-sum(sizes) // (threads * _GRAIN)) * _GRAIN
+    parts = [(i, a, min(a + grain, n)) for i, n in enumerate(sizes) for a in range(0, n, max(grain, 1))]
+    return [share for k in range(threads) if (share := parts[k::threads])]
+
+
 class _Reduction:
     """An all_reduce or reduce_scatter of one signature.
 
@@ -76,10 +96,11 @@ class _Reduction:
         # Widened contributions, then values of the tree. Other ranks' results are as good a place for the latter.
         others = 0 if self.scatters or self.wide else len(spec.outputs) - 1
         self.slots = max(count - 1 - others, 0) + (count + 1) * self.wide
-        self.workspace = self.slots * self.piece * self.dtype.itemsize
+        self.shares = _shares([s.size for s in (spec.outputs if self.scatters else spec.outputs[:1])], _threads(spec))
+        self.workspace = len(self.shares) * self.slots * self.piece * self.dtype.itemsize
         #: What fits into one piece is combined in the shape that it has.
         self.whole = not (self.slots or self.blocked or self.scatters)
-        self.whole &= spec.outputs[0].size <= self.piece
+        self.whole &= spec.outputs[0].size <= self.piece and len(self.shares) < 2
 
     def launch(self, outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
         """Do it."""
@@ -87,20 +108,29 @@ class _Reduction:
             with np.errstate(all="ignore"):  # special values are results
                 self.fold_piece([x.host for x in ins], [y.host for y in outs], [])
             return
-        scratch = _NOTHING if workspace is None else workspace.host.view(self.dtype).reshape(self.slots, self.piece)
+        room = None if workspace is None else workspace.host.view(self.dtype).reshape(-1, self.slots, self.piece)
         if self.blocked:
             rows = [row.reshape(-1) for x in ins for row in x.host]  # a rank may bring none
         else:
             rows = [x.host.reshape(-1) for x in ins]
         places = [y.host.reshape(-1) for y in outs]
-        with np.errstate(all="ignore"):
-            if not self.scatters:
-                self.fold(rows, places, scratch)
-                return
-            start = 0
-            for y in places:
-                self.fold([row[start : start + y.size] for row in rows], [y], scratch)
-                start += y.size
+        calls = [
+            partial(self.take, share, rows, places, _NOTHING if room is None else room[k])
+            for k, share in enumerate(self.shares)
+        ]
+        run_all(calls)
+
+    def take(
+        self, share: list[tuple[int, int, int]], rows: list[Host], places: list[Host], scratch: Sequence[Host]
+    ) -> None:
+        """Do a thread's share."""
+        with np.errstate(all="ignore"):  # special values are results, and each thread has a state of its own
+            for i, a, b in share:
+                if self.scatters:
+                    start = sum(y.size for y in places[:i])
+                    self.fold([row[start + a : start + b] for row in rows], [places[i][a:b]], scratch)
+                else:
+                    self.fold([row[a:b] for row in rows], [y[a:b] for y in places], scratch)
 
     def fold(self, rows: list[Host], places: list[Host], scratch: Sequence[Host]) -> None:
         """Combine vectors piece by piece; every place gets the result."""
@@ -125,23 +155,50 @@ class _Reduction:
             other[...] = places[0]
 
 
-def _all_gather(outs: Sequence[Array], ins: Sequence[Array]) -> None:
-    for y in outs:
-        start = 0
-        for x in ins:
-            y.host[start : start + x.shape[0]] = x.host
-            start += x.shape[0]
+#: A vector, and all the places that it is copied to.
+Copies = list[tuple[Host, list[Host]]]
 
 
-def _broadcast(root: int, outs: Sequence[Array], ins: Sequence[Array]) -> None:
-    for y in outs:
-        y.host[...] = ins[root].host
+def _copy(copies: Copies, threads: int) -> None:
+    """Copy vectors, piece by piece where there are many places: a piece is read from memory once."""
+    if threads == 1 and sum(x.nbytes for x, _ in copies) <= _AT_ONCE:
+        for x, places in copies:
+            for y in places:
+                y[...] = x
+        return
+
+    def take(share: list[tuple[int, int, int]]) -> None:
+        for i, a, b in share:
+            x, places = copies[i]
+            step = max(_AT_ONCE // (4 * x.itemsize), 1) if len(places) > 1 else b - a
+            for c in range(a, b, step):
+                piece = x[c : min(c + step, b)]
+                for y in places:
+                    y[c : c + piece.size] = piece
+
+    run_all([partial(take, share) for share in _shares([x.size for x, _ in copies], threads)])
 
 
-def _permute(pairs: Iterable[tuple[int, int]], outs: Sequence[Array], ins: Sequence[Array]) -> None:
+def _all_gather(outs: Sequence[Array], ins: Sequence[Array]) -> Copies:
+    places = [y.host.reshape(-1) for y in outs]
+    copies, start = [], 0
+    for x in ins:
+        row = x.host.reshape(-1)
+        copies.append((row, [y[start : start + row.size] for y in places]))
+        start += row.size
+    return copies
+
+
+def _broadcast(root: int, outs: Sequence[Array], ins: Sequence[Array]) -> Copies:
+    return [(ins[root].host.reshape(-1), [y.host.reshape(-1) for y in outs])]
+
+
+def _permute(pairs: Iterable[tuple[int, int]], outs: Sequence[Array], ins: Sequence[Array]) -> Copies:
     source = {b: a for a, b in pairs}
     for rank, y in enumerate(outs):
-        y.host[...] = ins[source[rank]].host if rank in source else 0
+        if rank not in source:
+            y.host[...] = 0
+    return [(ins[source[r]].host.reshape(-1), [y.host.reshape(-1)]) for r, y in enumerate(outs) if r in source]
 
 
 def _reduction(spec: CallSpec) -> Prepared:
@@ -149,12 +206,12 @@ def _reduction(spec: CallSpec) -> Prepared:
     return Prepared(made.launch, workspace=made.workspace)
 
 
-def _movement(bind: Callable[[CallSpec], Callable[..., None]]) -> Callable[[CallSpec], Prepared]:
+def _movement(bind: Callable[[CallSpec], Callable[..., Copies]]) -> Callable[[CallSpec], Prepared]:
     def prepare(spec: CallSpec) -> Prepared:
-        move = bind(spec)
+        move, threads = bind(spec), _threads(spec)
 
         def launch(outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
-            move(outs, ins)
+            _copy(move(outs, ins), threads)
 
         return Prepared(launch)
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from opmux.backends.llvm.threads import run_all, thread_count
+from opmux.core.devices.threads import run_all, thread_count
 from opmux.core.errors import ArgumentError
 
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
-from ...plugin import ArgumentError, usable_cpus
+from ..errors import ArgumentError
+from .host import usable_cpus
 
 Task: TypeAlias = Callable[[], object]
 _MOST_DIGITS: Final = 9
@@ -127,7 +128,7 @@ class _Pool:
         """Offer a call to so many workers. Where no more threads can be started, fewer do it, or the caller alone."""
         with self._lock, suppress(RuntimeError):
             while self._workers < count:
-                name = f"opmux-llvm-{self._workers + 1}"
+                name = f"opmux-worker-{self._workers + 1}"
                 threading.Thread(target=_serve, args=(self._calls,), name=name, daemon=True).start()
                 self._workers += 1
         for _ in range(count):
