@@ -16,7 +16,7 @@ from typing import Any, Final
 from .. import dtypes
 from ..devices.driver import Rates
 from ..dtypes import DType
-from ..errors import ArgumentError, OpmuxError, shown
+from ..errors import OpmuxError, shown
 from ..kernel import ArraySpec
 from ..op import COLLECTIVES, Op, find_op
 from ..signature import Signature, signature
@@ -26,7 +26,7 @@ FORMAT: Final = "opmux call log"
 SCHEMA_VERSION: Final = 1
 
 
-class CallLogError(ArgumentError):
+class CallLogError(OpmuxError, ValueError):
     """A file that is no call log, or a damaged one; ``where`` and ``line`` say where."""
 
 
