@@ -21,7 +21,7 @@ class Begun:
         self._parts = parts
         self._others = others
         self._fail = fail
-        self._error: CollectiveError | None = None
+        self._error: Exception | None = None
         others.append(self)
 
     def advance(self, wait: bool) -> bool:
@@ -52,11 +52,11 @@ class Begun:
                 still.append(part)
             except StopIteration:
                 moved = True
-            except CollectiveError as error:
+            except Exception as error:  # also what is no failure of another rank: no memory to combine in
                 moved, self._error = True, self._error or error
         self._parts = still
         if not still:
             self._others.remove(self)
-            if self._error is not None:
+            if isinstance(self._error, CollectiveError):
                 self._fail(self._error)
         return moved

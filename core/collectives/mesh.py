@@ -69,6 +69,7 @@ class Mesh:
         own = _devices(devices, alone=carrier is None)
         members = meet(carrier, own, limit)
         self._set(carrier, members, own, limit, "mesh")
+        self._open()
 
     def _set(
         self,
@@ -123,7 +124,9 @@ class Mesh:
         if not found or len(set(found)) < len(found):
             raise ArgumentError(f"Mesh.group: ranks {shown(list(found))}; give each rank of it once", ranks=found)
         nth = self._made[found] = self._made.get(found, 0) + 1
-        return self._part(found, f"{self._path}/{','.join(map(str, found))}#{nth}")
+        made = self._part(found, f"{self._path}/{','.join(map(str, found))}#{nth}")
+        made._open()
+        return made
 
     def _part(self, ranks: tuple[int, ...], path: str) -> Mesh:
         device_of = dict(zip(self.local_ranks, self.local_devices, strict=True))
@@ -176,7 +179,7 @@ class Mesh:
         return {"opmux": said["opmux"], "plugins": digest(said["plugins"])}
 
     def lines(self) -> tuple[tuple[Endpoint, Control], ...]:
-        """Return for each local rank its messages, and its side of the control messages; opened by the first call."""
+        """Return for each local rank its messages, and its side of the control messages."""
         if self._lines is None:
             from .control import Control
 
@@ -187,6 +190,11 @@ class Mesh:
             self._lines = tuple((endpoint, Control(endpoint)) for endpoint in opened)
             weakref.finalize(self, _close, self._lines)
         return self._lines
+
+    def _open(self) -> None:
+        """Open the messages of a mesh that every process of it makes now; those of a pair wait for the first call."""
+        if self.local_ranks and not self.is_local:
+            self.lines()
 
     def begin(self, parts: list[Running]) -> Begun:
         """Begin a collective: its first messages go out."""
@@ -208,6 +216,8 @@ class Mesh:
         """
         if self.failure is not None:
             raise self.failure.again()
+        for _, control in self._lines or ():
+            control.check()  # another rank may have seen what this one has not
 
     def fail(self, error: CollectiveError) -> None:
         """Note a failure after which ranks may be out of step; the first one stays."""

@@ -29,7 +29,7 @@ from . import values
 from .algorithms import ALGORITHMS, Algorithm
 from .call import axis_back, axis_first, spec_first, specs_of_all
 from .declare import Collective
-from .pricing import groups_of, price_on
+from .pricing import groups_of, native_price, price_on
 from .problem import Problem
 
 #: Attributes that are settled before anything is chosen: the mesh is the operands' devices, sizes are in their shapes.
@@ -105,6 +105,8 @@ def _candidates(
     op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], outputs: tuple[Signature, ...], settings: Settings
 ) -> list[Candidate]:
     found = list(_kernels(op, problem, mesh, attributes, outputs, settings)) if mesh.is_local else []
+    if not mesh.is_local:
+        found += _native(op, problem, mesh, attributes, settings)
     for algorithm in ALGORITHMS[op.name]:
         found.append(_algorithm(op, problem, mesh, algorithm, attributes, settings))
     return found
@@ -183,6 +185,30 @@ def _algorithm(
 
     whole, begin = prepare(schedule, problem, mesh, tuple(attributes.items()))
     return replace(made, cost=cost, run=whole, begin=begin)
+
+
+def _native(
+    op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], settings: Settings
+) -> list[Candidate]:
+    """Return the communicator's own collective as a candidate, where it has one for contributions as they are."""
+    carrier = mesh.communicator
+    if carrier is None or problem.blocked or problem.accumulator is not problem.dtype:
+        return []
+    start = mesh.lines()[0][0].native(op.name, problem.reduction or "", problem.dtype.numpy)
+    if start is None:
+        return []
+    made = Candidate(f"{carrier.name}/{op.name}", Kind.KERNEL, carrier.name)
+    rejection = rejection_by_policy(op.name, carrier.name, settings)
+    ordered = settings.determinism is not Determinism.NONE or settings.max_ulp is not None
+    if rejection is None and ordered and problem.reduction is not None and not op.settled(problem.dtype):
+        rejection = Rejection(Reason.DETERMINISM, "the library chooses the order of combination, and promises none")
+    if rejection is not None:
+        return [replace(made, rejection=rejection)]
+    from .processes import prepare
+
+    nothing = Schedule(op.name, "native", problem.ranks, len(problem.layout.lengths), 2, ())
+    run, begin = prepare(nothing, problem, mesh, tuple(attributes.items()), start)
+    return [replace(made, cost=native_price(problem, mesh), run=run, begin=begin)]
 
 
 def _rejection(op: Op, problem: Problem, schedule: Schedule, mesh: Mesh, settings: Settings) -> Rejection | None:

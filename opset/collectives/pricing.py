@@ -11,10 +11,14 @@ from ...core.collectives.price import Rates, price
 from ...core.collectives.schedule import Schedule
 from ...core.devices.driver import PeerDriver
 from ...core.dispatch.decision import Cost
+from ...core.kernel import Rejection
+from .algorithms import ALGORITHMS
 from .problem import Problem
 
 #: Seconds that a call of the opset takes from Python; within a process a message is one, and a combination another.
 _CALL: Final = 5e-6
+#: Seconds that posting a message to another process, and seeing that it has arrived, takes from Python.
+_MESSAGE: Final = 1e-5
 
 
 def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
@@ -30,7 +34,34 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
         return Cost(calls, 0.0, found["local"], transfers=found["transfer"] + found["contention"])
     start = max(d.rates.launch for d in mesh.local_devices) if mesh.is_local else 0.0
     found = price(schedule, layout, itemsize, linked, Rates(bandwidth, start)).terms
-    return Cost(found["latency"], 0.0, found["local"], transfers=found["transfer"] + found["contention"])
+    posting = 0.0 if mesh.is_local else _messages(schedule) * _MESSAGE
+    return Cost(found["latency"] + posting, 0.0, found["local"], transfers=found["transfer"] + found["contention"])
+
+
+def native_price(problem: Problem, mesh: Mesh) -> Cost:
+    """Return the predicted time of the communicator's own collective: the best algorithm's, posted once."""
+    bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
+    best: Cost | None = None
+    for algorithm in ALGORITHMS[problem.collective]:
+        schedule = algorithm.build(problem.ranks, **problem.arguments)
+        if isinstance(schedule, Rejection):
+            continue
+        layout = problem.layout.bound(schedule)
+        found = price(schedule, layout, problem.dtype.itemsize, links_of(mesh), Rates(bandwidth)).terms
+        moving = found["transfer"] + found["contention"]
+        cost = Cost(found["latency"] + _MESSAGE, 0.0, found["local"], transfers=moving)
+        best = cost if best is None or cost.total < best.total else best
+    assert best is not None  # some algorithm of each collective takes every number of ranks
+    return best
+
+
+def _messages(schedule: Schedule) -> int:
+    """Return how many messages the busiest rank sends."""
+    count = 0
+    for step in schedule.phases:
+        away = [t.source for t in step.transfers if not t.is_local]
+        count += step.times * (len(away) if step.radices else max((away.count(r) for r in set(away)), default=0))
+    return count
 
 
 def links_of_devices(mesh: Mesh) -> Links | None:

@@ -6,6 +6,7 @@ Operands that are not in host memory are copied there and back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy as np
 from ...core.arrays.array import Array, empty
 from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
+from ...core.collectives.communicator import NativeStart
 from ...core.collectives.engine import Elements, Running, run_rank
 from ...core.collectives.handle import Handle
-from ...core.collectives.layout import OUTPUT
+from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.rank_plan import RankPlan, plan_rank
 from ...core.collectives.schedule import Schedule
@@ -34,10 +36,19 @@ class Prepared:
         problem: the call.
         mesh: the ranks.
         attributes: what all ranks must have given alike, beside the operands.
+        native: the communicator's own collective, which is done instead of the schedule, where there is one.
     """
 
-    def __init__(self, schedule: Schedule, problem: Problem, mesh: Mesh, attributes: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        problem: Problem,
+        mesh: Mesh,
+        attributes: tuple[Any, ...],
+        native: NativeStart | None = None,
+    ) -> None:
         layout = problem.layout.bound(schedule)
+        self.start = native
         self.problem, self.schedule, self.mesh = problem, schedule, mesh
         self.plans = [plan_rank(schedule, layout, rank) for rank in mesh.local_ranks]
         self.combine: Combine | None = None
@@ -73,13 +84,25 @@ class Prepared:
             y = empty(host, problem.dtype, problem.results[rank])
             slots = self.slots(plan, x, y)
             made.append((y, slots[OUTPUT]))
-            parts.append(run_rank(endpoint, plan, header, slots, self.combine, control, mesh.timeout))
+            native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *self.cuts(rank))
+            parts.append(
+                run_rank(
+                    endpoint, plan, header, slots, self.combine, control, mesh.timeout, native=native, owner=(x, y)
+                )
+            )
         begun = mesh.begin(parts)
 
         def result() -> tuple[Array, ...]:
             return tuple(self.result(*one) for one in zip(mesh.local_ranks, mesh.local_devices, made, strict=True))
 
         return Handle(begun.advance, result)
+
+    def cuts(self, rank: int) -> tuple[Sequence[Sequence[int]], int]:
+        """Return the lengths of a rank's parts, as the communicator's own collective wants them, and the root."""
+        layout = self.problem.layout
+        if layout.pairs is None:
+            return (layout.lengths,), self.problem.arguments.get("root", -1)
+        return (layout.pairs[rank], tuple(row[rank] for row in layout.pairs)), -1
 
     def slots(self, plan: RankPlan, x: Array, y: Array) -> list[Elements]:
         """Return the memory of a rank's slots: its operand's and its result's own, where it can be used as it is."""
@@ -112,8 +135,8 @@ def _quiet(combine: Combine) -> Combine:
 
 
 def prepare(
-    schedule: Schedule, problem: Problem, mesh: Mesh, attributes: tuple[Any, ...]
+    schedule: Schedule, problem: Problem, mesh: Mesh, attributes: tuple[Any, ...], native: NativeStart | None = None
 ) -> tuple[Callable[..., tuple[Array, ...]], Callable[..., Handle]]:
     """Return what runs a schedule on a mesh over processes, and what begins it."""
-    made = Prepared(schedule, problem, mesh, attributes)
+    made = Prepared(schedule, problem, mesh, attributes, native)
     return made.run, made.begin

@@ -79,6 +79,9 @@ class LoopEndpoint:
     def lost(self) -> Mapping[int, str]:
         return {r: "its thread has ended" for r, owner in enumerate(self.owners) if owner in self.network.gone}
 
+    def native(self, collective: str, reduction: str, dtype: Any) -> None:
+        return None
+
     def close(self) -> None:
         return None
 
