@@ -67,7 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in one message and exit status 2, never in a stack trace."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=with_optional_values(given), prog_name="opmux")
+        # What follows `record` is another program's command line, and stays as it is.
+        app(args=given if given[:1] == ["record"] else with_optional_values(given), prog_name="opmux")
     except OpmuxError as error:
         fail(f"{type(error).__name__}: {error}")
         raise SystemExit(2) from None

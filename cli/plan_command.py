@@ -48,9 +48,9 @@ def plan(
 ) -> None:
     """Say what a recorded program would come to on described devices: time, energy, price, memory.
 
-    The calls run in virtual time: on the device where it has a kernel for the op and
-    dtype, else by the op's decomposition, else on the host, with the transfers that it
-    takes. For each op it says what the program would take without a kernel for it.
+    The calls run in virtual time: on the device where it has a kernel for op and
+    dtype, else by the op's decomposition, else on the host, with the transfers
+    that it takes. For each op it says what its absence would cost.
 
     Exit status 0; 2 for a bad log or description.
 

@@ -22,8 +22,7 @@ def facts(made: Plan) -> list[tuple[str, str]]:
     memory = f"{in_bytes(made.peak)} at most, of {in_bytes(made.capacity)}"
     if made.spilled:
         memory += f"; does not fit: {in_bytes(made.spilled)} are moved out and back"
-    busy = ", ".join(f"{name.removeprefix('0 ') if made.devices == 1 else name} {share:.0%}"
-                     for name, share in made.engines.items())  # fmt: skip
+    busy = ", ".join(f"{name} {share:.0%}" for name, share in _busy(made).items())
     return [
         ("time", in_seconds(made.seconds)),
         ("energy", "unknown: the description has no [power]" if made.joules is None else in_joules(made.joules)),
@@ -31,8 +30,16 @@ def facts(made: Plan) -> list[tuple[str, str]]:
         ("memory", memory),
         ("transfers", f"{in_bytes(made.uploaded)} to the device, {in_bytes(made.downloaded)} from it"),
         ("on the host", f"{made.fallbacks:,} of {made.calls:,} calls"),
-        ("busy", busy),
+        ("busy" if made.devices == 1 else "mean busy", busy),
     ]
+
+
+def _busy(made: Plan) -> dict[str, float]:
+    """Return the share of the time during which each engine works, in the mean over devices."""
+    shares: dict[str, list[float]] = {}
+    for name, share in made.engines.items():
+        shares.setdefault(name.partition(" ")[2] if name[0].isdigit() else name, []).append(share)
+    return {name: sum(each) / (1 if name == "host" else made.devices) for name, each in shares.items()}
 
 
 def beside(p: Plan) -> tuple[object, ...]:

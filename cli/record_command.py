@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,14 +29,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 def record(
-    command: Annotated[list[str], typer.Argument(metavar="-- PROGRAM [ARG]...", help="What to run.")],
+    command: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="What to run, and its arguments, after --.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="LOG", help="Where the log goes.")] = Path(_DEFAULT),
 ) -> None:
     """Run a program and write the log of its opmux calls: signatures and dependences, no data.
 
-    What it is for: opmux plan, which says what the program would come to on a device
-    that need not exist. An earlier log is overwritten. Each further process that the
-    program starts and that calls opmux writes its own log, LOG.PID.
+    What it is for: opmux plan, which says what the program would come to on a
+    device that need not exist. An earlier log is overwritten. Each further
+    process that the program starts and that calls opmux writes LOG.PID.
 
     Exit status: the program's; 128 + N where signal N ended it, 2 on wrong usage.
 
@@ -55,14 +56,20 @@ def record(
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program to its end and return its exit status as a shell gives it."""
     sys.stdout.flush()
     process = subprocess.Popen(command, env=environment)
-    while True:
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:  # the terminal sends it to the program as well, which decides what to do with it
-            continue
-        return status if status >= 0 else 128 - status
+    # Who ends this command means the program; an interrupt from the terminal reaches both, and the program decides.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        while True:
+            try:
+                status = process.wait()
+            except KeyboardInterrupt:
+                continue
+            return status if status >= 0 else 128 - status
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _remove(log: Path) -> None:

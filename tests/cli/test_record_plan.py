@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,25 @@ def test_record_passes_the_arguments_and_the_exit_status_on(opmux: Command, tmp_
     assert [json.loads(line)["op"] for line in log.read_text().splitlines()[1:] if '"call"' in line] == [
         "full", "matmul", "softmax",
     ]  # fmt: skip
+
+
+def test_options_without_the_dashes_are_the_programs_too(opmux: Command, tmp_path: Path) -> None:
+    program = "import sys; sys.exit(sys.argv[1:] != ['--json', '--help'])"
+    status, _, _ = opmux("record", "-o", str(tmp_path / "log"), sys.executable, "-c", program, "--json", "--help")
+    assert status == 0
+
+
+def test_who_ends_the_command_ends_the_program(tmp_path: Path) -> None:
+    program = "import opmux as ox, time; ox.exp(ox.asarray(1.0)); print('here', flush=True); time.sleep(60)"
+    main = "from opmux.cli.main import main; main()"
+    command = [sys.executable, "-c", main, "record", "-o", str(tmp_path / "log"), "--", sys.executable, "-c"]
+    with subprocess.Popen([*command, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "here\n"
+        running.terminate()
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "recorded 1 calls" in err
 
 
 def test_a_program_that_calls_nothing_says_so(opmux: Command, tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ class Replay:
                 ready = max(ready, place.device_ready)
                 after += [] if place.maker is None else [place.maker]
             device.issued = max(device.issued, self.host_now) + picoseconds(self.description.launch)
-            ready = max(ready, room, device.issued, self._place(y.buffer).used)
+            ready = max(ready, room, device.issued, self._place(y.buffer).used, device.tail if self.in_order else 0)
         given = max((x.sig.nbytes for x in _inputs(call)), default=0)
         made = max(y.sig.nbytes for y in call.outputs)
         seconds = 0.0 if links is None else collectives.seconds(call.op.name, links, given, made, ranks)
@@ -310,6 +310,7 @@ class Replay:
             start, end = device.links.book(ready, duration)
             number = self._task(device.index, LINKS, call.op.name, call, start, end, round(sent), tuple(after))
             self._place(y.buffer).made(end, number)
+            device.tail = max(device.tail, end)
         for x in _inputs(call):
             self.places[x.buffer].used = max(self.places[x.buffer].used, ready + duration)
         if self.joules is not None and self.description.power is not None:
