@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..devices.device import Device
 from ..errors import CollectiveError
@@ -25,6 +26,28 @@ class Member:
     process: int
     device: str
     product: str
+
+
+#: What launchers tell a process of how many it is one of: Open MPI, MPICH and its kin, the PMI of batch systems.
+_LAUNCHERS: Final = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
+
+
+def check_not_launched() -> None:
+    """Refuse to make a mesh of this process alone where a launcher has started several: each would work by itself.
+
+    Raises:
+        CollectiveError: with ``variable``.
+    """
+    for variable in _LAUNCHERS:
+        given = os.environ.get(variable, "")
+        if given.isdigit() and int(given) > 1:
+            raise CollectiveError(
+                f"Mesh: a launcher has started {given} processes ({variable}), and no backend carries messages between "
+                f"them; pip install 'opmux[mpi]', look at `opmux doctor`, or take Mesh(communicator='none') for a mesh "
+                f"of each process alone",
+                variable=variable,
+                processes=int(given),
+            )
 
 
 def meet(communicator: Communicator | None, own: Sequence[Device], timeout: float) -> tuple[Member, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..devices.device import DEVICES, Device, find_device
 from ..errors import ArgumentError, ArgumentTypeError, CollectiveError, DeviceError, shown
 from .communicator import Communicator, Endpoint
-from .meeting import Member, identity, meet
+from .meeting import Member, check_not_launched, identity, meet
 
 if TYPE_CHECKING:  # messages between processes are loaded with the first one
     from ..arrays.array import Array
@@ -225,9 +225,10 @@ class Mesh:
             self.failure = error.failure
 
     def __repr__(self) -> str:
-        kinds = sorted({m.device.partition(":")[0] for m in self.members})
+        kinds = ", ".join(sorted({m.device.partition(":")[0] for m in self.members}))
         processes = len({m.process for m in self.members})
-        return f"<mesh of {self.size} ranks on {', '.join(kinds)} in {processes} process{'es' * (processes > 1)}>"
+        ranks = f"{self.size} rank{'s' * (self.size > 1)}"
+        return f"<mesh of {ranks} on {kinds} in {processes} process{'es' * (processes > 1)}>"
 
 
 def _close(lines: Sequence[tuple[Endpoint, Control]]) -> None:
@@ -278,7 +279,10 @@ def _communicator(given: str | Communicator | None) -> Communicator | None:
     runtime.ensure_loaded()
     present = REGISTRY.communicators()
     if given is None:
-        return next((c for c in present if c.processes > 1), None)
+        found = next((c for c in present if c.processes > 1), None)
+        if found is None:
+            check_not_launched()
+        return found
     found = next((c for c in present if c.name == given), None)
     if found is None:
         names = ", ".join(c.name for c in present) or "none"

@@ -161,7 +161,7 @@ def _algorithm(
     """Return an algorithm as a candidate: its schedule is the op's decomposition into messages and local calls."""
     made = Candidate(algorithm.name, Kind.SCHEDULE)
     pin = settings.pin(op.name)
-    if pin is not None:
+    if pin is not None and pin != algorithm.name:
         return replace(made, rejection=Rejection(Reason.POLICY_PIN, f"{op.name} is pinned to {pin}"))
     arguments = problem.arguments
     if algorithm.name == "hierarchical":

@@ -166,3 +166,10 @@ def test_calls_are_counted_like_any_other(hosts: tuple[ox.Device, ...]) -> None:
     with ox.count_calls() as seen:
         ox.all_reduce(arrays, ox.Mesh(hosts[:2]))
     assert [(c.decision.op.name, c.calls) for c in seen.most_expensive()][:1] == [("all_reduce", 1)]
+
+
+def test_a_pin_names_an_algorithm_or_a_backend(hosts: tuple[ox.Device, ...]) -> None:
+    arrays = [ox.ones(2, device=d) for d in hosts[:2]]
+    for pin, chosen in (("ring", "ring"), ("numpy", "numpy/all_reduce.fused")):
+        with ox.policy(pins={"all_reduce": pin}):
+            assert ox.explain(ox.all_reduce, arrays, ox.Mesh(hosts[:2])).chosen == chosen

@@ -101,3 +101,11 @@ def test_mistakes_are_told(hosts: Hosts, call: Callable[[Hosts], object], kind: 
     with pytest.raises(kind) as caught:
         call(hosts)
     assert says in str(caught.value)
+
+
+def test_a_launched_process_without_messages_is_no_mesh_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opmux.core.dispatch.registry.REGISTRY.communicators", tuple)
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    with pytest.raises(ox.CollectiveError, match="has started 4 processes"):
+        ox.Mesh()
+    assert ox.Mesh(["cpu:0"], communicator="none").size == 1
