@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -95,8 +96,9 @@ class _Reduction:
         self.piece = max(_AT_ONCE // (2 * count * self.dtype.itemsize), 1024)
         # Widened contributions, then values of the tree. Other ranks' results are as good a place for the latter.
         others = 0 if self.scatters or self.wide else len(spec.outputs) - 1
-        self.slots = max(count - 1 - others, 0) + (count + 1) * self.wide
+        self.slots = 2 * count - 1 if self.wide else max(count - 2 - others, 0)
         self.shares = _shares([s.size for s in (spec.outputs if self.scatters else spec.outputs[:1])], _threads(spec))
+        self.starts = [0, *accumulate(s.size for s in spec.outputs)]
         self.workspace = len(self.shares) * self.slots * self.piece * self.dtype.itemsize
         #: What fits into one piece is combined in the shape that it has.
         self.whole = not (self.slots or self.blocked or self.scatters)
@@ -114,6 +116,9 @@ class _Reduction:
         else:
             rows = [x.host.reshape(-1) for x in ins]
         places = [y.host.reshape(-1) for y in outs]
+        if len(self.shares) == 1:
+            self.take(self.shares[0], rows, places, _NOTHING if room is None else room[0])
+            return
         calls = [
             partial(self.take, share, rows, places, _NOTHING if room is None else room[k])
             for k, share in enumerate(self.shares)
@@ -127,7 +132,7 @@ class _Reduction:
         with np.errstate(all="ignore"):  # special values are results, and each thread has a state of its own
             for i, a, b in share:
                 if self.scatters:
-                    start = sum(y.size for y in places[:i])
+                    start = self.starts[i]
                     self.fold([row[start + a : start + b] for row in rows], [places[i][a:b]], scratch)
                 else:
                     self.fold([row[a:b] for row in rows], [y[a:b] for y in places], scratch)
