@@ -58,7 +58,7 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
     if not eligible:
         raise unsupported(op, tuple(x._sig for x in arrays), mesh.local_devices[0], rejected, settings)
     chosen = eligible[0]
-    if axis is not None or not all(x._sig.contiguous for x in arrays):
+    if axis not in (None, 0) or not all(x._sig.contiguous for x in arrays):
         chosen = _with_axis(op, problem, axis, chosen)
     run = chosen.run
     assert run is not None  # an eligible candidate can run
