@@ -220,7 +220,7 @@ class Target:
             with Watch(self.backend, chosen.name):  # what a queue's thread does, it may do after the call
                 host = np.asarray(result.numpy() if isinstance(result, Array) else result)
             worst = check(host)
-            _check_truth(host)
+            check_truth(host)
         except UnsupportedError as error:  # a result that is a view, on a device whose copy does not take the dtype
             raise RefusedError(str(error)) from error
         except ConformanceError as error:
@@ -232,7 +232,7 @@ class Target:
         return Watch(self.backend, op.name)
 
 
-def _check_truth(got: Host) -> None:
+def check_truth(got: Host) -> None:
     """Demand that truth values are stored as 0 or 1: another byte is true to one reader and a number to the next."""
     if got.dtype == np.bool_ and got.size and int(got.view(np.uint8).max()) > 1:
         raise ConformanceError(f"a truth value is stored as {int(got.view(np.uint8).max())}; its bytes are 0 and 1")

@@ -12,10 +12,12 @@ from .faults import (
     broadcasting,
     casts,
     claims,
+    collectives,
     crash,
     device_memory,
     devices,
     integers,
+    interop,
     lanes_and_blocks,
     matmul,
     movement,
@@ -48,6 +50,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     devices.FAMILY,
     device_memory.FAMILY,
     queues.FAMILY,
+    interop.FAMILY,
+    collectives.FAMILY,
     crash.FAMILY,
 )
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ...core.errors import ArgumentError
 from ..results.outcome import Outcome
 from .twin.accelerator import Accelerator
-from .twin.backend import Faulty, Twin
+from .twin.backend import Faulty, FaultyMany, Twin
 
 Pair = tuple[str, str]
 #: Bytes of a device with a faulty driver: enough for every case, and soon filled by those that fill a device.
@@ -111,6 +111,22 @@ class Family:
                 made = Twin(driver=driver)
                 for op in planted:
                     made = made.with_ware(op, faulty=faulty, workspace=workspace)
+                return made
+
+            self.faults.append(Fault(name, self.name, _story(faulty), make, planted, killers, **more))
+            return faulty
+
+        return enter
+
+    def collective(self, name: str, ops: str, *killers: str, **more: Any) -> Callable[[FaultyMany], FaultyMany]:
+        """Enter a function as a fault of the kernels for some collectives; its docstring is the story."""
+        planted = tuple(ops.split())
+
+        def enter(faulty: FaultyMany) -> FaultyMany:
+            def make() -> Twin:
+                made = Twin()
+                for op in planted:
+                    made = made.with_collective(op, faulty)
                 return made
 
             self.faults.append(Fault(name, self.name, _story(faulty), make, planted, killers, **more))

@@ -20,6 +20,10 @@ _FEW: Final = (8, 3, 1)
 _FULL: Final = frozenset({"float32", "float64", "float16", "bfloat16", "int32", "int8", "bool"})
 #: Elements of a large operand: more than a piece of 2**14 or 2**15, and odd.
 _LARGE: Final = (1 << 15) + 4099
+#: What minima and maxima must order: zeros, and NaN, each beside its opposite on the next rank.
+_PAIRS: Final = (0.0, np.nan, 1.0, 1.0, np.nan, -0.0)
+#: How much each rank brings to be joined: none is as much as another makes it look.
+_LENGTHS: Final = (3, 1, 0, 2, 2, 1, 0, 3)
 #: Shapes of operands: without axes, without elements, with one.
 SHAPES: Final = ((), (0,), (2, 0, 3), (1,), (1, 1))
 
@@ -83,8 +87,16 @@ def _content(op: Op, t: DType, reduction: str) -> Callable[..., Host]:
     if not is_reduction(op):
         return lambda shape, *seed: bits(t, shape, op.name, *seed)
     if reduction in ("min", "max"):
-        return lambda shape, *seed: wild(t, shape, op.name, *seed)
+        return lambda shape, *seed: _paired(t, wild(t, shape, op.name, *seed), seed[1])
     return lambda shape, *seed: tame(t, shape, reduction, op.name, *seed)
+
+
+def _paired(t: DType, x: Host, rank: object) -> Host:
+    """Return values that begin with zeros of both signs and NaN, the other way round on the next rank."""
+    if t.kind == REAL and x.size >= len(_PAIRS):
+        odd = isinstance(rank, int) and rank % 2 == 1
+        x.reshape(-1)[: len(_PAIRS)] = np.array(_PAIRS[::-1] if odd else _PAIRS).astype(t.numpy)
+    return x
 
 
 def _all_reduce(n: int, make: Callable[..., Host]) -> Iterator[Call]:
@@ -99,7 +111,7 @@ def _reduce_scatter(n: int, make: Callable[..., Host]) -> Iterator[Call]:
 
 
 def _all_gather(n: int, make: Callable[..., Host]) -> Iterator[Call]:
-    yield Call(tuple(make(((r + 1) % 3, 5), r) for r in range(n)))
+    yield Call(tuple(make((_LENGTHS[r], 5), r) for r in range(n)))
     yield Call(tuple(make((2, 3, 2), r) for r in range(n)), {"axis": 1})
 
 

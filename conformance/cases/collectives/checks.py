@@ -23,7 +23,7 @@ from ....opset.collectives.declare import Collective
 from ....opset.collectives.problem import Problem
 from ... import hoststate
 from ...oracle.formats import Host
-from ...target import Findings, RefusedError, Target, dense
+from ...target import Findings, RefusedError, Target, check_truth, dense
 from . import expected
 from .calls import Call
 from .ranks import Ranks
@@ -123,9 +123,9 @@ def runs(
                 except UnsupportedError as error:
                     refused = str(error)
                     continue
+                _hold_operands(made.name, call, arrays)  # before the result: the next candidate reads them too
                 ran = True
                 yield made
-            _hold_operands(op, call, arrays)
         except UnsupportedError as error:
             refused = str(error)
     if not ran:
@@ -177,10 +177,10 @@ def _check_places(name: str, made: Sequence[Array], mesh: Mesh) -> None:
             raise ConformanceError(f"{name}: rank {rank} is {device}, its result is on {x.device}", kernel=name)
 
 
-def _hold_operands(op: Op, call: Call, arrays: Sequence[Array]) -> None:
+def _hold_operands(name: str, call: Call, arrays: Sequence[Array]) -> None:
     for rank, (x, given) in enumerate(zip(arrays, call.operands, strict=True)):
         if np.asarray(x.numpy()).tobytes() != given.tobytes():
-            raise ConformanceError(f"{op.name}: the operand of rank {rank} was written to", op=op.name, rank=rank)
+            raise ConformanceError(f"{name}: the operand of rank {rank} was written to", kernel=name, rank=rank)
 
 
 def hold(made: Made, wanted: Sequence[expected.Expected], findings: Findings, what: str = "") -> None:
@@ -188,6 +188,7 @@ def hold(made: Made, wanted: Sequence[expected.Expected], findings: Findings, wh
     for rank, (got, want) in enumerate(zip(made.results, wanted, strict=True)):
         try:
             worst = want.check(got)
+            check_truth(got)
         except ConformanceError as error:
             raise ConformanceError(
                 f"{made.name}: rank {rank} of {made.mesh.size}{what}: {error}",

@@ -250,6 +250,12 @@ def late(b: Bench, findings: Findings) -> None:
                 hold(findings, np.asarray(there.numpy()), b.sum(b.x, b.y), f"a late value copied to {other}")
                 with use_queue(queue):
                     made = b.late(x, y)
+                    fresh = b.up(b.y)
+                b.put()
+                moved = fresh.to_device(other)
+                hold(findings, np.asarray(moved.numpy()), b.y, f"what was uploaded behind late work, on {other}")
+                with use_queue(queue):
+                    made = b.late(x, y)
                 b.put()
                 there = made.to_device(other)
                 hold(findings, np.asarray(there.numpy()), b.sum(b.x, b.y), f"a late value of another queue, on {other}")
@@ -267,8 +273,11 @@ def arrived(b: Bench, findings: Findings) -> None:
                     here = source.to_device(b.device)
                     source.host[...] = 0
                     found = b.work.add(here, y)
-                    b.put()
+                with use_queue(b.first if queue is b.second else b.second):
+                    across = b.work.add(here, y)
+                b.put()
                 del source
+                b.expect(findings, across, b.sum(b.x, b.y), f"a call of another queue behind the copy from {other}")
                 b.expect(findings, found, b.sum(b.x, b.y), f"a call behind the copy from {other}")
                 b.expect(findings, here, b.x, f"a copy from {other} whose source was overwritten")
 

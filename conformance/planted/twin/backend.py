@@ -11,6 +11,7 @@ import numpy as np
 from ....plugin import (
     Accepts,
     CallSpec,
+    Determinism,
     DeviceDriver,
     Kernel,
     Layout,
@@ -22,6 +23,7 @@ from ....plugin import (
 )
 from .accelerator import KIND, Accelerator, put
 from .call import Call, Compute
+from .collectives import COLLECTIVES, ComputeMany, RanksCall
 from .elementwise import ELEMENTWISE
 from .formats import Host, names
 from .movement import MOVEMENT
@@ -29,6 +31,8 @@ from .reductions import REDUCTIONS
 
 #: What runs in place of the twin's computation.
 Faulty = Callable[[Call], None]
+#: The same of a kernel over all ranks' memory.
+FaultyMany = Callable[[RanksCall], None]
 
 ROWS: Final = {**ELEMENTWISE, **MOVEMENT, **REDUCTIONS}
 _CAST_TARGETS: Final = names("integer", "float", "bool")
@@ -63,6 +67,31 @@ class Ware:
     honest: bool = True
 
 
+@dataclass(frozen=True)
+class WareMany:
+    """One kernel of the twin over the memory of several hosts, or of a backend with a fault.
+
+    Attributes:
+        op: the collective.
+        right: the twin's computation, in the canonical order.
+        accepts: what it takes.
+        faulty: what runs instead; None where nothing is wrong.
+    """
+
+    op: str
+    right: ComputeMany
+    accepts: Accepts
+    faulty: FaultyMany | None = None
+
+
+def wares_many() -> dict[str, WareMany]:
+    """Return every kernel of the unfaulted twin for a collective by op."""
+    return {
+        op: WareMany(op, compute, Accepts(dtypes=accepted, layout=Layout.CONTIGUOUS))
+        for op, (compute, accepted) in COLLECTIVES.items()
+    }
+
+
 def wares() -> dict[str, Ware]:
     """Return every kernel of the unfaulted twin by op."""
     return {op: Ware(op, compute, Accepts(dtypes=accepted)) for op, (compute, accepted) in ROWS.items()}
@@ -81,11 +110,17 @@ class Twin:
         wares: its kernels by op.
         profiles: what it claims.
         driver: makes its device; None for a backend on ``cpu``.
+        collectives: its kernels for collectives by op, of a backend on ``cpu``.
     """
 
     wares: Mapping[str, Ware] = field(default_factory=wares)
     profiles: tuple[str, ...] = PROFILES
     driver: Callable[[], Accelerator] | None = None
+    collectives: Mapping[str, WareMany] = field(default_factory=wares_many)
+
+    def with_collective(self, op: str, faulty: FaultyMany) -> Twin:
+        """Return the same backend with something else in place of one kernel for a collective."""
+        return replace(self, collectives={**self.collectives, op: replace(self.collectives[op], faulty=faulty)})
 
     def with_ware(self, op: str, **changes: Any) -> Twin:
         """Return the same backend with one kernel changed."""
@@ -93,7 +128,7 @@ class Twin:
 
     def only(self, *ops: str) -> Twin:
         """Return a backend with these kernels alone, which claims no profile."""
-        return replace(self, wares={op: self.wares[op] for op in ops}, profiles=())
+        return replace(self, wares={op: self.wares[op] for op in ops}, profiles=(), collectives={})
 
     def plugin(self) -> Plugin:
         """Return a new backend, which has kept nothing from earlier calls."""
@@ -115,7 +150,8 @@ class Plugin:
     @hookimpl
     def opmux_kernels(self) -> Sequence[Kernel]:
         """Return the kernels."""
-        return [_kernel(ware, self.device) for ware in self._twin.wares.values()]
+        made = [_kernel(ware, self.device) for ware in self._twin.wares.values()]
+        return made if self.device is not None else made + [_many(w) for w in self._twin.collectives.values()]
 
     @hookimpl
     def opmux_profiles(self) -> Sequence[str]:
@@ -157,6 +193,24 @@ def _kernel(ware: Ware, device: Accelerator | None) -> Kernel:
         ware.name or ware.op, ware.op, "cpu" if device is None else KIND, honest if ware.honest else prepare, accepts,
         promises=ware.promises,
     )  # fmt: skip
+
+
+def _many(ware: WareMany) -> Kernel:
+    memory: dict[Any, Any] = {}
+
+    def prepare(spec: CallSpec) -> Prepared:
+        def launch(outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
+            results, operands = [y.host for y in outs], [x.host for x in ins]
+            with np.errstate(all="ignore"):
+                if ware.faulty is None:
+                    ware.right(spec, results, operands)
+                else:
+                    ware.faulty(RanksCall(spec, results, operands, memory, ware.right))
+
+        return Prepared(launch)
+
+    promises = Promises(order="canonical", determinism=Determinism.CANONICAL)
+    return Kernel(ware.op, ware.op, "cpu", prepare, ware.accepts, promises=promises)
 
 
 def _refusal(ware: Ware, spec: CallSpec) -> Rejection | None:

@@ -11,6 +11,7 @@ from ...running.selection import Selection
 from .accelerator import Accelerator
 from .backend import Twin
 from .call import Call
+from .collectives import RanksCall
 
 
 def run_twin(
@@ -36,10 +37,12 @@ def run_twin(
 def null() -> Twin:
     """Return a backend that claims all that the twin does, and whose kernels do nothing."""
 
-    def nothing(call: Call) -> None:
+    def nothing(call: Call | RanksCall) -> None:
         """Do nothing."""
 
     made = Twin()
     for op in made.wares:
         made = made.with_ware(op, faulty=nothing)
+    for op in made.collectives:
+        made = made.with_collective(op, nothing)
     return made
