@@ -162,17 +162,19 @@ def test_a_second_process_writes_a_log_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_child_of_a_fork_writes_a_log_of_its_own(tmp_path: Path) -> None:
-    more = "child = os.fork()\nif child: os.waitpid(child, 0); ox.negative(x)\nelse: ox.abs(x)"
-    status, error = run(tmp_path, more)
+    parent = "os.waitpid(child, 0); ox.negative(x); print(child, file=sys.stderr)"
+    status, error = run(tmp_path, f"child = os.fork()\nif child: {parent}\nelse: ox.abs(x)")
     assert status == 0, error
     ours, theirs = sorted(tmp_path.iterdir(), key=lambda p: len(p.name))
     assert [c.op.name for c in read_call_log(ours).calls] == ["exp", "negative"]
+    assert theirs.name == f"{ours.name}.{error.split()[-1]}"
     (call,) = read_call_log(theirs).calls
     assert (call.op.name, call.inputs[0].source) == ("abs", None)  # type: ignore[union-attr]
 
 
 def test_a_log_that_cannot_be_written_costs_a_warning_and_not_the_program(tmp_path: Path) -> None:
-    status, error = run(tmp_path, "print(x.tolist())", OPMUX_RECORD=str(tmp_path / "absent" / "calls.jsonl"))
+    absent = {"OPMUX_RECORD": str(tmp_path / "absent" / "calls.jsonl"), "PYTHONWARNINGS": "always"}
+    status, error = run(tmp_path, "ox.abs(x); ox.abs(x)", **absent)
     assert status == 0
     assert "recording stops" in error
     assert error.count("RuntimeWarning") == 1

@@ -187,6 +187,17 @@ def test_what_does_not_fit_is_moved_out_and_back(tmp_path: Path) -> None:
     assert made.seconds > roomy.seconds
 
 
+def test_what_is_used_again_last_makes_room(tmp_path: Path) -> None:
+    device = small(off_chip="{ bytes = 1700, bandwidth = 1e9 }")  # four arrays
+    program = Program()
+    for i in range(4):
+        program.call("negative", [i], [10 + i]).free(i)
+    for i in range(3):
+        program.call("negative", [10 + i], [20 + i]).free(10 + i, 20 + i)
+    spills = [t.call for t in program.on(tmp_path, device, absences=False).tasks if t.op == "spill"]
+    assert spills == [3, 6]  # 12 makes room, which call 6 is the last to read
+
+
 def test_memory_is_free_after_its_last_use(tmp_path: Path) -> None:
     kept = Program().call("negative", [0], [1]).call("negative", [1], [2]).call("negative", [2], [3])
     freed = Program().call("negative", [0], [1]).free(0).call("negative", [1], [2]).free(1).call("negative", [2], [3])
