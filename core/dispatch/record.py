@@ -88,7 +88,7 @@ class Recorder:
                     self._write_call(decision, operands, results)
                 else:
                     self._write_graph(decision, graph, operands, results)
-            except OSError as error:
+            except Exception as error:  # a full disk, or a fault of the recorder: neither is the program's
                 self._stopped = True
                 warnings.warn(f"{VARIABLE}: {self._given}: {error}; recording stops here", RuntimeWarning, stacklevel=2)
 
