@@ -21,7 +21,7 @@ _FULL: Final = frozenset({"float32", "float64", "float16", "bfloat16", "int32", 
 #: Elements of a large operand: more than a piece of 2**14 or 2**15, and odd.
 _LARGE: Final = (1 << 15) + 4099
 #: What minima and maxima must order: zeros, and NaN, each beside its opposite on the next rank.
-_PAIRS: Final = (0.0, np.nan, 1.0, 1.0, np.nan, -0.0)
+_PAIRS: Final = (0.0, np.nan, 1.0, 2.0, 3.0, -0.0)
 #: How much each rank brings to be joined: none is as much as another makes it look.
 _LENGTHS: Final = (3, 1, 0, 2, 2, 1, 0, 3)
 #: Shapes of operands: without axes, without elements, with one.
