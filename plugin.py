@@ -24,7 +24,7 @@ from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
 from .core.devices.threads import run_all, thread_count
 from .core.dispatch.calllog import CallLog, LoggedArray, LoggedBuffer, LoggedCall, read_call_log
-from .core.errors import ArgumentError, CollectiveError, DeviceLostError, KernelError, OutOfMemoryError
+from .core.errors import ArgumentError, CollectiveError, DeviceError, DeviceLostError, KernelError, OutOfMemoryError
 from .core.filecache import FileCache, cache_key, cache_root
 from .core.graphs.graph import Graph, Metadata, Node, Refusal, RegionCompiler
 from .core.graphs.steps import CallStep, Steps, decomposed, with_casts
@@ -79,6 +79,7 @@ __all__ = [
     "CostTerms",
     "Determinism",
     "DeviceDriver",
+    "DeviceError",
     "DeviceInfo",
     "DeviceLostError",
     "Endpoint",

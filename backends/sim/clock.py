@@ -31,8 +31,8 @@ class Span:
         device: index of the device.
         engine: ``"matrix"``, ``"vector"``, ``"dma"``, ``"host"``, or ``"link0-1"`` for the direction from 0 to 1.
         queue: number of the queue on its device; -1 for a transfer that belongs to none.
-        op: the op, or ``"upload"``, ``"download"``, ``"transfer"``.
-        number: the request of the device that it was; faults are keyed by it.
+        op: the op, or ``"upload"``, ``"download"``, ``"copy_peer"``, ``"transfer"``.
+        number: the request of the device that it was; faults are keyed by it. 0 where another device's copy took it.
         start, end: virtual picoseconds.
         nbytes: bytes read and written, or carried.
         cycles: cycles of the device's clock, where the timing model counts them.

@@ -25,7 +25,7 @@ _INTERVALS: Final = 256
 #: Spans that a device keeps; without a limit a program that runs for days would fill the host with them.
 _SPANS: Final = 1 << 20
 #: How many times slower a slow transfer is, at least and at most.
-_SLOWER: Final = (4, 64)
+SLOWER: Final = (4, 64)
 #: How late a late completion is, in picoseconds, at most.
 _LATE: Final = SECOND // 1000
 #: Requests for which held-back work waits at most.
@@ -318,9 +318,9 @@ class SimulatedDevice:
         """Find the work its place in virtual time."""
         queue, host = task.queue, self.world.host
         duration = work.duration
-        if Kind.DMA_SLOW in met:
-            low, high = _SLOWER
-            duration *= low + met[Kind.DMA_SLOW].size % (high - low)
+        for kind in met.keys() & {Kind.DMA_SLOW, Kind.LINK_SLOW}:
+            low, high = SLOWER
+            duration *= low + met[kind].size % (high - low)
         queue.issued = max(queue.issued, host.now) + work.lead
         ready = max(queue.tail, queue.issued)
         engine = work.engine
@@ -364,7 +364,7 @@ class SimulatedDevice:
             spoil(work, met, target, 1 if self.description.vector is None else self.description.vector.lanes)
         except Exception as error:
             task.failure = error.with_traceback(None)
-            if work.request is Request.DMA:
+            if work.request in (Request.DMA, Request.LINK):
                 for view in work.writes:
                     view.block.damage = task.failure
         if Kind.LOST_COMPLETION in met:

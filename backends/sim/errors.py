@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...plugin import KernelError
+from ...plugin import DeviceError, KernelError
 
 
 class InjectedFaultError(RuntimeError):
@@ -13,8 +13,11 @@ class HangError(KernelError):
     """Work whose end did not come within the limit of virtual time; ``device``, ``queue`` and ``op`` say which."""
 
 
-class LinkError(RuntimeError):
-    """A transfer over a link that is broken, or between devices that no link connects."""
+class LinkError(DeviceError):
+    """A transfer over a link that is broken, or between devices that no link connects.
+
+    ``source`` and ``device`` are where it was to go from and to, ``link`` the one that is broken.
+    """
 
 
 class RaceError(RuntimeError):

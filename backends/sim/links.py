@@ -85,6 +85,77 @@ _ROUTES: Final[Mapping[str, Route]] = MappingProxyType(
 )
 
 
+class Way:
+    """The links from one device to another; as an engine it carries one transfer at a time over all of them.
+
+    Attributes:
+        name: of the last link.
+        links: the links, one per direction, each a resource of its own.
+        hop: picoseconds that the head of a transfer takes over each.
+        bandwidth: bytes per second.
+        last: of the last transfer, when each link began and ended to carry it.
+    """
+
+    __slots__ = ("_broken", "bandwidth", "hop", "last", "links", "name", "source", "target")
+
+    def __init__(
+        self, source: int, target: int, links: tuple[Engine, ...], hop: int, bandwidth: float, broken: set[Engine]
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.links = links
+        self.name = links[-1].name
+        self.hop = hop
+        self.bandwidth = bandwidth
+        self.last: list[tuple[int, int]] = []
+        self._broken = broken
+
+    def carrying(self, nbytes: int) -> int:
+        """Return the picoseconds for which a transfer keeps each link busy."""
+        return picoseconds(nbytes / self.bandwidth)
+
+    def book(self, ready: int, duration: int) -> tuple[int, int]:
+        """Take the earliest time for a transfer; return when it starts, and when its last byte has arrived."""
+        at = ready
+        taken: list[tuple[int, int]] = []
+        for engine in self.links:
+            start, end = engine.book(at, duration)
+            taken.append((start, end))
+            at = start + self.hop
+        self.last = taken
+        return taken[0][0], taken[-1][1] + self.hop
+
+    @property
+    def intervals(self) -> int:
+        """How many busy intervals a link of it remembers at most."""
+        return max(engine.intervals for engine in self.links)
+
+    def forget(self, before: int) -> None:
+        """Drop what ended before a time at which nothing can start any more."""
+        for engine in self.links:
+            engine.forget(before)
+
+    def sever(self) -> None:
+        """Let its first link carry nothing from now on."""
+        self._broken.add(self.links[0])
+
+    def check(self) -> None:
+        """Return where every link works.
+
+        Raises:
+            LinkError: naming the one that is broken, and both devices.
+        """
+        for engine in self.links:
+            if engine in self._broken:
+                raise LinkError(
+                    f"{engine.name}, on the way from sim:{self.source} to sim:{self.target}, is broken; copy by way of "
+                    "the host, or over other devices",
+                    link=engine.name,
+                    source=f"sim:{self.source}",
+                    device=f"sim:{self.target}",
+                )
+
+
 class Fabric:
     """The links between the devices of a simulation.
 
@@ -96,6 +167,12 @@ class Fabric:
         self._devices = devices
         self._engines: dict[tuple[str, Hop], Engine] = {}
         self._broken: set[Engine] = set()
+        self._ways: dict[tuple[int, int], Way] = {}
+
+    def connects(self, source: int, target: int) -> bool:
+        """Return whether links connect two devices."""
+        one = self._devices[source]
+        return source != target and one.links is not None and one == self._devices[target]
 
     def links_of(self, source: int, target: int) -> Links:
         """Return what connects two devices.
@@ -103,11 +180,15 @@ class Fabric:
         Raises:
             LinkError: where nothing does.
         """
-        one, other = self._devices[source], self._devices[target]
-        if source == target or one != other or one.links is None:
+        found = self._devices[source].links
+        if found is None or not self.connects(source, target):
             why = "they are one" if source == target else "they are of different descriptions or have no links"
-            raise LinkError(f"no link connects sim:{source} and sim:{target}: {why}; copy by way of the host")
-        return one.links
+            raise LinkError(
+                f"no link connects sim:{source} and sim:{target}: {why}; copy by way of the host",
+                source=f"sim:{source}",
+                device=f"sim:{target}",
+            )
+        return found
 
     def _place(self, source: int, target: int) -> tuple[str, int, int, int]:
         """Return the name of the fabric that two devices are in, their positions, and how many are in it."""
@@ -133,9 +214,25 @@ class Fabric:
         """Return the links that were used so far."""
         return tuple(self._engines.values())
 
+    def way(self, source: int, target: int) -> Way:
+        """Return the links from a device to another.
+
+        Raises:
+            LinkError: where there are none.
+        """
+        found = self._ways.get((source, target))
+        if found is None:
+            links = self.links_of(source, target)
+            # A switch is one hop, as its latency is given from device to device.
+            hop = picoseconds(links.latency) // (2 if links.topology == "switch" else 1)
+            bandwidth = pair_bandwidth(links, self._place(source, target)[3])
+            found = Way(source, target, self.route(source, target), hop, bandwidth, self._broken)
+            self._ways[source, target] = found
+        return found
+
     def break_link(self, source: int, target: int) -> None:
         """Let the first link on the way carry nothing from now on."""
-        self._broken.add(self.route(source, target)[0])
+        self.way(source, target).sever()
 
     def book(
         self, source: int, target: int, nbytes: int, ready: int, *, slower: int = 1
@@ -151,18 +248,7 @@ class Fabric:
         Raises:
             LinkError: where no link connects them, or one on the way is broken.
         """
-        links, route = self.links_of(source, target), self.route(source, target)
-        for engine in route:
-            if engine in self._broken:
-                raise LinkError(f"{engine.name}, on the way from sim:{source} to sim:{target}, is broken")
-        n = self._place(source, target)[3]
-        carrying = picoseconds(nbytes / pair_bandwidth(links, n)) * slower
-        # A switch is one hop, as its latency is given from device to device.
-        hop = picoseconds(links.latency) // (2 if links.topology == "switch" else 1)
-        first, at, end = None, ready, ready
-        for engine in route:
-            start, end = engine.book(at, carrying)
-            first = start if first is None else first
-            at = start + hop
-        made = Transfer(source, target, nbytes, ready if first is None else first, end + hop, len(route))
-        return made, route
+        way = self.way(source, target)
+        way.check()
+        start, end = way.book(ready, way.carrying(nbytes) * slower)
+        return Transfer(source, target, nbytes, start, end, len(way.links)), way.links

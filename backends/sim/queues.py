@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .clock import Engine
-from .happens_before import Clock
+from .happens_before import Clock, Detector
 from .injection import Request
+from .links import Way
 from .memory import View
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ class Work:
         reads, writes: what it touches.
         lead: picoseconds that the queue takes to issue it, which it does one work after the other, while others run.
         nbytes, cycles, energy: as in spans.
+        reads_of: what looks for races in the memory that it reads, where that is another device's.
     """
 
     op: str
     request: Request
-    engine: Engine
+    engine: Engine | Way
     duration: int
     compute: Callable[[], None]
     reads: tuple[View, ...] = ()
@@ -54,6 +56,7 @@ class Work:
     nbytes: int = 0
     cycles: int = 0
     energy: float = 0.0
+    reads_of: Detector | None = None
 
 
 class Keeper(Protocol):

@@ -12,17 +12,16 @@ from weakref import WeakSet
 
 from ...plugin import ArgumentError, Kernel, hookimpl
 from .clock import SECOND, Engine, Span
-from .device import SimulatedDevice, World
+from .description import Description
+from .device import SLOWER, SimulatedDevice, World
 from .errors import LinkError
 from .happens_before import Mode, Race
 from .injection import Fault, FaultPlan, Injector, Kind, Request
 from .kernels import kernels
 from .links import Fabric, Transfer
+from .peers import LinkedDevice
 from .settings import Settings
 from .watch import Watch
-
-#: How many times slower a slow link is, at least and at most.
-_SLOWER: Final = (4, 64)
 
 
 class Simulation:
@@ -39,13 +38,14 @@ class Simulation:
 
     def __init__(self, settings: Settings) -> None:
         self.world = World.new()
-        self.devices = tuple(
-            SimulatedDevice(description, i, self.world, settings.faults, settings.races)
-            for i, description in enumerate(settings.devices)
-        )
         self.fabric = Fabric(settings.devices)
+        self.devices = tuple(self._made(i, description, settings) for i, description in enumerate(settings.devices))
         self._origin = 0
         _alive.add(self)
+
+    def _made(self, index: int, description: Description, settings: Settings) -> SimulatedDevice:
+        given = (description, index, self.world, settings.faults, settings.races)
+        return SimulatedDevice(*given) if description.links is None else LinkedDevice(*given, fabric=self.fabric)
 
     # The hooks of a backend.
 
@@ -157,13 +157,13 @@ class Simulation:
             met = one.injector.request(Request.LINK, op)
             if Kind.LINK_BROKEN in met:
                 self.fabric.break_link(source, target)
-            low, high = _SLOWER
+            low, high = SLOWER
             slower = low + met[Kind.LINK_SLOW].size % (high - low) if Kind.LINK_SLOW in met else 1
             begin = max(ready, self.world.host.now)
             try:
                 transfer, route = self.fabric.book(source, target, nbytes, begin, slower=slower)
             except LinkError as error:
-                raise LinkError(f"{op}: {error}") from None
+                raise LinkError(f"{op}: {error}", **error.culprits) from None
             power = one.description.power
             energy = 0.0 if power is None else nbytes * power.link
             one.spans.extend(

@@ -36,9 +36,9 @@ class Watch(Detector):
         queue.clock[queue.key] = task.tick
         task.clock = dict(queue.clock)
         found: list[Race] = []
-        for writes, views in ((False, work.reads), (True, work.writes)):
+        for detector, writes, views in ((work.reads_of or self, False, work.reads), (self, True, work.writes)):
             access = Access(work.op, *queue.key, task.number, writes, task.start, task.end)
-            found += self.note(views, access, task.clock, task.tick)
+            found += detector.note(views, access, task.clock, task.tick)
         return found
 
     def allocated(self, block: Block, queue: Queue, number: int) -> None:

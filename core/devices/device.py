@@ -213,6 +213,14 @@ class Buffer:
         if self._written is not None:
             queue.wait_for(self._written)
 
+    def record_write(self) -> None:
+        """Record an event behind the last write now, for queues of other devices that are about to read.
+
+        Recorded when they ask for it, it would also make them wait for what this queue was given in between.
+        """
+        if self._written is not None and not self._written.is_over():
+            self._written.event()
+
     def before_write(self, queue: Queue) -> None:
         """Let work that is about to be put on a queue start only after every read and write so far."""
         for point in self._last_uses():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from ...core.collectives.communicator import Link
+from ...core.collectives.layout import OUTPUT
 from ...core.collectives.links import Links, Pairwise, Switch, TwoLevel
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.price import Rates, price
@@ -35,7 +37,16 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     start = max(d.rates.launch for d in mesh.local_devices) if mesh.is_local else 0.0
     found = price(schedule, layout, itemsize, linked, Rates(bandwidth, start)).terms
     posting = 0.0 if mesh.is_local else _messages(schedule) * _MESSAGE
-    return Cost(found["latency"] + posting, 0.0, found["local"], transfers=found["transfer"] + found["contention"])
+    local = found["local"] + (_joining(schedule, problem, Rates(bandwidth, start)) if mesh.is_local else 0.0)
+    return Cost(found["latency"] + posting, 0.0, local, transfers=found["transfer"] + found["contention"])
+
+
+def _joining(schedule: Schedule, problem: Problem, rates: Rates) -> float:
+    """Return the seconds of joining the chunks of a result, which calls of the opset hold as arrays of their own."""
+    if schedule.chunks == 1 or OUTPUT in problem.layout.bound(schedule).own:
+        return 0.0
+    longest = max(math.prod(shape) for shape in problem.results)
+    return rates.start + 2 * longest * problem.accumulator.itemsize / rates.memory
 
 
 def native_price(problem: Problem, mesh: Mesh) -> Cost:

@@ -31,7 +31,10 @@ def run(schedule: Schedule, problem: Problem, operands: Sequence[Array]) -> list
     state: State = [_pieces(schedule, problem, layout, rank, x) for rank, x in enumerate(operands)]
     combine = None if problem.combine is None else OPS.public[problem.combine]
     for step in schedule.steps:
-        # Every transfer of a step reads what was there before the step.
+        # Every transfer of a step reads what was there before the step, and waits for nothing that came later.
+        for t in step.all():
+            for c in () if t.is_local else range(t.chunk, t.chunk + t.count):
+                state[t.source][t.slot, c]._buffer.record_write()
         made = [(t, _arriving(t, state, devices, combine)) for t in step.all()]
         for t, pieces in made:
             for i, piece in enumerate(pieces):
