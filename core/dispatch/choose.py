@@ -102,7 +102,7 @@ def _strangers(op: Op, settings: Settings) -> str:
     missing = sorted(named - set(REGISTRY.contributions))
     if not missing:
         return ""
-    there = ", ".join(sorted(REGISTRY.contributions)) or "none"
+    there = ", ".join(sorted(name for name, c in REGISTRY.contributions.items() if c.kernels)) or "none"
     return f"the policy names {', '.join(missing)}, which is no usable backend (usable: {there}); "
 
 
