@@ -93,7 +93,7 @@ class _Refusal(Exception):
 
 
 class Lowering:
-    """Finds what a device does for each signature, once.
+    """Finds what a device does for each signature.
 
     Args:
         description: the device.
@@ -107,19 +107,13 @@ class Lowering:
         self._accepted: dict[str, list[tuple[frozenset[str], ...]]] = {}
         for kernel in kernels(description):
             self._accepted.setdefault(kernel.op, []).append(kernel.accepts.dtypes)
-        self._known: dict[tuple[object, ...], Lowered | Refused] = {}
 
     def lower(self, op: Op, inputs: tuple[Signature | None, ...], attributes: Pairs) -> Lowered | Refused:
         """Return what the device does for a call, or why it cannot."""
-        key = op.name, inputs, attributes, tuple(type(v) for _, v in attributes)
-        found = self._known.get(key)
-        if found is None:
-            try:
-                found = _Builder(self).build(op, inputs, attributes)
-            except _Refusal as refusal:
-                found = refusal.refused
-            self._known[key] = found
-        return found
+        try:
+            return _Builder(self).build(op, inputs, attributes)
+        except _Refusal as refusal:
+            return refusal.refused
 
     def has(self, call: CallStep) -> Missing | None:
         """Return what is missing for a kernel of this call, or None where the device has one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....plugin import CallLog, LoggedArray, LoggedCall
+from ....plugin import CallLog, LoggedCall
 from ..clock import SECOND, Engine, picoseconds
 from ..timing import memory
 from . import collectives
@@ -45,6 +45,7 @@ class Replay:
         self.devices = [SimDevice(self.description, i) for i in range(max(1, len(uses.devices)))]
         self.host = Engine(HOST)
         self.host_now = 0
+        self.lowered: dict[int, Lowered | Refused] = {}
         self.places: dict[int, Place] = {}
         self.tasks: list[Task] = []
         self.tallies: dict[tuple[str, str], Tally] = {}
@@ -66,11 +67,13 @@ class Replay:
         if call.is_collective:
             self._collective(call)
         else:
-            lowered = self.lowering.lower(
-                call.op, tuple(None if x is None else x.sig for x in call.inputs), call.attributes
-            )
+            kind = self.uses.kinds[call.number]
+            lowered = self.lowered.get(kind)
+            if lowered is None:
+                given = tuple(None if x is None else x.sig for x in call.inputs)
+                lowered = self.lowered[kind] = self.lowering.lower(call.op, given, call.attributes)
             if isinstance(lowered, Lowered):
-                needed = sum(self._place(b).nbytes for b in _buffers(call)) + lowered.scratch
+                needed = sum([self._place(b).nbytes for b in self.uses.buffers[call.number]]) + lowered.scratch
                 if needed <= self.description.off_chip.bytes:
                     self._on_device(call, lowered)
                 else:
@@ -92,8 +95,8 @@ class Replay:
 
     def _on_device(self, call: LoggedCall, lowered: Lowered) -> None:
         device = self.devices[self._place(call.outputs[0].buffer).device]
-        room = self._make_room(call, device, _buffers(call), lowered.scratch)
-        for given in _inputs(call):
+        room = self._make_room(call, device, self.uses.buffers[call.number], lowered.scratch)
+        for given in self.uses.inputs[call.number]:
             self._bring(call, given.buffer, room)
         device.peak = max(device.peak, device.wanted + lowered.scratch)
         ends: list[int] = []
@@ -161,7 +164,7 @@ class Replay:
     def _on_host(self, call: LoggedCall, refused: Refused) -> None:
         self.fallbacks += 1
         ready, after = self.host_now, []
-        for x in _inputs(call):
+        for x in self.uses.inputs[call.number]:
             place = self._place(x.buffer)
             self._fetch(call, place)
             ready = max(ready, place.host_ready)
@@ -187,7 +190,7 @@ class Replay:
     def _host_seconds(self, call: LoggedCall) -> float:
         """Return launch + max(flops / rate, bytes / bandwidth), by the rates of the host that recorded."""
         rates = self.log.host
-        first = next(iter(_inputs(call)), call.outputs[0])
+        first = next(iter(self.uses.inputs[call.number]), call.outputs[0])
         compute = call.flops / rates.flops_for(first.sig.dtype.name)
         return rates.launch + max(compute, call.nbytes / rates.bandwidth_at(call.nbytes))
 
@@ -297,7 +300,7 @@ class Replay:
                 after += [] if place.maker is None else [place.maker]
             device.issued = max(device.issued, self.host_now) + picoseconds(self.description.launch)
             ready = max(ready, room, device.issued, self._place(y.buffer).used, device.tail if self.in_order else 0)
-        given = max((x.sig.nbytes for x in _inputs(call)), default=0)
+        given = max((x.sig.nbytes for x in self.uses.inputs[call.number]), default=0)
         made = max(y.sig.nbytes for y in call.outputs)
         seconds = 0.0 if links is None else collectives.seconds(call.op.name, links, given, made, ranks)
         involved = [self.devices[self._place(y.buffer).device] for y in call.outputs]
@@ -311,7 +314,7 @@ class Replay:
             number = self._task(device.index, LINKS, call.op.name, call, start, end, round(sent), tuple(after))
             self._place(y.buffer).made(end, number)
             device.tail = max(device.tail, end)
-        for x in _inputs(call):
+        for x in self.uses.inputs[call.number]:
             self.places[x.buffer].used = max(self.places[x.buffer].used, ready + duration)
         if self.joules is not None and self.description.power is not None:
             self.joules += ranks * sent * self.description.power.link
@@ -343,12 +346,3 @@ class Replay:
             Task(number, device, engine, op, call.number, start, end, nbytes, tuple(dict.fromkeys(after)))
         )
         return number
-
-
-def _inputs(call: LoggedCall) -> list[LoggedArray]:
-    return [x for x in call.inputs if x is not None]
-
-
-def _buffers(call: LoggedCall) -> list[int]:
-    """Return the buffers that a call touches, each once."""
-    return list(dict.fromkeys(x.buffer for x in (*_inputs(call), *call.outputs)))

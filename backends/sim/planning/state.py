@@ -6,7 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final
 
-from ....plugin import CallLog
+from ....plugin import CallLog, LoggedCall
 from ..clock import Engine
 from ..description import Description
 
@@ -115,10 +115,25 @@ class SimDevice:
 
 
 class Uses:
-    """Which calls read each buffer; the same for every replay of a log."""
+    """What every replay of a log needs of it, found once.
+
+    Attributes:
+        reads: the calls that read each buffer, ascending.
+        devices: indices of the devices that the program ran on, by name.
+        inputs: of each call, the operands that are there.
+        buffers: of each call, those that it touches, each once.
+        kinds: of each call a number; calls with one number have equal ops, signatures and attributes.
+    """
 
     def __init__(self, log: CallLog) -> None:
         self.reads: dict[int, list[int]] = {}
+        self.inputs = [[x for x in c.inputs if x is not None] for c in log.calls]
+        self.buffers = [
+            list(dict.fromkeys([x.buffer for x in (*given, *c.outputs)]))
+            for c, given in zip(log.calls, self.inputs, strict=True)
+        ]
+        known: dict[tuple[object, ...], int] = {}
+        self.kinds = [known.setdefault(_kind(c), len(known)) for c in log.calls]
         names: dict[str, None] = {}
         for call in log.calls:
             for x in call.inputs:
@@ -135,3 +150,9 @@ class Uses:
         reads = self.reads.get(buffer, [])
         at = bisect_right(reads, call)
         return reads[at] if at < len(reads) else float("inf")
+
+
+def _kind(call: LoggedCall) -> tuple[object, ...]:
+    # 1, 1.0 and True are equal, and different attributes.
+    types = tuple(type(v) for _, v in call.attributes)
+    return call.op.name, tuple(None if x is None else x.sig for x in call.inputs), call.attributes, types
