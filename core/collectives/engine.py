@@ -40,6 +40,8 @@ _FRESH: Final = 0.3
 #: While waiting, news are looked for this often: every so many rounds, and in every such part of the time limit.
 _ROUNDS: Final = 8
 _PART: Final = 1 / 64
+#: How often a communicator's own collective is asked before there is a look at anything else.
+_POLLS: Final = 16
 #: This part of the time limit a rank waits for the headers, once another one says that they differ.
 _GRACE: Final = 0.1
 
@@ -196,9 +198,13 @@ class _Call:
         """Run the communicator's own collective, of which nobody knows whom it waits for."""
         wait = _Wait(native(), -1, -1, np.empty(0, np.uint8))
         self.incoming.append(wait)
-        while not self.is_over(wait):
+        while not self.is_near(wait):
             yield from self.pause(True)
         self.incoming.clear()
+
+    def is_near(self, wait: _Wait) -> bool:
+        """Return whether a message is over, asking several times: the library moves it on while it is asked."""
+        return any(self.is_over(wait) for _ in range(_POLLS))
 
     def begin(self, step: RankStep) -> None:
         """Post what a step sends and receives."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.arrays.array import Array, empty
+from ...core.arrays.array import Array
 from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
 from ...core.collectives.communicator import NativeStart
@@ -23,6 +23,7 @@ from ...core.collectives.rank_plan import RankPlan, plan_rank
 from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer, Device, find_device
 from ...core.rounding import rounded
+from ...core.signature import signature
 from .algorithms import block_slots
 from .combine import Combine, combine_of
 from .problem import Problem
@@ -51,6 +52,8 @@ class Prepared:
         self.start = native
         self.problem, self.schedule, self.mesh = problem, schedule, mesh
         self.plans = [plan_rank(schedule, layout, rank) for rank in mesh.local_ranks]
+        host = find_device("cpu")
+        self.outputs = {rank: signature(host, problem.dtype, problem.results[rank]) for rank in mesh.local_ranks}
         self.combine: Combine | None = None
         if problem.reduction is not None:
             self.combine = _quiet(combine_of(problem.reduction, problem.accumulator))
@@ -72,23 +75,22 @@ class Prepared:
 
     def begin(self, operands: Sequence[Array | None]) -> Handle:
         """Begin the call; the first messages go out at once."""
-        mesh, problem = self.mesh, self.problem
+        mesh = self.mesh
         header = Header(mesh.number, mesh.next_call(), **self.said, **mesh.identity)
-        host = find_device("cpu")
         made: list[tuple[Array, Elements]] = []
         parts: list[Running] = []
         for (endpoint, control), plan, rank, x in zip(
             mesh.lines(), self.plans, mesh.local_ranks, operands, strict=True
         ):
             assert x is not None  # a collective has no optional operands
-            y = empty(host, problem.dtype, problem.results[rank])
+            made_as = self.outputs[rank]
+            y = Array(made_as.device.alloc(made_as.nbytes), made_as)
             slots = self.slots(plan, x, y)
             made.append((y, slots[OUTPUT]))
+            owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
             native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *self.cuts(rank))
             parts.append(
-                run_rank(
-                    endpoint, plan, header, slots, self.combine, control, mesh.timeout, native=native, owner=(x, y)
-                )
+                run_rank(endpoint, plan, header, slots, self.combine, control, mesh.timeout, native=native, owner=owner)
             )
         begun = mesh.begin(parts)
 
@@ -107,6 +109,10 @@ class Prepared:
     def slots(self, plan: RankPlan, x: Array, y: Array) -> list[Elements]:
         """Return the memory of a rank's slots: its operand's and its result's own, where it can be used as it is."""
         wide = self.problem.accumulator
+        plain = wide is self.problem.dtype and not self.problem.blocked
+        if plain and x.device.is_host and x._sig.contiguous and x._buffer.status is None:
+            own = {INPUT: x.host.reshape(-1), OUTPUT: y.host.reshape(-1)}
+            return [own[i] if i in own else np.empty(n, wide.numpy) for i, n in enumerate(plan.sizes)]
         host = to_device(contiguous(x), "cpu").numpy()
         found: dict[int, Elements] = {}
         rows = host if self.problem.blocked else host[None]
