@@ -56,7 +56,7 @@ def op_cells(r: OpRow) -> tuple[object, ...]:
     """Return an op's row as text, one cell for each of :data:`OPS`."""
     return (
         r.op, r.engine, f"{r.calls:,}", in_seconds(r.seconds), f"{r.share:.1%}", r.bound or None,
-        None if r.utilisation is None else f"{r.utilisation:.2%}", ", ".join(r.inside) or None, r.reason or None,
+        None if r.utilisation is None else f"{100 * r.utilisation:.3g}%", ", ".join(r.inside) or None, r.reason or None,
     )  # fmt: skip
 
 
