@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ....core.dtypes import BOOL, REAL, DType
+from ....core.dtypes import BOOL, REAL, DType, bool_, float32, int32
 from ....core.op import Op
 from ...oracle.formats import FORMATS, Host
 from .. import values
@@ -17,6 +17,8 @@ from .. import values
 RANKS: Final = (8, 5, 4, 3, 2, 1)
 #: Those tried on every dtype, and the dtypes that all are tried on: kernels differ by width and by kind.
 _FEW: Final = (8, 3, 1)
+#: Those on which every algorithm is tried; on others, and with other reductions, one of them has its turn.
+THOROUGH: Final = (float32, int32, bool_)
 _FULL: Final = frozenset({"float32", "float64", "float16", "bfloat16", "int32", "int8", "bool"})
 #: Elements of a large operand: more than a piece of 2**14 or 2**15, and odd.
 _LARGE: Final = (1 << 15) + 4099

@@ -60,13 +60,20 @@ def problem_of(op: Op, arrays: Sequence[Array], attributes: dict[str, Any]) -> P
     return said.rule(op.name, [spec_first(op, x._sig, attributes.get("axis")) for x in arrays], attributes)
 
 
-def candidates(target: Target, decision: Decision) -> list[Candidate]:
-    """Return what can serve a call, kernels first; refusals of the target's kernels must say why."""
+def candidates(target: Target, decision: Decision, turn: int | None = None) -> list[Candidate]:
+    """Return what can serve a call, kernels first; refusals of the target's kernels must say why.
+
+    Of the algorithms only one, where it is told whose turn it is.
+    """
     for c in decision.candidates:
         if c.kind is not Kind.SCHEDULE:
             target._check_rejection(decision.op, c.name, c.rejection)
     found = [c for c in decision.candidates if c.rejection is None and c.run is not None]
-    return sorted(found, key=lambda c: c.kind is Kind.SCHEDULE)
+    kernels = [c for c in found if c.kind is not Kind.SCHEDULE]
+    algorithms = sorted((c for c in found if c.kind is Kind.SCHEDULE), key=lambda c: c.name)
+    if turn is not None and algorithms:
+        algorithms = [algorithms[turn % len(algorithms)]]
+    return kernels + algorithms
 
 
 def name_of(candidate: Candidate) -> str:
@@ -93,6 +100,7 @@ def runs(
     ranks: Ranks,
     arrange: Arrange | None = None,
     wanted: Callable[[Candidate], bool] = lambda candidate: True,
+    turn: int | None = None,
 ) -> Iterator[Made]:
     """Run a call by every candidate, over every mesh.
 
@@ -103,6 +111,7 @@ def runs(
         ranks: what meshes are made of.
         arrange: puts operands on the mesh; None for dense ones.
         wanted: which candidates.
+        turn: of the algorithms only one, whose turn it is; None for all.
 
     Raises:
         RefusedError: none could serve it, whether wanted or not.
@@ -114,7 +123,7 @@ def runs(
         try:
             arrays = (arrange or upload)(call, mesh)
             decision = decided(op, mesh, arrays, attributes)
-            for candidate in () if decision is None else candidates(target, decision):
+            for candidate in () if decision is None else candidates(target, decision, turn):
                 if decision is None or not wanted(candidate):
                     ran = True
                     continue
@@ -197,10 +206,18 @@ def hold(made: Made, wanted: Sequence[expected.Expected], findings: Findings, wh
         findings.note(made.candidate, worst, want.unit)
 
 
-def call(target: Target, op: Op, given: Call, ranks: Ranks, findings: Findings, arrange: Arrange | None = None) -> None:
-    """Run a call by everything that can serve it, and hold every rank's result."""
+def call(
+    target: Target,
+    op: Op,
+    given: Call,
+    ranks: Ranks,
+    findings: Findings,
+    arrange: Arrange | None = None,
+    turn: int | None = None,
+) -> None:
+    """Run a call by everything that can serve it, and hold every rank's result; arguments as for :func:`runs`."""
     wanted = expected.expected(op, given.operands, completed(op, given.attributes))
-    for made in runs(target, op, given, ranks, arrange):
+    for made in runs(target, op, given, ranks, arrange, turn=turn):
         hold(made, wanted, findings)
 
 
