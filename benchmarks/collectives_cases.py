@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -23,40 +24,56 @@ class Collective:
 
     Attributes:
         brings: elements that a rank brings, of so many in all and so many ranks.
-        expected: what a rank gets, from what all bring.
+        gets: elements that a rank gets, likewise.
+        expected: what a rank gets, from the patterns that all ranks repeat and how many elements there are in all.
         bus: bus bandwidth over bytes per second, by ranks (nccl-tests, doc/PERFORMANCE.md).
         traffic: bytes that have to be read and written for a call over all ranks' memory, over its size, by ranks.
         rooted: whether a rank can be done before others have begun; then a barrier stands between two calls.
     """
 
     brings: Callable[[int, int], int]
-    expected: Callable[[list[Values], int], Values]
+    gets: Callable[[int, int], int]
+    expected: Callable[[list[Values], int, int], Values]
     bus: Callable[[int], float]
     traffic: Callable[[int], float]
     rooted: bool = False
 
 
-def _total(values: list[Values]) -> Values:
-    return np.asarray(np.sum(values, axis=0, dtype=np.float64), np.float32)
+def _reduced(patterns: list[Values], count: int, rank: int) -> Values:
+    return np.resize(np.sum(patterns, axis=0, dtype=np.float64).astype(np.float32), count)
 
 
-def _scattered(values: list[Values], rank: int) -> Values:
-    part = values[0].size // len(values)
-    return _total([v[rank * part : (rank + 1) * part] for v in values])
+def _scattered(patterns: list[Values], count: int, rank: int) -> Values:
+    part = count // len(patterns)
+    return _reduced(patterns, count, rank)[rank * part : (rank + 1) * part]
+
+
+def _gathered(patterns: list[Values], count: int, rank: int) -> Values:
+    return np.concatenate([np.resize(p, count // len(patterns)) for p in patterns])
+
+
+def _all(count: int, ranks: int) -> int:
+    return count
+
+
+def _part(count: int, ranks: int) -> int:
+    return count // ranks
 
 
 COLLECTIVES: Final[Mapping[str, Collective]] = {
-    "all_reduce": Collective(
-        lambda count, ranks: count, lambda v, rank: _total(v), lambda n: 2 * (n - 1) / n, lambda n: 2 * n
-    ),
-    "reduce_scatter": Collective(lambda count, ranks: count, _scattered, lambda n: (n - 1) / n, lambda n: n + 1),
-    "all_gather": Collective(
-        lambda count, ranks: count // ranks, lambda v, rank: np.concatenate(v), lambda n: (n - 1) / n, lambda n: n + 1
-    ),
+    "all_reduce": Collective(_all, _all, _reduced, lambda n: 2 * (n - 1) / n, lambda n: 2 * n),
+    "reduce_scatter": Collective(_all, _part, _scattered, lambda n: (n - 1) / n, lambda n: n + 1),
+    "all_gather": Collective(_part, _all, _gathered, lambda n: (n - 1) / n, lambda n: n + 1),
     "broadcast": Collective(
-        lambda count, ranks: count, lambda v, rank: v[0], lambda n: 1.0, lambda n: n + 1, rooted=True
+        _all, _all, lambda p, count, rank: np.resize(p[0], count), lambda n: 1.0, lambda n: n + 1, rooted=True
     ),
 }
+
+
+@lru_cache(maxsize=16)
+def _pattern(rank: int) -> Values:
+    numbers = np.random.default_rng((20_240_601, rank)).integers(-_LARGEST, _LARGEST, _PERIOD)
+    return numbers.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +124,16 @@ class Case:
 
     def brought(self, rank: int) -> Values:
         """Return what a rank brings."""
-        numbers = np.random.default_rng((20_240_601, rank)).integers(-_LARGEST, _LARGEST, _PERIOD)
-        return np.resize(numbers.astype(np.float32), COLLECTIVES[self.collective].brings(self.count, self.ranks))
+        return np.resize(_pattern(rank), COLLECTIVES[self.collective].brings(self.count, self.ranks))
+
+    def gets(self) -> int:
+        """Return how many elements a rank gets."""
+        return COLLECTIVES[self.collective].gets(self.count, self.ranks)
 
     def expected(self, rank: int) -> Values:
         """Return what a rank gets, by NumPy; sums of whole numbers, which have one right answer in float32."""
-        return COLLECTIVES[self.collective].expected([self.brought(r) for r in range(self.ranks)], rank)
+        patterns = [_pattern(r) for r in range(self.ranks)]
+        return COLLECTIVES[self.collective].expected(patterns, self.count, rank)
 
     def to_data(self) -> dict[str, Any]:
         """Return it as plain data; what :func:`case_of` takes, and what a reader wants to know."""

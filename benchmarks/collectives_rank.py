@@ -147,7 +147,7 @@ class _Mpi4pyProgram:
     def __init__(self, mpi: Any, case: Case) -> None:
         world = mpi.COMM_WORLD
         self.rank = rank = world.Get_rank()
-        x, y = case.brought(rank), np.empty(case.expected(rank).size, np.float32)
+        x, y = case.brought(rank), np.empty(case.gets(), np.float32)
         self._result, self.detail = y, mpi.Get_library_version().partition(",")[0]
         if case.collective == "broadcast" and rank == 0:
             y[...] = x
@@ -218,7 +218,7 @@ class _GlooProgram:
         self._rank = rank
         self._brought = torch.from_numpy(case.brought(rank))
         self._x = self._brought.clone()
-        self._y = torch.empty(case.expected(rank).size)
+        self._y = torch.empty(case.gets())
         self._in_place = case.collective in ("all_reduce", "broadcast")
         x, y = self._x, self._y
         self.detail = "in place" if self._in_place else ""
