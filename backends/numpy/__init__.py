@@ -29,4 +29,4 @@ def opmux_kernels() -> Iterable[Kernel]:
 @hookimpl
 def opmux_profiles() -> tuple[str, ...]:
     """Return the names of the profiles that it passes: all there are."""
-    return ("core-f32", "core-f16", "core-bf16", "core-int8", "core-f64", "complex", "full")
+    return ("core-f32", "core-f16", "core-bf16", "core-int8", "core-f64", "complex", "full", "collectives", "async")
