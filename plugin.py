@@ -18,6 +18,9 @@ from .core import dtypes
 from .core.arrays.array import Array
 from .core.collectives.communicator import Communicator, Endpoint, Link, NativeStart, Ticket
 from .core.collectives.layout import Layout as ChunkLayout
+from .core.collectives.links import Links as LinkModel
+from .core.collectives.links import Message, Ring, Switch, TwoLevel
+from .core.collectives.price import Rates as RankRates
 from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates
 from .core.devices.host import usable_cpus
@@ -51,6 +54,7 @@ from .core.rounding import rounded
 from .core.signature import Signature
 from .opset import orders
 from .opset.collectives.combine import Combine, combine_of
+from .opset.collectives.scale import LayerWork
 from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
@@ -91,11 +95,14 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Launch",
+    "LayerWork",
     "Layout",
     "Link",
+    "LinkModel",
     "LoggedArray",
     "LoggedBuffer",
     "LoggedCall",
+    "Message",
     "Metadata",
     "NativeEntry",
     "NativeStart",
@@ -107,17 +114,21 @@ __all__ = [
     "Prepared",
     "Program",
     "Promises",
+    "RankRates",
     "Rates",
     "Reason",
     "Refusal",
     "RegionCompiler",
     "Rejection",
+    "Ring",
     "Schedule",
     "Signature",
     "Step",
     "Steps",
+    "Switch",
     "Ticket",
     "Transfer",
+    "TwoLevel",
     "build_program",
     "combine_of",
     "cache_key",

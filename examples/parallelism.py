@@ -1,6 +1,9 @@
 """Compare ways to share one training step of a large transformer over 4,096 devices, without any of them.
 
-Run ``python examples/parallelism.py``. Rates are of published descriptions where there are any:
+Run ``python examples/parallelism.py``, or with ``--device h100-sxm`` for the simulated device of that description: its
+timing model then says how long matrix products take, and its links connect the devices of a group.
+
+Rates are of published descriptions where there are any:
 
 - model: 175 billion parameters, 96 layers of 12,288 (T. Brown et al., "Language models are few-shot learners", 2020);
 - device: 989 TFLOP/s in bfloat16 and 3.35 TB/s (NVIDIA H100 SXM data sheet), of which half is taken to be reached;
@@ -10,6 +13,10 @@ Run ``python examples/parallelism.py``. Rates are of published descriptions wher
 
 from __future__ import annotations
 
+import argparse
+
+from opmux.backends.sim.cluster import compute_on, groups_between, rates_of
+from opmux.backends.sim.description import preset, presets
 from opmux.core.collectives.communicator import Link
 from opmux.core.collectives.links import TwoLevel
 from opmux.core.collectives.price import Rates
@@ -33,18 +40,27 @@ SPLITS = (
 
 
 def compute(work: LayerWork) -> float:
-    """Return the seconds of a layer's products at half of the peak; a simulated device's timing fits here too."""
+    """Return the seconds of a layer's products at half of the peak."""
     return work.flops / (0.5 * 989e12)
 
 
 def main() -> None:
     """Print one row per split, the times in seconds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    linked = [name for name in presets() if preset(name).links is not None]
+    parser.add_argument("--device", choices=linked, help="a simulated device, instead of the rates above")
+    name = parser.parse_args().device
+    seconds, links, rates = compute, LINKS, RATES
+    if name is not None:
+        device = preset(name)
+        seconds, rates = compute_on(device, "bfloat16"), rates_of(device)
+        links = groups_between(device, LINKS.size, LINKS.outer)
     print("data x tensor x pipeline  step   compute  tensor  bubble  messages  gradients (hidden)  GB of parameters")
     for split in SPLITS:
-        step = transformer_step(MODEL, split, compute, LINKS, RATES)
-        name = f"{split.data} x {split.tensor} x {split.pipeline}"
+        step = transformer_step(MODEL, split, seconds, links, rates)
+        shared = f"{split.data} x {split.tensor} x {split.pipeline}"
         print(
-            f"{name:24}  {step.seconds:5.2f}  {step.compute:7.2f}  {step.tensor:6.2f}  {step.bubble:6.2f}  "
+            f"{shared:24}  {step.seconds:5.2f}  {step.compute:7.2f}  {step.tensor:6.2f}  {step.bubble:6.2f}  "
             f"{step.pipeline:8.2f}  {step.data:9.2f} ({step.data_hidden:.2f})     {2 * step.parameters / 1e9:8.1f}"
         )
 

@@ -85,6 +85,15 @@ _ROUTES: Final[Mapping[str, Route]] = MappingProxyType(
 )
 
 
+def path(topology: str, source: int, target: int, n: int) -> Sequence[Hop]:
+    """Return the hops from a position to another among n.
+
+    >>> path("ring", 0, 3, 4), path("mesh", 0, 3, 4)
+    ([('0', '3')], [('0', '1'), ('1', '3')])
+    """
+    return _ROUTES[topology](source, target, n)
+
+
 class Way:
     """The links from one device to another; as an engine it carries one transfer at a time over all of them.
 
@@ -205,7 +214,7 @@ class Fabric:
         links = self.links_of(source, target)
         fabric, start, end, n = self._place(source, target)
         found = []
-        for hop in _ROUTES[links.topology](start, end, n):
+        for hop in path(links.topology, start, end, n):
             name = f"link{hop[0]}-{hop[1]}"
             found.append(self._engines.setdefault((fabric, hop), Engine(name)))
         return tuple(found)
