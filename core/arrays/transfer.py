@@ -100,8 +100,9 @@ def _download_strided(x: Array, target: NDArray[Any]) -> None:
     first, last = extent(x.shape, x.strides)
     itemsize = x.dtype.itemsize
     nbytes = (last - first + 1) * itemsize
-    # A device without a copy kernel of its own would copy by falling back to the host, which comes here again.
-    if nbytes > _MOST_GAPS * x.nbytes and REGISTRY.kernels(COPY, x.device.kind):
+    # A device without a copy kernel for the dtype would copy by falling back to the host, which comes here again.
+    own = any(kernel.accepts.leads_with(x.dtype.name) for _, kernel in REGISTRY.kernels(COPY, x.device.kind))
+    if own and nbytes > _MOST_GAPS * x.nbytes:
         download(contiguous(x), target)
         return
     raw = np.empty(nbytes, np.uint8)
