@@ -130,21 +130,38 @@ def pytest_checks(reports: Path, slow: bool) -> Iterator[Check]:
         yield Check(f"pytest {folder}", command, count=partial(junit_tally, junit))
 
 
-def conformance_checks(reports: Path) -> Iterator[tuple[Check, Check]]:
+#: Backends that bring no kernels have nothing to be tried.
+WITHOUT_KERNELS = ("mpi",)
+#: What else a backend is tried with, where the whole suite as it stands is not what fits: simulated devices are slow,
+#: and one is there only where it is asked for.
+SELECTIONS: dict[str, tuple[tuple[str, dict[str, str], list[str]], ...]] = {
+    "sim": (
+        ("sim edge-npu", {"OPMUX_SIM": "edge-npu"}, ["--profile", "core-int8"]),
+        ("sim h100", {"OPMUX_SIM": "h100"}, ["--quick", "--profile", "core-f32"]),
+    )
+}
+
+
+def conformance_checks(reports: Path) -> Iterator[tuple[Check, Check | None]]:
     """Return the run of the suite on every installed backend, which keeps all cores busy, and the check of what it
-    wrote, which does not.
+    wrote, which does not; None where nothing is written.
     """
-    for name in sorted({entry.name for entry in entry_points(group="opmux.backends")}):
-        report, certificate = reports / f"conformance-{name}.json", reports / f"certificate-{name}.json"
-        opmux = str(BIN / "opmux")
-        # Without performance: what a shared machine measures while it tests says nothing.
-        options = ["--no-performance", "--json", str(report), "--certificate", str(certificate)]
-        run = Check(
-            f"conformance {name}",
-            [opmux, "conformance", "--backend", name, *options],
-            count=partial(conformance_tally, report),
-        )
-        yield run, Check(f"certificate {name}", [opmux, "certificate", "verify", str(certificate), "--rerun", "10"])
+    opmux = str(BIN / "opmux")
+    for name in sorted({entry.name for entry in entry_points(group="opmux.backends")} - {*WITHOUT_KERNELS}):
+        for title, environment, selected in SELECTIONS.get(name, ((name, {}, []),)):
+            stem = title.replace(" ", "-")
+            report, certificate = reports / f"conformance-{stem}.json", reports / f"certificate-{stem}.json"
+            # Without performance: what a shared machine measures while it tests says nothing.
+            options = ["--no-performance", "--json", str(report), *selected]
+            options += [] if selected else ["--certificate", str(certificate)]
+            run = Check(
+                f"conformance {title}",
+                [opmux, "conformance", "--backend", name, *options],
+                environment,
+                count=partial(conformance_tally, report),
+            )
+            verify = [opmux, "certificate", "verify", str(certificate), "--rerun", "10"]
+            yield run, None if selected else Check(f"certificate {title}", verify)
 
 
 def cores() -> int:
@@ -205,7 +222,8 @@ def main() -> int:
         tests = [] if options.lint else list(pytest_checks(reports, options.slow))
         finished = list(side_by_side([*static_checks(), *tests], cores()))
         if not options.lint:
-            runs, certificates = zip(*conformance_checks(reports), strict=True)
+            runs, written = zip(*conformance_checks(reports), strict=True)
+            certificates = [check for check in written if check is not None]
             finished += [*one_by_one(runs), *side_by_side(certificates, cores())]
         for check, seconds, tally in finished:
             total += tally

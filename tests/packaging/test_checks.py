@@ -82,5 +82,8 @@ def test_the_longest_checks_exist(checks: ModuleType, tmp_path: Path) -> None:
 
 def test_every_run_of_the_suite_has_its_certificate_checked(checks: ModuleType, tmp_path: Path) -> None:
     for run, certificate in checks.conformance_checks(tmp_path):
+        if certificate is None:  # a part of the suite has no certificate
+            assert "--profile" in run.command
+            continue
         written = run.command[run.command.index("--certificate") + 1]
         assert certificate.command[1:4] == ["certificate", "verify", written]
