@@ -37,8 +37,24 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     start = max(d.rates.launch for d in mesh.local_devices) if mesh.is_local else 0.0
     found = price(schedule, layout, itemsize, linked, Rates(bandwidth, start)).terms
     posting = 0.0 if mesh.is_local else _messages(schedule) * _MESSAGE
-    local = found["local"] + (_joining(schedule, problem, Rates(bandwidth, start)) if mesh.is_local else 0.0)
-    return Cost(found["latency"] + posting, 0.0, local, transfers=found["transfer"] + found["contention"])
+    latency, local = found["latency"] + posting, found["local"]
+    if mesh.is_local:
+        latency += _in_pieces(schedule, linked, start)
+        local += _joining(schedule, problem, Rates(bandwidth, start))
+    return Cost(latency, 0.0, local, transfers=found["transfer"] + found["contention"])
+
+
+def _in_pieces(schedule: Schedule, links: Links, start: float) -> float:
+    """Return the seconds that sending and combining chunks one by one takes beyond one message of all of them."""
+    seconds = 0.0
+    for step in schedule.phases:
+        more: dict[int, float] = {}
+        for t in step.transfers:
+            message = 0.0 if t.is_local else links.link(t.source, t.target).latency
+            each = message + (start if t.base is not None else 0.0)
+            more[t.source] = more.get(t.source, 0.0) + (t.count - 1) * each
+        seconds += step.times * max(more.values(), default=0.0)
+    return seconds
 
 
 def _joining(schedule: Schedule, problem: Problem, rates: Rates) -> float:

@@ -92,14 +92,17 @@ def test_a_ring_takes_what_the_closed_form_says(
         assert moving_seconds(simulation) == pytest.approx(closed, rel=0.01)
 
 
-@pytest.mark.parametrize("ranks", [2, 4, 8])
-def test_the_predicted_time_is_near_the_virtual_one(ranks: int) -> None:
-    with registered(simulated(*[H100] * ranks)) as simulation:
-        summed(simulation, ranks, 1 << 22)
+@pytest.mark.parametrize(
+    ("algorithm", "length"),
+    [("ring", 1 << 22), ("rabenseifner", 1 << 22), ("direct", 1 << 20), ("tree", 1 << 10)],
+)
+def test_the_predicted_time_is_near_the_virtual_one(algorithm: str, length: int) -> None:
+    with registered(simulated(*[H100] * 8)) as simulation:
+        summed(simulation, 8, length, algorithm)
         elapsed = simulation.elapsed()
-        with ox.policy(pins={"all_reduce": "ring"}):
-            mesh = mesh_of(ranks)
-            told = ox.explain(ox.all_reduce, placed(brought(ranks, 1 << 22), mesh), mesh)
+        with ox.policy(pins={"all_reduce": algorithm}):
+            mesh = mesh_of(8)
+            told = ox.explain(ox.all_reduce, placed(brought(8, length), mesh), mesh)
         assert told.rows[0].seconds == pytest.approx(elapsed, rel=0.08)
 
 
