@@ -27,7 +27,7 @@ def _text(svg: str) -> tuple[str, set[str]]:
 
 def test_a_badge_is_green_where_it_is_conformant(whole: Certificate) -> None:
     label, fills = _text(badge(whole, "self-declared"))
-    assert label == "opmux: core-f32, core-f16 +5 conformant (self-declared)"
+    assert label == "opmux: core-f32, core-f16 +6 conformant (self-declared)"
     assert "#2e7d32" in fills
 
 
