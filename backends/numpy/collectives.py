@@ -99,6 +99,10 @@ class _Reduction:
         self.slots = 2 * count - 1 if self.wide else max(count - 2 - others, 0)
         self.shares = _shares([s.size for s in (spec.outputs if self.scatters else spec.outputs[:1])], _threads(spec))
         self.starts = [0, *accumulate(s.size for s in spec.outputs)]
+        #: Small parts of many vectors are combined in one go, and cut from one more vector.
+        self.cuts = self.scatters and not self.wide and count > 2
+        self.cuts &= len(self.shares) == 1 and self.starts[-1] <= self.piece
+        self.slots += self.cuts
         self.workspace = len(self.shares) * self.slots * self.piece * self.dtype.itemsize
         #: What fits into one piece is combined in the shape that it has.
         self.whole = not (self.slots or self.blocked or self.scatters)
@@ -116,6 +120,13 @@ class _Reduction:
         else:
             rows = [x.host.reshape(-1) for x in ins]
         places = [y.host.reshape(-1) for y in outs]
+        if self.cuts and room is not None:
+            *scratch, whole = [s[: self.starts[-1]] for s in room[0]]
+            with np.errstate(all="ignore"):
+                self.fold_piece(rows, [whole], scratch)
+            for y, start in zip(places, self.starts, strict=False):
+                y[...] = whole[start : start + y.size]
+            return
         if len(self.shares) == 1:
             self.take(self.shares[0], rows, places, _NOTHING if room is None else room[0])
             return
