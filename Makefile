@@ -62,7 +62,7 @@ test-all: $(STAMP) ## the same, with the tests that are too slow for every commi
 lint: $(STAMP) ## only lint, types and import rules
 	@$(BIN)/python .ci/checks.py --lint
 
-BENCH ?= gemm elementwise reductions call_cost sim
+BENCH ?= gemm elementwise reductions call_cost sim collectives
 bench: $(STAMP) ## run the benchmarks (BENCH="gemm reductions"), each into build/bench/NAME.json
 	@mkdir -p build/bench
 	@for name in $(BENCH); do $(BIN)/python -m benchmarks "$$name" --json "build/bench/$$name.json"; done
