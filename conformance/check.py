@@ -29,8 +29,8 @@ def install() -> None:
 def check(decision: Decision, operands: Sequence[Array | None], results: Sequence[Array], seconds: float) -> None:
     """Hold one call's result to the declared meaning of its op.
 
-    Collectives are left to the suite. Of a large elementwise result only :data:`SAMPLE` elements are checked, the last ones among them. A result that was
-    written over one of its operands cannot be checked.
+    Collectives are left to the suite. Of a large elementwise result only :data:`SAMPLE` elements are checked, the last
+    ones among them. A result that was written over one of its operands cannot be checked.
 
     Raises:
         ConformanceError: the result is outside of its contract; ``kernel`` names what made it.

@@ -43,7 +43,7 @@ def kernel_runner(
         device.check_alive()
         queue = queue_of(device)
         ins = ready(operands)
-        buffers = [into] if into is not None else [device.alloc(s.nbytes, queue) for s in outputs]
+        buffers = [into] if into is not None else [s.device.alloc(s.nbytes, queue_of(s.device)) for s in outputs]
         outs = tuple(Array(b, s) for b, s in zip(buffers, outputs, strict=True))
         parents, poisoned = _inherited(ins)
         if poisoned is not None:

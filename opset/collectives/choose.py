@@ -10,6 +10,7 @@ from ...core.arrays.array import Array
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer
+from ...core.devices.driver import PeerDriver
 from ...core.dispatch.choose import unsupported
 from ...core.dispatch.cost import kernel_cost
 from ...core.dispatch.decision import Candidate, Decision, Kind, Operands
@@ -115,9 +116,13 @@ def _candidates(
 def _kernels(
     op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], outputs: tuple[Signature, ...], settings: Settings
 ) -> list[Candidate]:
-    """Return the kernels over all ranks' memory, where all ranks are of one kind of device."""
+    """Return the kernels over all ranks' memory, where all ranks are of one kind of device.
+
+    Off the host a launch stands on one rank's queue, so that the devices must be able to wait for each other's events.
+    """
     kinds = {d.kind for d in mesh.local_devices}
-    if len(kinds) > 1:
+    meet = len(mesh.local_devices) == 1 or all(d.is_host or isinstance(d.driver, PeerDriver) for d in mesh.local_devices)
+    if len(kinds) > 1 or not meet:
         return []
     device = mesh.local_devices[0]
     inputs = tuple(
