@@ -220,3 +220,17 @@ def test_a_copy_that_waits_for_no_event_is_a_race_on_the_sender() -> None:
     (race, *_) = simulation.races()
     assert (race.device, race.block, race.second.op, race.second.device) == (0, block.number, "copy_peer", 1)
     assert simulation.races(1) == ()
+
+
+@pytest.mark.parametrize("algorithm", ["ring", "rabenseifner", "direct"])
+def test_under_faults_a_rank_has_the_sum_or_a_typed_error(algorithm: str) -> None:
+    expected, failed = sum(brought(4, 50)).tolist(), 0
+    for seed in range(4):
+        faults = f"seed={seed},link-broken=0.05,link-slow=0.2,reorder=0.3,late-completion=0.3"
+        with registered(simulated(*[SMALL] * 4, faults=faults)) as simulation:
+            for result in summed(simulation, 4, 50, algorithm):
+                try:
+                    assert result.tolist() == expected
+                except LinkError:
+                    failed += 1
+    assert 0 < failed < 16
