@@ -121,7 +121,9 @@ def _kernels(
     Off the host a launch stands on one rank's queue, so that the devices must be able to wait for each other's events.
     """
     kinds = {d.kind for d in mesh.local_devices}
-    meet = len(mesh.local_devices) == 1 or all(d.is_host or isinstance(d.driver, PeerDriver) for d in mesh.local_devices)
+    host = all(d.is_host for d in mesh.local_devices)
+    peers = all(isinstance(d.driver, PeerDriver) for d in mesh.local_devices)
+    meet = len(mesh.local_devices) == 1 or host or peers
     if len(kinds) > 1 or not meet:
         return []
     device = mesh.local_devices[0]

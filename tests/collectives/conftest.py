@@ -10,7 +10,7 @@ import opmux as ox
 from opmux.core.runtime import several_hosts
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hosts() -> Iterator[tuple[ox.Device, ...]]:
     ox.devices()  # backends are loaded once, for one host
     with several_hosts(8) as devices:
