@@ -21,27 +21,43 @@ class Begun:
         self._parts = parts
         self._others = others
         self._fail = fail
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         others.append(self)
 
     def advance(self, wait: bool) -> bool:
         """Do what can be done now, or everything, and return whether this collective has ended.
 
         Raises:
-            CollectiveError: it failed, once every part has ended.
+            CollectiveError: it failed, once every part has ended; or what else a part, or this process, raised.
         """
+        try:
+            self._advance(wait)
+        except BaseException as error:  # an interrupt of this process: the other ranks hear of it at once
+            self.abandon(error)
+            raise
+        if not self._parts and self._error is not None:
+            raise self._error
+        return not self._parts
+
+    def _advance(self, wait: bool) -> None:
         idle = 0
         while self._parts:
             moved = False
             for begun in tuple(self._others):
                 moved |= begun.round()
             if not wait:
-                break
+                return
             idle = 0 if moved else idle + 1
             rest(idle)
-        if not self._parts and self._error is not None:
-            raise self._error
-        return not self._parts
+
+    def abandon(self, error: BaseException) -> None:
+        """End every part where it stands; each tells the other ranks, and whoever waits for it is told *error*."""
+        self._error = error
+        for part in self._parts:
+            part.close()
+        self._parts = []
+        if self in self._others:
+            self._others.remove(self)
 
     def round(self) -> bool:
         """Give each part one turn; return whether anything moved."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -455,42 +455,6 @@ def run_rank(
     finally:
         call.give_up()
         control.leave(header.sequence)
-
-
-def drive(running: Iterable[Running], progress: Callable[[], object] | None = None) -> None:
-    """Run the parts of a process's ranks, each in turn, until all have ended.
-
-    Args:
-        running: what :func:`run_rank` returned, by rank.
-        progress: called in every round, for communicators that move only when they are called.
-
-    Raises:
-        CollectiveError: the first failure, once every part has ended; or what else a part raised.
-    """
-    parts = list(running)
-    first: Exception | None = None
-    idle = 0
-    try:
-        while parts:
-            moved, still = False, []
-            for part in parts:
-                try:
-                    moved |= next(part)
-                    still.append(part)
-                except StopIteration:
-                    moved = True
-                except Exception as error:  # the others hear of it, and each ends with an error of its own
-                    moved, first = True, first or error
-            parts = still
-            if progress is not None:
-                progress()
-            idle = 0 if moved else idle + 1
-            rest(idle)
-    finally:
-        for part in parts:
-            part.close()
-    if first is not None:
-        raise first
 
 
 #: Rounds without news before a process lets others run, and before it sleeps; the shortest and the longest sleep in

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opmux.core.collectives.begun import Begun
+from opmux.core.collectives.engine import Running
 from opmux.core.collectives.layout import Layout, cut
 from opmux.core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from opmux.core.kernel import Rejection
@@ -17,6 +19,20 @@ from opmux.opset.collectives.algorithms import ALGORITHMS
 Values = NDArray[np.int64]
 #: What each rank brings, by rank.
 Brought = list[Values]
+
+
+def drive(parts: Iterable[Running], progress: Callable[[], object] | None = None) -> None:
+    """Bring a call to its end as a mesh does; between rounds, let the network of a test move."""
+    begun = Begun(list(parts), [], lambda error: None)
+    if progress is None:
+        begun.advance(True)
+        return
+    try:
+        while not begun.advance(False):
+            progress()
+    except BaseException as error:
+        begun.abandon(error)
+        raise
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ import pytest
 from opmux.core.collectives import engine
 from opmux.core.collectives.agreement import Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import drive, run_rank
+from opmux.core.collectives.engine import run_rank
 from opmux.core.collectives.layout import Layout
 from opmux.core.collectives.rank_plan import Region, plan_rank
 from opmux.core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from opmux.core.errors import CollectiveError
 from opmux.opset.collectives.algorithms import ALGORITHMS
 from tests.collectives import by_hand
+from tests.collectives.by_hand import drive
 from tests.collectives.nemesis import Network, SimulatedEndpoint
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,32 @@ def test_explain_prices_algorithms_over_the_link(hosts: Hosts) -> None:
     found = job(4, program)
     assert found == [found[0]] * 4  # every process chooses alike
     assert found[0] == ["doubling", "rabenseifner"]
+
+
+def test_an_interrupted_wait_tells_the_other_ranks_at_once(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(idle: int) -> None:
+        if threading.current_thread() is alone[0]:
+            raise KeyboardInterrupt
+
+    alone: list[threading.Thread] = []
+    monkeypatch.setattr("opmux.core.collectives.begun.rest", interrupted)
+
+    def program(loop: Loop) -> Any:
+        mesh = meshes(loop, hosts, (1, 1))
+        x = ox.ones(3, device=mesh.local_devices[0])
+        if loop.process == 0:
+            alone.append(threading.current_thread())
+            with ox.policy(pins={"all_reduce": "ring"}):  # whose second step waits for the other rank
+                handle = ox.all_reduce(x, mesh, wait=False)
+            for _ in range(2):  # a second wait is told the same, and given no half of a result
+                with pytest.raises(KeyboardInterrupt):
+                    handle.wait()
+            loop.network.met.wait(20)
+            return None
+        loop.network.met.wait(20)  # it comes only after the interrupt
+        with ox.policy(pins={"all_reduce": "ring"}), pytest.raises(ox.CollectiveError) as caught:
+            ox.all_reduce(x, mesh)
+        return caught.value
+
+    _, error = job(2, program)
+    assert (error.rank, error.cause) == (0, "aborted by rank 0")
