@@ -34,18 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.family:
         chosen = [f for f in chosen if f.family in given.family]
     console = Console(stderr=True)
-    found = list(
-        track(
-            judge_all(chosen, every=given.all_cases, workers=given.workers),
-            "planted faults",
-            total=len(chosen),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-    )
+    verdicts = judge_all(chosen, every=given.all_cases, workers=given.workers)
+    width = max((len(f.name) for f in chosen), default=0)
+    found = []
+    for verdict in track(
+        verdicts, "planted faults", len(chosen), console=console, transient=True, disable=not console.is_terminal
+    ):
+        print(table.line(verdict, width), flush=True)
+        found.append(verdict)
     wrong = [] if given.only or given.family else failures(run_twin(whole=given.all_cases))
-    print(table.to_text(found))
+    print(table.summary(found))
     for r in wrong:
         print(f"the unfaulted twin: {r.outcome.value} {r.id}: {r.message}")
     if given.json is not None:

@@ -44,10 +44,14 @@ def _row(v: Verdict) -> dict[str, Any]:
     }
 
 
-def to_text(verdicts: Sequence[Verdict]) -> str:
-    """Return the kill table for a terminal: a line per fault, what survived last."""
-    width = max((len(v.fault.name) for v in verdicts), default=0)
-    lines = [f"{'killed' if v.killed else 'SURVIVED'}  {v.fault.name:{width}}  {_caught(v)}" for v in verdicts]
+def line(v: Verdict, width: int) -> str:
+    """Return what became of a fault, for a terminal, its name in so many characters."""
+    return f"{'killed' if v.killed else 'SURVIVED'}  {v.fault.name:{width}}  {_caught(v)}"
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Return what survived, and how many were killed, for a terminal."""
+    lines = []
     for v in verdicts:
         if not v.killed:
             lines += ["", f"{v.fault.family}/{v.fault.name}: {v.fault.story}", *(f"  {m}" for m in v.missed)]
