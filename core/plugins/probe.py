@@ -36,7 +36,7 @@ _AT_ONCE: Final = max(4, min(8, usable_cpus()))
 _POLL: Final = 0.02
 _READS: Final = 16
 # A hung probe gets this long to write the traceback of all its threads before it is killed.
-_LAST_WORDS: Final = 1.0
+_LAST_WORDS: Final = 5.0
 # Reports are a few lines and a bounded traceback; whatever sends more is not a report.
 _LARGEST_REPORT: Final = 1 << 20
 _BOOT: Final = (
