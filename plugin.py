@@ -20,6 +20,7 @@ from .core.collectives.communicator import Communicator, Endpoint, Link, NativeS
 from .core.collectives.layout import Layout as ChunkLayout
 from .core.collectives.links import Links as LinkModel
 from .core.collectives.links import Message, Ring, Switch, TwoLevel
+from .core.collectives.meeting import launched
 from .core.collectives.price import Rates as RankRates
 from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates
@@ -137,6 +138,7 @@ __all__ = [
     "dtypes",
     "evaluate",
     "hookimpl",
+    "launched",
     "ops_with_recipes",
     "orders",
     "programs",

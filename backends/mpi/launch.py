@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from types import ModuleType
 from typing import Final
 
-from ...plugin import CollectiveError
+from ...plugin import CollectiveError, launched
 
-#: What launchers set to the number of processes: Open MPI, MPICH and Intel MPI (Hydra), MVAPICH2, PMIx under Slurm.
-_SIZES: Final = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-#: Slurm sets its variable for every step; only one of these says that the step speaks to MPI.
-_SPEAKS: Final = ("PMIX_RANK", "PMI_RANK")
 INSTALL: Final = "pip install 'opmux[mpi]'"
 
 
@@ -21,12 +16,7 @@ def processes() -> int | None:
     >>> processes() is None or processes() >= 1
     True
     """
-    for name in _SIZES:
-        given = os.environ.get(name, "")
-        slurm = name.startswith("SLURM")
-        if given.isdecimal() and (not slurm or any(s in os.environ for s in _SPEAKS)):
-            return int(given)
-    return None
+    return next((count for _, count in launched()), None)
 
 
 def mpi() -> ModuleType:

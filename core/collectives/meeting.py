@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,8 +28,27 @@ class Member:
     product: str
 
 
-#: What launchers tell a process of how many it is one of: Open MPI, MPICH and its kin, the PMI of batch systems.
-_LAUNCHERS: Final = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
+#: What launchers set to a number of processes, in the order of trust, and of what one must stand beside it: Open MPI;
+#: MPICH and Intel MPI (Hydra); MVAPICH2; Slurm, which sets its own for every step, also where none speaks to MPI; and
+#: Hydra's count of the processes on this machine, where it hands out no other.
+_LAUNCHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "OMPI_COMM_WORLD_SIZE": (),
+    "PMI_SIZE": (),
+    "MV2_COMM_WORLD_SIZE": (),
+    "SLURM_STEP_NUM_TASKS": ("PMIX_RANK", "PMI_RANK"),
+    "MPI_LOCALNRANKS": (),
+}
+
+
+def launched() -> Iterator[tuple[str, int]]:
+    """Yield each variable by which a launcher of several processes made itself known, with the number in it.
+
+    The environment is all that is looked at. Nothing is yielded where this process was started by itself.
+    """
+    for variable, besides in _LAUNCHERS.items():
+        given = os.environ.get(variable, "")
+        if given.isdecimal() and (not besides or any(b in os.environ for b in besides)):
+            yield variable, int(given)
 
 
 def check_not_launched() -> None:
@@ -38,15 +57,14 @@ def check_not_launched() -> None:
     Raises:
         CollectiveError: with ``variable``.
     """
-    for variable in _LAUNCHERS:
-        given = os.environ.get(variable, "")
-        if given.isdigit() and int(given) > 1:
+    for variable, processes in launched():
+        if processes > 1:
             raise CollectiveError(
-                f"Mesh: a launcher has started {given} processes ({variable}), and no backend carries messages between "
-                f"them; pip install 'opmux[mpi]', look at `opmux doctor`, or take Mesh(communicator='none') for a mesh "
-                f"of each process alone",
+                f"Mesh: a launcher has started {processes} processes ({variable}), and no backend carries messages "
+                f"between them; pip install 'opmux[mpi]', look at `opmux doctor`, or take Mesh(communicator='none') "
+                f"for a mesh of each process alone",
                 variable=variable,
-                processes=int(given),
+                processes=processes,
             )
 
 

@@ -130,7 +130,8 @@ def test_survivors_of_a_fault_tolerant_launch_get_the_error():
     assert done.stdout.count("again: True") == 2
 
 
-LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "PMIX_RANK", "PMI_RANK")
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "MPI_LOCALNRANKS")
+LAUNCHERS = (*SIZES, "PMIX_RANK", "PMI_RANK")
 
 
 @pytest.fixture
@@ -153,6 +154,9 @@ def test_program_without_a_launcher_has_no_communicator(nowhere):
         ({"PMI_SIZE": "many"}, None),
         ({"SLURM_STEP_NUM_TASKS": "8"}, None),
         ({"SLURM_STEP_NUM_TASKS": "8", "PMIX_RANK": "0"}, 8),
+        ({"MV2_COMM_WORLD_SIZE": "3"}, 3),
+        ({"MPI_LOCALNRANKS": "3"}, 3),
+        ({"MPI_LOCALNRANKS": "2", "PMI_SIZE": "4"}, 4),
     ],
 )
 def test_launchers_are_recognised(nowhere, given, found):
