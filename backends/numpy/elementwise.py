@@ -14,6 +14,7 @@ from ...plugin import (
     Prepared,
     Reason,
     Rejection,
+    combine_of,
     evaluate,
     ops_with_recipes,
     recipe,
@@ -98,23 +99,12 @@ def _ufunc(op: str, ufunc: Callable[..., Any], allowed: frozenset[str]) -> Kerne
     return kernel(op, bind, (allowed,), cost=ufunc_cost(op))
 
 
-def _maximum(out: Host, x: Host, y: Host) -> None:
-    np.maximum(x, y, out=out)
-    _order_zeros(out, x, y, np.add)
+def _extreme(reduction: str) -> Callable[[CallSpec], Callable[..., None]]:
+    def bind(spec: CallSpec) -> Callable[..., None]:
+        combine = combine_of(reduction, spec.outputs[0].dtype)
+        return lambda out, x, y: combine(x, y, out)
 
-
-def _minimum(out: Host, x: Host, y: Host) -> None:
-    np.minimum(x, y, out=out)
-    _order_zeros(out, x, y, lambda a, b: -(-a - b))
-
-
-def _order_zeros(out: Host, x: Host, y: Host, choose: Callable[[Host, Host], Host]) -> None:
-    """NumPy may return either of two zeros; the opset orders -0 below +0."""
-    if out.dtype.kind in "iub":
-        return
-    both = (x == 0) & (y == 0)
-    if both.any():
-        np.copyto(out, choose(x, y), where=both)
+    return bind
 
 
 def _pow(out: Host, x: Host, y: Host) -> None:
@@ -210,8 +200,8 @@ def _complex(out: Host, x: Host, y: Host) -> None:
 _SINGLE: Final = (frozenset({"float32"}),)
 _DOUBLE: Final = (DOUBLE,)
 _SPECIAL: Final = (
-    kernel("maximum", lambda spec: _maximum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
-    kernel("minimum", lambda spec: _minimum, (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("maximum", _extreme("max"), (INTEGERS | FLOATS,), cost=costs.EXTREME),
+    kernel("minimum", _extreme("min"), (INTEGERS | FLOATS,), cost=costs.EXTREME),
     kernel("pow", lambda spec: _pow, (FLOATS,), cost=ufunc_cost("pow")),
     kernel("where", lambda spec: _where, (BOOL, ANY), cost=costs.WHERE),
     kernel("log", _through_float64(np.log), _SINGLE, name="log.float64", cost=ufunc_cost("log")),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...plugin import CallSpec, CostTerms, Kernel, evaluate, recipe, rounded
+from ...plugin import CallSpec, CostTerms, Kernel, combine_of, evaluate, recipe, rounded
 from . import costs
 from .rows import ALL, BOOL, COMPLEXES, FLOATS, INTEGERS, NARROW, Host, kernel
 
@@ -65,15 +65,14 @@ def _gather(spec: CallSpec) -> Compute:
     return compute
 
 
-_COMBINE: Final[dict[str, np.ufunc]] = {
-    "add": np.add, "multiply": np.multiply, "min": np.minimum, "max": np.maximum,
-}  # fmt: skip
+_COMBINE: Final[dict[str, np.ufunc]] = {"add": np.add, "multiply": np.multiply}
 
 
 def _scatter(spec: CallSpec) -> Compute:
     axis, mode, reduction = (spec.attributes[n] for n in ("axis", "mode", "reduction"))
     length = spec.arrays[0].shape[axis]
-    wide = np.float32 if spec.outputs[0].dtype.name in NARROW and reduction in ("add", "multiply") else None
+    wide = np.float32 if spec.outputs[0].dtype.name in NARROW and reduction in _COMBINE else None
+    combine = combine_of(reduction, spec.outputs[0].dtype) if reduction in ("min", "max") else None
 
     def compute(out: Host, x: Host, indices: Host, updates: Host) -> None:
         at, inside = _positions(indices, length, mode)
@@ -87,25 +86,15 @@ def _scatter(spec: CallSpec) -> Compute:
             # The last of equal indices must stay; NumPy promises no order for repeated ones in a vector of rows.
             last = at.size - 1 - np.unique(at[::-1], return_index=True)[1]
             view[at[last]] = rows[last]
-        elif at.size and reduction in ("min", "max"):
-            _scatter_extreme(view, at, rows, largest=reduction == "max")
+        elif combine is not None:
+            for i, place in enumerate(at):
+                combine(view[place, ...], rows[i, ...], view[place, ...])
         elif at.size:
             # ufunc.at works through the indices in order, one by one.
             _COMBINE[reduction].at(view, at, rows.astype(view.dtype))
         out[...] = target
 
     return compute
-
-
-def _scatter_extreme(view: Host, at: Host, rows: Host, *, largest: bool) -> None:
-    """Combine one row after the other, -0 below +0."""
-    for place, row in zip(at, rows, strict=True):
-        found = (np.maximum if largest else np.minimum)(view[place], row)
-        if view.dtype.kind not in "iub":
-            zeros = (view[place] == 0) & (row == 0)
-            signed = view[place] + row if largest else -(-view[place] - row)
-            found = np.where(zeros, signed, found).astype(view.dtype)
-        view[place] = found
 
 
 def _order(x: Host, axis: int, *, descending: bool) -> Host:

@@ -56,9 +56,9 @@ def combine_of(reduction: str, dtype: DType) -> Combine:
         if not zeros.any():
             ufunc(x, y, out=into)
             return
-        right = x[zeros] + y[zeros] if reduction == "max" else -(-x[zeros] - y[zeros])
+        right = x + y if reduction == "max" else -(-x - y)
         ufunc(x, y, out=into)
-        into[zeros] = right
+        np.copyto(into, right, where=zeros)
 
     def product(x: Elements, y: Elements, into: Elements) -> None:
         """Each part by operations rounded one by one, as multiply's recipe has it: NumPy's own product contracts."""
