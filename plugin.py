@@ -50,10 +50,11 @@ from .core.kernel import (
     Reason,
     Rejection,
 )
+from .core.nests import Nest, Walk, collapse, merge
 from .core.op import Op
 from .core.rounding import rounded
 from .core.signature import Signature
-from .opset import orders
+from .opset import on_host, orders
 from .opset.collectives.combine import Combine, combine_of
 from .opset.collectives.scale import LayerWork
 from .opset.recipes import program as programs
@@ -107,6 +108,7 @@ __all__ = [
     "Metadata",
     "NativeEntry",
     "NativeStart",
+    "Nest",
     "Node",
     "Op",
     "OutOfMemoryError",
@@ -130,15 +132,19 @@ __all__ = [
     "Ticket",
     "Transfer",
     "TwoLevel",
+    "Walk",
     "build_program",
     "combine_of",
     "cache_key",
     "cache_root",
+    "collapse",
     "decomposed",
     "dtypes",
     "evaluate",
     "hookimpl",
+    "merge",
     "launched",
+    "on_host",
     "ops_with_recipes",
     "orders",
     "programs",

@@ -22,9 +22,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...plugin import Program, programs
+from ...plugin import Nest, Program, Walk, programs
 from .ir import Function, module_text
-from .layout import Layout, Nest
 from .lower import Lowering, first_lanes, has_masks, memory
 from .target import Target
 from .vectors import Tables
@@ -50,7 +49,7 @@ class Variant:
 
     program: Program
     rank: int
-    layouts: tuple[Layout, ...]
+    layouts: tuple[Walk, ...]
     short: bool = False
 
     def loops(self) -> Loops:
@@ -63,13 +62,13 @@ class Loops:
     """Everything that the loops around rows depend on; `bits` are those that an element of each operand takes."""
 
     rank: int
-    layouts: tuple[Layout, ...]
+    layouts: tuple[Walk, ...]
     bits: tuple[int, ...]
 
 
 def variant(program: Program, nest: Nest) -> Variant:
     """The variant that computes a program over a collapsed nest."""
-    layouts = nest.layouts()
+    layouts = nest.walks()
     strided, small = any(_strided(layout) for layout in layouts), len(program.instructions) <= _SHORT_PROGRAM
     short = strided and small and len(nest.shape) > 1 and nest.shape[-1] <= _SHORT_ROW
     return Variant(program, len(nest.shape), layouts, short)
@@ -78,7 +77,7 @@ def variant(program: Program, nest: Nest) -> Variant:
 def parameters(nest: Nest, rows: int = 0, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
     """The `params` of a call that does the range [begin, end) of the outermost dimension by the code at `rows`.
 
-    >>> from .layout import collapse
+    >>> from opmux.plugin import collapse
     >>> parameters(collapse((5,), ((1,), (1,))), 4096).tolist()
     [0, 5, 1, 1, 4096]
     """
@@ -98,7 +97,7 @@ def unrolled(program: Program) -> int:
     return 4 if n <= 4 else 2 if n <= 8 else 1
 
 
-def rows_code(program: Program, layouts: tuple[Layout, ...], target: Target) -> str:
+def rows_code(program: Program, layouts: tuple[Walk, ...], target: Target) -> str:
     """The IR module of a program's `rows`."""
     tables = Tables()
     return module_text([_Rows(program, layouts, target, tables).function], tables.definitions())
@@ -181,8 +180,8 @@ class _Nest:
         nest(0, self._bases)
 
 
-def _strided(layout: Layout) -> bool:
-    return layout is Layout.STRIDED
+def _strided(layout: Walk) -> bool:
+    return layout is Walk.STRIDED
 
 
 def _dtypes(program: Program) -> tuple[str, ...]:
@@ -196,7 +195,7 @@ def _bits(dtype: str) -> int:
 class _Rows:
     """`rows(count, pointers, strides of the strided)`: the innermost dimension."""
 
-    def __init__(self, program: Program, layouts: tuple[Layout, ...], target: Target, tables: Tables) -> None:
+    def __init__(self, program: Program, layouts: tuple[Walk, ...], target: Target, tables: Tables) -> None:
         self.program = program
         self.dtypes = _dtypes(program)
         self.layouts = layouts
@@ -210,9 +209,9 @@ class _Rows:
         buffered = [o for o in operands if _strided(self.layouts[o])]
         self.staging = {o: self._buffer(o, CHUNK) for o in buffered}
         if not self.masked:
-            self.tails = {o: self._buffer(o, self.width) for o in operands if self.layouts[o] is Layout.CONTIGUOUS}
+            self.tails = {o: self._buffer(o, self.width) for o in operands if self.layouts[o] is Walk.CONTIGUOUS}
         f.return_if(f.compare("%n", "<=", 0), "ret void")
-        self.scalars = {o: self._broadcast(o) for o in operands[:-1] if self.layouts[o] is Layout.SCALAR}
+        self.scalars = {o: self._broadcast(o) for o in operands[:-1] if self.layouts[o] is Walk.SCALAR}
         pointers = [f"%p{o}" for o in operands]
         if buffered:
             self._chunks(pointers)
@@ -233,7 +232,7 @@ class _Rows:
             count = f.minimum(f.sub("%n", loop.index), CHUNK)
             direct = list(pointers)
             for o, layout in enumerate(self.layouts):
-                if layout is Layout.CONTIGUOUS:
+                if layout is Walk.CONTIGUOUS:
                     direct[o] = f.address(pointers[o], loop.index, memory(self.dtypes[o]))
                 elif o in self.staging:
                     direct[o] = self.staging[o]

@@ -10,25 +10,27 @@ from ...plugin import (
     Accepts,
     CallSpec,
     Kernel,
+    Nest,
     Prepared,
     Program,
     Reason,
     Rejection,
+    Walk,
     build_program,
+    collapse,
     ops_with_recipes,
     recipe,
 )
 from . import costs, elementwise
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind, prepared
-from .layout import Layout, Nest, collapse
 from .lower import OPTIONS
 from .rules import ARITHMETIC, CANONICAL, WORDS, word
 from .target import Target, host_target
 
 
 @functools.lru_cache(maxsize=4096)
-def _rows(program: Program, layouts: tuple[Layout, ...], target: Target) -> Module:
+def _rows(program: Program, layouts: tuple[Walk, ...], target: Target) -> Module:
     return compile_ir(elementwise.rows_code(program, layouts, target), (elementwise.ROWS,), OPTIONS)
 
 

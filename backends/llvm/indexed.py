@@ -18,11 +18,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...plugin import Program, programs
+from ...plugin import Nest, Program, merge, programs
 from .gather import gather
 from .ir import Function, module_text
 from .jit import CompileOptions
-from .layout import Nest, merge
 from .lower import Lowering, first_lanes, has_masks, memory
 from .target import Target
 from .vectors import Tables

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...plugin import run_all
+from ...plugin import merge, run_all
 from .jit import CompileOptions, Module, compile_ir
-from .layout import merge
 from .matmul import matmul_ir
 from .matmul_plan import (
     Packing,

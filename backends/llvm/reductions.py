@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...plugin import Nest, collapse, merge
 from .columns import columns
 from .fold import Fold
 from .ir import Function, module_text
-from .layout import Nest, collapse, merge
 from .lower import memory
 from .rows import rows
 from .target import Target

@@ -15,9 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...plugin import programs
+from ...plugin import Nest, collapse, programs
 from .ir import Function, module_text
-from .layout import Nest, collapse
 from .lower import Lowering, first_lanes, has_masks, memory
 from .target import Target
 from .vectors import Tables

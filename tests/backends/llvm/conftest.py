@@ -10,10 +10,10 @@ import pytest
 from opmux.backends.llvm.elementwise_kernels import bound_nest
 from opmux.backends.llvm.invoke import invoker
 from opmux.backends.llvm.jit import compile_ir
-from opmux.backends.llvm.layout import collapse
 from opmux.backends.llvm.lower import OPTIONS
 from opmux.backends.llvm.target import host_target
 from opmux.opset.recipes.program import FLOATS, INTEGERS, NUMPY_TYPES
+from opmux.plugin import collapse
 
 
 def _float_values(dtype):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from opmux.backends.llvm.elementwise_kernels import bound_nest
-from opmux.backends.llvm.layout import Layout, collapse
 from opmux.backends.llvm.target import host_target
 from opmux.opset.recipes.evaluate import evaluate
 from opmux.opset.recipes.program import NUMPY_TYPES, build, fma
+from opmux.plugin import Walk, collapse
 
 ADD = build("add", ("float32", "float32"), lambda a, b: a + b)
 # Long enough not to be unrolled.
@@ -79,7 +79,7 @@ def test_strided_output_leaves_the_rest_alone(tools, target):
 def test_transposed_output_costs_no_strided_variant():
     a = numbers(30, 40).T
     strides = tuple(s // 4 for s in a.strides)
-    assert collapse(a.shape, (strides, strides)).layouts() == (Layout.CONTIGUOUS, Layout.CONTIGUOUS)
+    assert collapse(a.shape, (strides, strides)).walks() == (Walk.CONTIGUOUS, Walk.CONTIGUOUS)
 
 
 @pytest.mark.parametrize("rank", [1, 2])

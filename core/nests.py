@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Layout(StrEnum):
+class Walk(StrEnum):
     """How an operand moves along the innermost dimension."""
 
     CONTIGUOUS = "contiguous"
@@ -26,18 +26,18 @@ class Nest:
     shape: tuple[int, ...]
     strides: tuple[tuple[int, ...], ...]
 
-    def layouts(self) -> tuple[Layout, ...]:
-        """The layout class of each operand."""
-        return tuple(layout_of(s[-1]) for s in self.strides)
+    def walks(self) -> tuple[Walk, ...]:
+        """How each operand moves along the innermost dimension."""
+        return tuple(walk_of(s[-1]) for s in self.strides)
 
 
-def layout_of(stride: int) -> Layout:
+def walk_of(stride: int) -> Walk:
     """Class of an innermost stride.
 
-    >>> layout_of(-1)
-    <Layout.STRIDED: 'strided'>
+    >>> walk_of(-1)
+    <Walk.STRIDED: 'strided'>
     """
-    return {0: Layout.SCALAR, 1: Layout.CONTIGUOUS}.get(stride, Layout.STRIDED)
+    return {0: Walk.SCALAR, 1: Walk.CONTIGUOUS}.get(stride, Walk.STRIDED)
 
 
 def merge(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Nest:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opmux.backends.llvm.layout import Layout, Nest, collapse, merge
+from opmux.core.nests import Nest, Walk, collapse, merge
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_collapse(shape, strides, expected):
 
 
 def test_layouts_are_those_of_the_innermost_dimension():
-    assert Nest((2, 3), ((3, 1), (1, 0), (1, -1))).layouts() == (Layout.CONTIGUOUS, Layout.SCALAR, Layout.STRIDED)
+    assert Nest((2, 3), ((3, 1), (1, 0), (1, -1))).walks() == (Walk.CONTIGUOUS, Walk.SCALAR, Walk.STRIDED)
 
 
 def test_merge_keeps_the_logical_order():
