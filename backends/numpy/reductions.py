@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from ...plugin import CallSpec, Kernel
+from ...plugin import CallSpec, Kernel, on_host
 from . import costs
 from .rows import ALL, BOOL, FLOATS, INTEGERS, NARROW, Host, kernel
 
@@ -34,54 +34,6 @@ def _accumulated(ufunc: np.ufunc) -> Callable[[CallSpec], Compute]:
     return bind
 
 
-def _extreme(ufunc: np.ufunc, *, largest: bool) -> Callable[[CallSpec], Compute]:
-    """Maximum or minimum; NaN wins, and -0 is below +0, which NumPy leaves open."""
-
-    def bind(spec: CallSpec) -> Compute:
-        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
-
-        def compute(out: Host, x: Host) -> None:
-            if not axes:
-                out[...] = x
-                return
-            ufunc.reduce(x, axis=axes, out=out, keepdims=keepdims)
-            if out.dtype.kind not in "iub" and (out == 0).any():
-                zero = x == 0
-                wanted = zero & ~np.signbit(x) if largest else zero & np.signbit(x)
-                found = np.any(wanted, axis=axes, keepdims=keepdims)
-                signed = np.where(found, 0.0 if largest else -0.0, -0.0 if largest else 0.0).astype(out.dtype)
-                np.copyto(out, signed, where=out == 0)
-
-        return compute
-
-    return bind
-
-
-def _boolean(reduce: Callable[..., Any]) -> Callable[[CallSpec], Compute]:
-    def bind(spec: CallSpec) -> Compute:
-        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
-
-        def compute(out: Host, x: Host) -> None:
-            out[...] = reduce(x != 0, axis=axes, keepdims=keepdims)
-
-        return compute
-
-    return bind
-
-
-def _position(find: Callable[..., Any]) -> Callable[[CallSpec], Compute]:
-    def bind(spec: CallSpec) -> Compute:
-        axis, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
-
-        def compute(out: Host, x: Host) -> None:
-            given = x.astype(np.float32) if x.dtype.name in NARROW else x
-            out[...] = find(given, axis=axis, keepdims=keepdims)
-
-        return compute
-
-    return bind
-
-
 def _scan(ufunc: np.ufunc) -> Callable[[CallSpec], Compute]:
     def bind(spec: CallSpec) -> Compute:
         axis = spec.attributes["axis"]
@@ -100,12 +52,12 @@ _NUMBERS: Final = INTEGERS | FLOATS | frozenset({"complex64", "complex128"})
 KERNELS: Final[tuple[Kernel, ...]] = (
     kernel("sum", _accumulated(np.add), (_NUMBERS,), cost=costs.REDUCTION),
     kernel("prod", _accumulated(np.multiply), (_NUMBERS,), cost=costs.REDUCTION),
-    kernel("max", _extreme(np.maximum, largest=True), (INTEGERS | FLOATS,), cost=costs.EXTREME_REDUCTION),
-    kernel("min", _extreme(np.minimum, largest=False), (INTEGERS | FLOATS,), cost=costs.EXTREME_REDUCTION),
-    kernel("all", _boolean(np.all), (ALL,), cost=costs.BOOLEAN_REDUCTION),
-    kernel("any", _boolean(np.any), (ALL,), cost=costs.BOOLEAN_REDUCTION),
-    kernel("argmax", _position(np.argmax), (INTEGERS | FLOATS | BOOL,), cost=costs.POSITION),
-    kernel("argmin", _position(np.argmin), (INTEGERS | FLOATS | BOOL,), cost=costs.POSITION),
+    kernel("max", on_host.extreme(np.maximum, largest=True), (INTEGERS | FLOATS,), cost=costs.EXTREME_REDUCTION),
+    kernel("min", on_host.extreme(np.minimum, largest=False), (INTEGERS | FLOATS,), cost=costs.EXTREME_REDUCTION),
+    kernel("all", on_host.boolean(np.all), (ALL,), cost=costs.BOOLEAN_REDUCTION),
+    kernel("any", on_host.boolean(np.any), (ALL,), cost=costs.BOOLEAN_REDUCTION),
+    kernel("argmax", on_host.position(np.argmax), (INTEGERS | FLOATS | BOOL,), cost=costs.POSITION),
+    kernel("argmin", on_host.position(np.argmin), (INTEGERS | FLOATS | BOOL,), cost=costs.POSITION),
     kernel("cumulative_sum", _scan(np.add), (_NUMBERS,), cost=costs.SCAN),
     kernel("cumulative_prod", _scan(np.multiply), (_NUMBERS,), cost=costs.SCAN),
 )

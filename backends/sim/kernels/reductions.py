@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ....plugin import CallSpec, orders
+from ....plugin import CallSpec, on_host, orders
 from ..memory import Host
-from .rows import ALL, NARROW, NUMBERS, Bind, Compute, Row
+from .rows import ALL, NUMBERS, Bind, Compute, Row
 
 
 def _accumulated(ufunc: np.ufunc, ordered: Callable[..., Any]) -> Bind:
@@ -23,51 +23,6 @@ def _accumulated(ufunc: np.ufunc, ordered: Callable[..., Any]) -> Bind:
                 out[...] = ufunc.reduce(x, axis=axes, dtype=out.dtype, keepdims=keepdims)
             else:
                 out[...] = ordered(x, axes, dtype=out.dtype).reshape(out.shape)
-
-        return compute
-
-    return bind
-
-
-def _extreme(ufunc: np.ufunc, *, largest: bool) -> Bind:
-    """Maximum or minimum; NaN wins, and -0 is below +0, which NumPy leaves open."""
-
-    def bind(spec: CallSpec) -> Compute:
-        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
-
-        def compute(out: Host, x: Host) -> None:
-            made = ufunc.reduce(x, axis=axes, keepdims=keepdims) if axes else x
-            if out.dtype.kind not in "iu":
-                wanted = (x == 0) & (np.signbit(x) ^ largest)
-                present = np.any(wanted, axis=axes, keepdims=keepdims) if axes else wanted
-                signs = (0.0, -0.0) if largest else (-0.0, 0.0)
-                made = np.where(np.equal(made, 0), np.where(present, *signs).astype(out.dtype), made)
-            out[...] = made
-
-        return compute
-
-    return bind
-
-
-def _boolean(reduce: Callable[..., Any]) -> Bind:
-    def bind(spec: CallSpec) -> Compute:
-        axes, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
-
-        def compute(out: Host, x: Host) -> None:
-            out[...] = reduce(x != 0, axis=axes, keepdims=keepdims)
-
-        return compute
-
-    return bind
-
-
-def _position(find: Callable[..., Any]) -> Bind:
-    def bind(spec: CallSpec) -> Compute:
-        axis, keepdims = spec.attributes["axis"], spec.attributes["keepdims"]
-
-        def compute(out: Host, x: Host) -> None:
-            given = x.astype(np.float32) if x.dtype.name in NARROW else x
-            out[...] = find(given, axis=axis, keepdims=keepdims)
 
         return compute
 
@@ -89,12 +44,12 @@ def _scan(ordered: Callable[..., Any]) -> Bind:
 ROWS: Final = (
     Row("sum", _accumulated(np.add, orders.canonical_sum), (NUMBERS,), accumulates=True),
     Row("prod", _accumulated(np.multiply, orders.canonical_prod), (NUMBERS,), accumulates=True),
-    Row("max", _extreme(np.maximum, largest=True), (NUMBERS,)),
-    Row("min", _extreme(np.minimum, largest=False), (NUMBERS,)),
-    Row("all", _boolean(np.all), (ALL,)),
-    Row("any", _boolean(np.any), (ALL,)),
-    Row("argmax", _position(np.argmax), (NUMBERS,)),
-    Row("argmin", _position(np.argmin), (NUMBERS,)),
+    Row("max", on_host.extreme(np.maximum, largest=True), (NUMBERS,)),
+    Row("min", on_host.extreme(np.minimum, largest=False), (NUMBERS,)),
+    Row("all", on_host.boolean(np.all), (ALL,)),
+    Row("any", on_host.boolean(np.any), (ALL,)),
+    Row("argmax", on_host.position(np.argmax), (NUMBERS,)),
+    Row("argmin", on_host.position(np.argmin), (NUMBERS,)),
     Row("cumulative_sum", _scan(orders.canonical_cumulative_sum), (NUMBERS,), accumulates=True),
     Row("cumulative_prod", _scan(orders.canonical_cumulative_prod), (NUMBERS,), accumulates=True),
 )
