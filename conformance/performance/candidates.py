@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ...core.dispatch.choose import Planner, spec_of
+from ...core.dispatch.candidates import ready
 from ...core.dispatch.decision import Candidate, Decision, Kind
-from ...core.dispatch.policy import current
 
 
 def without_casts(decision: Decision) -> Decision:
@@ -15,10 +14,5 @@ def without_casts(decision: Decision) -> Decision:
 
 
 def runnable(decision: Decision) -> tuple[Candidate, ...]:
-    """Return the candidates of a call under the policy in force, cheapest first: each can run or has its rejection."""
-    specs = tuple(spec_of(s) for s in decision.inputs)
-    inferred = decision.op.infer(decision.op.name, specs, dict(decision.attributes))
-    planner = Planner(decision.op, decision.inputs, inferred, decision.device, current().slot.tables)
-    return tuple(
-        c if c.run is not None or c.rejection is not None else planner.prepared([c])[0] for c in decision.candidates
-    )
+    """Return the candidates of a call, cheapest first: each can run or has its rejection."""
+    return tuple(ready(c) for c in decision.candidates)

@@ -9,24 +9,15 @@ from typing import Any
 from ..arrays.array import Array
 from ..arrays.views import broadcast_strides
 from ..devices.device import DEVICES, Device
-from ..errors import OpmuxError, UnsupportedError
+from ..errors import UnsupportedError
 from ..graphs.trace import ConcreteValueNeededError, Tracer, capture
-from ..kernel import ArraySpec, CallSpec, Determinism, Kernel, Prepared, Reason, Rejection
-from ..op import CAST, COPY, OPS, Inferred, Op
+from ..kernel import ArraySpec, CallSpec, Determinism, Kernel, Reason, Rejection
+from ..op import CAST, OPS, Inferred, Op
 from ..signature import Signature, signature
-from .cost import kernel_cost
+from .candidates import KernelCall, cheapest_ready, kernel_candidate, rank
 from .decision import Candidate, Claim, Decision, Kind
-from .eligibility import (
-    binding_order,
-    check_repetition,
-    claim_of,
-    needs_copy,
-    rejection_by_contract,
-    rejection_by_facts,
-    rejection_by_order,
-    rejection_by_policy,
-)
-from .execute import fallback_runner, kernel_runner
+from .eligibility import binding_order, check_repetition
+from .execute import fallback_runner
 from .fallback import counted
 from .policy import Settings
 from .registry import REGISTRY
@@ -62,13 +53,6 @@ def _decide(op: Op, inputs: Signatures, attributes: Pairs, device: Device, table
         return _decide_with_casts(op, inputs, inferred, device, tables)
     planner = Planner(op, inputs, inferred, device, tables)
     return planner.decision(planner.candidates(), tuple(sorted(inferred.attributes.items())))
-
-
-def _rank(candidate: Candidate) -> tuple[bool, float, int, str]:
-    """Order candidates: eligible, cheapest, highest priority, first name. Stable for equal inputs and records."""
-    cost = candidate.cost.total if candidate.cost is not None else float("inf")
-    priority = candidate.kernel.priority if candidate.kernel is not None else 0
-    return candidate.rejection is not None, cost, -priority, candidate.name
 
 
 def _decide_with_casts(
@@ -126,6 +110,23 @@ def unsupported(
     )
 
 
+def decision_of(
+    op: Op, inputs: Signatures, attributes: Pairs, outputs: tuple[Signature, ...], device: Device,
+    candidates: Sequence[Candidate], settings: Settings, *, many: bool,
+) -> Decision:  # fmt: skip
+    """Return the decision among candidates.
+
+    Raises:
+        UnsupportedError: when none is eligible.
+    """
+    ranked = sorted(candidates, key=rank)
+    chosen = ranked[0] if ranked and ranked[0].rejection is None else None
+    if chosen is None or chosen.run is None:
+        raise unsupported(op, inputs, device, candidates, settings)
+    made = chosen.outputs or outputs
+    return Decision(op, device, inputs, attributes, made, tuple(ranked), chosen, chosen.run, many=many)
+
+
 class Planner:
     """Collects the candidates of one call."""
 
@@ -135,10 +136,11 @@ class Planner:
         self.op, self.inputs, self.inferred, self.device, self.tables = op, inputs, inferred, device, tables
         self.settings = tables.settings
         self.outputs = tuple(signature(device, o.dtype, o.shape) for o in inferred.outputs)
-        self.work = op.work(tuple(spec_of(s) for s in inputs), inferred.outputs, inferred.attributes)
-        check_repetition(op.name, inputs, self.work.flops, device)
+        work = op.work(tuple(spec_of(s) for s in inputs), inferred.outputs, inferred.attributes)
+        check_repetition(op.name, inputs, work.flops, device)
         ready = tuple(self._ready_signature(s) for s in inputs)
         self.spec = CallSpec(op.name, ready, self.outputs, inferred.attributes, self.settings.contract)
+        self._call = KernelCall(op, self.spec, work, device, inputs, inferred.broadcast)
 
     def candidates(self) -> list[Candidate]:
         """Return every candidate.
@@ -148,7 +150,7 @@ class Planner:
         """
         kernels = REGISTRY.kernels(self.op.name, self.device.kind)
         bound = self._bound_order(kernels)
-        found = self.prepared([self.kernel(b, k, bound) for b, k in kernels])
+        found = cheapest_ready(self.kernel(b, k, bound) for b, k in kernels)
         eligible = any(c.rejection is None for c in found)
         if self.op.decomposition is not None and not (self.op.primitive and eligible):
             found.append(self.decomposition())
@@ -163,13 +165,9 @@ class Planner:
         Raises:
             UnsupportedError: when none is eligible.
         """
-        ranked = sorted(candidates, key=_rank)
-        chosen = ranked[0] if ranked and ranked[0].rejection is None else None
-        if chosen is None or chosen.run is None:
-            raise unsupported(self.op, self.inputs, self.device, tuple(candidates), self.settings)
-        return Decision(
-            self.op, self.device, self.inputs, attributes, chosen.outputs or self.outputs, tuple(ranked), chosen,
-            chosen.run, many=len(self.outputs) > 1,
+        return decision_of(
+            self.op, self.inputs, attributes, self.outputs, self.device, candidates, self.settings,
+            many=len(self.outputs) > 1,
         )  # fmt: skip
 
     def _ready_signature(self, sig: Signature | None) -> Signature | None:
@@ -193,65 +191,7 @@ class Planner:
 
     def kernel(self, backend: str, kernel: Kernel, bound: str | None = None) -> Candidate:
         """Return the candidate for one kernel, priced and not yet prepared, or the reason against it."""
-        name = f"{backend}/{kernel.name}"
-        version = REGISTRY.version(backend)
-        claim, worst = claim_of(backend, version, kernel, self.spec, self.device)
-        made = Candidate(name, Kind.KERNEL, backend, kernel, None, self.spec, claim=claim)
-        rejection = (
-            rejection_by_policy(self.op.name, backend, self.settings)
-            or rejection_by_facts(kernel, self.spec, self.device)
-            or rejection_by_contract(self.op, kernel, self.spec, self.device, claim, worst, self.settings)
-            or rejection_by_order(kernel, bound)
-        )
-        if rejection is not None:
-            return replace(made, rejection=rejection)
-        copies: list[tuple[int, Decision]] = []
-        dense = list(self.spec.inputs)
-        for i, sig in enumerate(self.spec.inputs):
-            if sig is not None and needs_copy(kernel, sig):
-                if self.op.name == COPY:
-                    why = "it takes only contiguous operands, and it is the copy itself"
-                    return replace(made, rejection=Rejection(Reason.LAYOUT, why))
-                try:
-                    copies.append((i, decide(OPS[COPY], (sig,), (), self.device, self.tables)))
-                except UnsupportedError as error:
-                    why = f"operand {i} needs a dense copy: {error}"
-                    return replace(made, rejection=Rejection(Reason.LAYOUT, why))
-                dense[i] = signature(sig.device, sig.dtype, sig.shape)
-        spec = replace(self.spec, inputs=tuple(dense))
-        own = kernel_cost(kernel, spec, self.work, self.device)
-        cost = replace(own, copies=sum(d.cost.total for _, d in copies))
-        return replace(made, spec=spec, cost=cost, copies=tuple(copies))
-
-    def prepared(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Prepare the cheapest eligible candidate; where it declines, the next. The dearer ones stay as they are."""
-        made: list[Candidate] = []
-        for candidate in sorted(candidates, key=_rank):
-            settled = candidate.rejection is not None or any(c.run is not None for c in made)
-            made.append(candidate if settled else self._prepare(candidate))
-        return made
-
-    def _prepare(self, candidate: Candidate) -> Candidate:
-        kernel, spec, backend = candidate.kernel, candidate.spec, candidate.backend
-        if kernel is None or spec is None or backend is None:
-            return candidate
-        try:
-            prepared: object = kernel.prepare(spec)
-        except OpmuxError as error:
-            return replace(candidate, cost=None, rejection=Rejection(Reason.PREPARE_FAILED, str(error)))
-        except Exception as error:  # a vendor's code: its fault costs its kernel, not the call
-            why = f"prepare raised {error!r}"
-            return replace(candidate, cost=None, rejection=Rejection(Reason.PREPARE_FAILED, why))
-        if isinstance(prepared, Rejection):
-            return replace(candidate, cost=None, rejection=prepared)
-        if not isinstance(prepared, Prepared) or prepared.workspace < 0:
-            why = f"prepare returned {prepared!r}, not a Rejection or a Prepared with a workspace of 0 or more bytes"
-            return replace(candidate, cost=None, rejection=Rejection(Reason.PREPARE_FAILED, why))
-        run = kernel_runner(
-            self.device, backend, kernel.name, self.op.name, prepared, self.outputs, self.inferred.broadcast,
-            self.inputs, candidate.copies,
-        )  # fmt: skip
-        return replace(candidate, prepared=prepared, run=run)
+        return kernel_candidate(self._call, backend, kernel, self.tables, bound)
 
     def decomposition(self) -> Candidate:
         """Return the candidate that runs the op's decomposition, every part of it on this device."""

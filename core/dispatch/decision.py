@@ -74,7 +74,9 @@ class Candidate:
         claim: how far its claims are proved.
         copies: operands (by index) that are made contiguous first, each with the decision that does it.
         parts: of a decomposition, the decisions of its nodes.
-        run: does the call.
+        prepare: makes it ready to run, where something is left to do for that: ``prepare(candidate)`` returns it with
+            ``run``, or with its rejection. See :func:`~opmux.core.dispatch.candidates.ready`.
+        run: does the call; None where it is not eligible, or not prepared.
         begin: begins a collective over several processes: ``begin(operands)`` returns a handle of its results.
         outputs: signatures of its results where they are not contiguous: a decomposition may end in a view.
         graph: of a compiled function, what it does.
@@ -91,6 +93,7 @@ class Candidate:
     claim: Claim = Claim.DECLARED
     copies: tuple[tuple[int, Decision], ...] = ()
     parts: tuple[Decision, ...] = ()
+    prepare: Callable[[Candidate], Candidate] | None = None
     run: Run | None = None
     begin: Callable[[Operands], Any] | None = None
     outputs: tuple[Signature, ...] | None = None

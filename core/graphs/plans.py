@@ -9,6 +9,7 @@ from typing import Any
 
 from ..arrays.array import stand_in
 from ..devices.device import Device
+from ..dispatch.candidates import cheapest_ready
 from ..dispatch.choose import Planner, Signatures, decide
 from ..dispatch.cost import sum_costs
 from ..dispatch.decision import Candidate, Cost, Decision, Kind, Operands, Run
@@ -127,7 +128,7 @@ def _decide_region(
         "op by op", Kind.DECOMPOSITION, cost=one_by_one.cost, parts=one_by_one.parts, run=one_by_one.run,
         outputs=one_by_one.outputs,
     )  # fmt: skip
-    kernels = planner.prepared([planner.kernel(b, k) for b, k in segment.kernels])
+    kernels = cheapest_ready(planner.kernel(b, k) for b, k in segment.kernels)
     return planner.decision([*kernels, separate], ())
 
 

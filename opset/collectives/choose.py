@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from ...core.arrays.array import Array
+from ...core.collectives.communicator import NativeStart
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer
 from ...core.devices.driver import PeerDriver
-from ...core.dispatch.choose import unsupported
-from ...core.dispatch.cost import kernel_cost
+from ...core.dispatch.candidates import KernelCall, cheapest_ready, kernel_candidate
+from ...core.dispatch.choose import decision_of
 from ...core.dispatch.decision import Candidate, Decision, Kind, Operands
-from ...core.dispatch.eligibility import (
-    claim_of,
-    rejection_by_contract,
-    rejection_by_facts,
-    rejection_by_policy,
-)
-from ...core.dispatch.execute import kernel_runner
+from ...core.dispatch.eligibility import rejection_by_policy
 from ...core.dispatch.policy import Settings, current, policy
 from ...core.dispatch.registry import REGISTRY
-from ...core.kernel import CANONICAL_ORDER, ArraySpec, CallSpec, Determinism, Kernel, Prepared, Reason, Rejection
+from ...core.dispatch.tables import Tables
+from ...core.kernel import CANONICAL_ORDER, ArraySpec, CallSpec, Determinism, Reason, Rejection
 from ...core.op import Op
 from ...core.signature import Signature, signature
 from . import values
@@ -43,7 +40,7 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
     Raises:
         OpmuxError: for a call that is not allowed, or that nothing can do.
     """
-    settings = current().settings
+    tables = current().slot.tables
     axis = attributes.get("axis")
     said = op.declaration
     assert isinstance(said, Collective)  # every collective is declared as one
@@ -53,33 +50,19 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
         signature(device, problem.dtype, problem.results[rank])
         for rank, device in zip(mesh.local_ranks, mesh.local_devices, strict=True)
     )
-    candidates = _candidates(op, problem, mesh, attributes, outputs, settings)
-    eligible = sorted((c for c in candidates if c.rejection is None), key=_rank)
-    rejected = [c for c in candidates if c.rejection is not None]
-    if not eligible:
-        raise unsupported(op, tuple(x._sig for x in arrays), mesh.local_devices[0], rejected, settings)
-    chosen = eligible[0]
-    if axis not in (None, 0) or not all(x._sig.contiguous for x in arrays):
-        chosen = _with_axis(op, problem, axis, chosen)
-    run = chosen.run
-    assert run is not None  # an eligible candidate can run
-    return Decision(
-        op,
-        mesh.local_devices[0],
-        tuple(x._sig for x in arrays),
-        tuple((n, v) for n, v in attributes.items() if n != "sizes"),
-        outputs,
-        (chosen, *eligible[1:], *rejected),
-        chosen,
-        run,
-        many=True,
-    )
+    candidates = cheapest_ready(_candidates(op, problem, mesh, attributes, outputs, tables))
+    made = decision_of(
+        op, tuple(x._sig for x in arrays), tuple((n, v) for n, v in attributes.items() if n != "sizes"), outputs,
+        mesh.local_devices[0], candidates, tables.settings, many=True,
+    )  # fmt: skip
+    if axis in (None, 0) and all(x._sig.contiguous for x in arrays):
+        return made
+    return _with_axis(op, problem, axis, made)
 
 
-def _with_axis(op: Op, problem: Problem, axis: int | None, candidate: Candidate) -> Candidate:
-    """Return a candidate for operands as the caller has them: the axis in question is moved to the front, and back."""
-    run, begin = candidate.run, candidate.begin
-    assert run is not None  # an eligible candidate can run
+def _with_axis(op: Op, problem: Problem, axis: int | None, decision: Decision) -> Decision:
+    """Return a decision for operands as the caller has them: the axis in question is moved to the front, and back."""
+    run, begin = decision.run, decision.chosen.begin
 
     def before(operands: Operands) -> list[Array]:
         return [axis_first(op, x, axis) for x in operands if x is not None]
@@ -90,33 +73,36 @@ def _with_axis(op: Op, problem: Problem, axis: int | None, candidate: Candidate)
     def whole(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
         return after(run(before(operands), None))
 
-    if begin is None:
-        return replace(candidate, run=whole)
-    start = begin
-    return replace(candidate, run=whole, begin=lambda operands: start(before(operands)).then(after))
-
-
-def _rank(candidate: Candidate) -> tuple[float, int, str]:
-    assert candidate.cost is not None  # eligible ones are priced
-    priority = 0 if candidate.kernel is None else candidate.kernel.priority
-    return candidate.cost.total, -priority, candidate.name
+    begun = None if begin is None else lambda operands: begin(before(operands)).then(after)
+    chosen = replace(decision.chosen, run=whole, begin=begun)
+    return replace(decision, candidates=(chosen, *decision.candidates[1:]), chosen=chosen, run=whole)
 
 
 def _candidates(
-    op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], outputs: tuple[Signature, ...], settings: Settings
-) -> list[Candidate]:
-    found = list(_kernels(op, problem, mesh, attributes, outputs, settings)) if mesh.is_local else []
-    if not mesh.is_local:
-        found += _native(op, problem, mesh, attributes, settings)
+    op: Op,
+    problem: Problem,
+    mesh: Mesh,
+    attributes: dict[str, Any],
+    outputs: tuple[Signature, ...],
+    tables: Tables[Settings],
+) -> Iterator[Candidate]:
+    if mesh.is_local:
+        yield from _kernels(op, problem, mesh, attributes, outputs, tables)
+    else:
+        yield from _native(op, problem, mesh, attributes, tables.settings)
     for algorithm in ALGORITHMS[op.name]:
-        found.append(_algorithm(op, problem, mesh, algorithm, attributes, settings))
-    return found
+        yield _algorithm(op, problem, mesh, algorithm, attributes, tables.settings)
 
 
 def _kernels(
-    op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], outputs: tuple[Signature, ...], settings: Settings
-) -> list[Candidate]:
-    """Return the kernels over all ranks' memory, where all ranks are of one kind of device.
+    op: Op,
+    problem: Problem,
+    mesh: Mesh,
+    attributes: dict[str, Any],
+    outputs: tuple[Signature, ...],
+    tables: Tables[Settings],
+) -> Iterator[Candidate]:
+    """Yield the kernels over all ranks' memory, where all ranks are of one kind of device.
 
     Off the host a launch stands on one rank's queue, so that the devices must be able to wait for each other's events.
     """
@@ -125,41 +111,18 @@ def _kernels(
     peers = all(isinstance(d.driver, PeerDriver) for d in mesh.local_devices)
     meet = len(mesh.local_devices) == 1 or host or peers
     if len(kinds) > 1 or not meet:
-        return []
+        return
     device = mesh.local_devices[0]
     inputs = tuple(
         signature(d, problem.dtype, shape) for d, shape in zip(mesh.local_devices, problem.operands, strict=True)
     )
     settled = {n: v for n, v in attributes.items() if n not in _SETTLED} | {"blocked": problem.blocked}
-    spec = CallSpec(op.name, inputs, outputs, {**settled, **problem.arguments}, settings.contract)
-    return [
-        _kernel(op, backend, kernel, spec, mesh, settings)
-        for backend, kernel in REGISTRY.kernels(op.name, device.kind)
-    ]  # fmt: skip
-
-
-def _kernel(op: Op, backend: str, kernel: Kernel, spec: CallSpec, mesh: Mesh, settings: Settings) -> Candidate:
-    device = mesh.local_devices[0]
-    made = Candidate(f"{backend}/{kernel.name}", Kind.KERNEL, backend, kernel, spec=spec)
-    claim, worst = claim_of(backend, REGISTRY.version(backend), kernel, spec, device)
-    rejection = (
-        rejection_by_policy(op.name, backend, settings)
-        or rejection_by_facts(kernel, spec, device)
-        or rejection_by_contract(op, kernel, spec, device, claim, worst, settings)
-    )
-    if rejection is not None:
-        return replace(made, rejection=rejection, claim=claim)
-    prepared = kernel.prepare(spec)
-    if not isinstance(prepared, Prepared):
-        return replace(made, rejection=prepared, claim=claim)
-    specs = tuple(_spec(s) for s in spec.arrays)
-    cost = kernel_cost(kernel, spec, op.work(specs, [_spec(s) for s in spec.outputs], spec.attributes), device)
-    run = kernel_runner(device, backend, kernel.name, op.name, prepared, spec.outputs, None, spec.inputs, ())
-    return replace(made, prepared=prepared, claim=claim, cost=cost, run=run)
-
-
-def _spec(s: Signature) -> ArraySpec:
-    return ArraySpec(s.dtype, s.shape)
+    spec = CallSpec(op.name, inputs, outputs, {**settled, **problem.arguments}, tables.settings.contract)
+    specs = tuple(ArraySpec(problem.dtype, shape) for shape in problem.operands)
+    results = [ArraySpec(problem.dtype, shape) for shape in problem.results]
+    call = KernelCall(op, spec, op.work(specs, results, spec.attributes), device, inputs)
+    for backend, kernel in REGISTRY.kernels(op.name, device.kind):
+        yield kernel_candidate(call, backend, kernel, tables)
 
 
 def _algorithm(
@@ -179,43 +142,59 @@ def _algorithm(
     rejection = _rejection(op, problem, schedule, mesh, settings)
     if rejection is not None:
         return replace(made, rejection=rejection)
-    cost = price_on(schedule, problem, mesh)
-    if mesh.is_local:
+    prepare = partial(_in_process, schedule, problem)
+    if not mesh.is_local:
+        prepare = partial(_over_processes, schedule, problem, mesh, tuple(attributes.items()), None)
+    return replace(made, cost=price_on(schedule, problem, mesh), prepare=prepare)
 
-        def run(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
-            # A combination is one correctly rounded call, so its bits hang on the order of the schedule alone.
-            with policy(determinism="none", max_ulp=None):
-                return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
 
-        return replace(made, cost=cost, run=run)
+def _in_process(schedule: Schedule, problem: Problem, candidate: Candidate) -> Candidate:
+    """Make a schedule ready to run as calls of the opset."""
+
+    def run(operands: Sequence[Array | None], into: Buffer | None) -> tuple[Array, ...]:
+        # A combination is one correctly rounded call, so its bits hang on the order of the schedule alone.
+        with policy(determinism="none", max_ulp=None):
+            return tuple(values.run(schedule, problem, [x for x in operands if x is not None]))
+
+    return replace(candidate, run=run)
+
+
+def _over_processes(
+    schedule: Schedule,
+    problem: Problem,
+    mesh: Mesh,
+    attributes: tuple[tuple[str, Any], ...],
+    native: NativeStart | None,
+    candidate: Candidate,
+) -> Candidate:
+    """Make ready what a schedule, or the communicator's own collective, is for the local ranks."""
     from .processes import prepare
 
-    whole, begin = prepare(schedule, problem, mesh, tuple(attributes.items()))
-    return replace(made, cost=cost, run=whole, begin=begin)
+    run, begin = prepare(schedule, problem, mesh, attributes, native)
+    return replace(candidate, run=run, begin=begin)
 
 
 def _native(
     op: Op, problem: Problem, mesh: Mesh, attributes: dict[str, Any], settings: Settings
-) -> list[Candidate]:
-    """Return the communicator's own collective as a candidate, where it has one for contributions as they are."""
+) -> Iterator[Candidate]:
+    """Yield the communicator's own collective as a candidate, where it has one for contributions as they are."""
     carrier = mesh.communicator
     if carrier is None or problem.blocked or problem.accumulator is not problem.dtype:
-        return []
+        return
     start = mesh.lines()[0][0].native(op.name, problem.reduction or "", problem.dtype.numpy)
     if start is None:
-        return []
+        return
     made = Candidate(f"{carrier.name}/{op.name}", Kind.KERNEL, carrier.name)
     rejection = rejection_by_policy(op.name, carrier.name, settings)
     ordered = settings.determinism is not Determinism.NONE or settings.max_ulp is not None
     if rejection is None and ordered and problem.reduction is not None and not op.settled(problem.dtype):
         rejection = Rejection(Reason.DETERMINISM, "the library chooses the order of combination, and promises none")
     if rejection is not None:
-        return [replace(made, rejection=rejection)]
-    from .processes import prepare
-
+        yield replace(made, rejection=rejection)
+        return
     nothing = Schedule(op.name, "native", problem.ranks, len(problem.layout.lengths), 2, ())
-    run, begin = prepare(nothing, problem, mesh, tuple(attributes.items()), start)
-    return [replace(made, cost=native_price(problem, mesh), run=run, begin=begin)]
+    prepare = partial(_over_processes, nothing, problem, mesh, tuple(attributes.items()), start)
+    yield replace(made, cost=native_price(problem, mesh), prepare=prepare)
 
 
 def _rejection(op: Op, problem: Problem, schedule: Schedule, mesh: Mesh, settings: Settings) -> Rejection | None:

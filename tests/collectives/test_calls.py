@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.kernel import Rejection
 from opmux.core.op import COLLECTIVES, public_of
-from opmux.opset.collectives import values
+from opmux.core.plugins import manager
+from opmux.opset.collectives import processes, values
 from opmux.opset.collectives.algorithms import ALGORITHMS
 from opmux.opset.collectives.call import axis_first, spec_first, specs_of_all
 from opmux.opset.collectives.problem import Problem
+from opmux.plugin import CallSpec, CostTerms, Kernel, Prepared, hookimpl
+from tests.collectives.loop import Loop, job
 
 Array = np.ndarray[Any, Any]
 
@@ -173,3 +179,75 @@ def test_a_pin_names_an_algorithm_or_a_backend(hosts: tuple[ox.Device, ...]) -> 
     for pin, chosen in (("ring", "ring"), ("numpy", "numpy/all_reduce.fused")):
         with ox.policy(pins={"all_reduce": pin}):
             assert ox.explain(ox.all_reduce, arrays, ox.Mesh(hosts[:2])).chosen == chosen
+
+
+#: Cheaper than any other way.
+CHEAP = CostTerms(compute=1e6, memory=1e6)
+
+
+@contextmanager
+def planted(*kernels: Kernel) -> Iterator[None]:
+    """A backend with kernels of its own."""
+
+    class Planted:
+        @hookimpl
+        def opmux_kernels(self) -> tuple[Kernel, ...]:
+            return kernels
+
+    manager.register("planted", Planted())
+    try:
+        yield
+    finally:
+        manager.unregister("planted")
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [lambda spec: 1 / 0, lambda spec: None, lambda spec: Prepared(lambda *call: None, workspace=-1)],
+    ids=["raises", "returns nothing", "returns nonsense"],
+)
+def test_a_fault_in_prepare_costs_its_kernel_and_not_the_call(hosts: tuple[ox.Device, ...], prepare: Any) -> None:
+    arrays, mesh = [ox.asarray([1.0, 2.0], device=d) for d in hosts[:2]], ox.Mesh(hosts[:2])
+    with planted(Kernel("broken", "all_reduce", "cpu", prepare, cost=CHEAP)):
+        assert [y.tolist() for y in ox.all_reduce(arrays, mesh)] == [[2.0, 4.0]] * 2
+        reasons = {row.candidate: row.reason for row in ox.explain(ox.all_reduce, arrays, mesh).rows}
+        assert reasons["planted/broken"] == "prepare-failed"
+        with ox.policy(pins={"all_reduce": "planted"}), pytest.raises(ox.UnsupportedError, match="prepare-failed"):
+            ox.all_reduce(arrays, mesh)
+
+
+def test_the_dearer_kernels_are_not_prepared(hosts: tuple[ox.Device, ...]) -> None:
+    prepared: list[str] = []
+
+    def noting(name: str) -> Callable[[CallSpec], Prepared]:
+        def prepare(spec: CallSpec) -> Prepared:
+            prepared.append(name)
+            return Prepared(lambda outs, ins, workspace, queue: None)
+
+        return prepare
+
+    dear = Kernel("dear", "all_reduce", "cpu", noting("dear"), cost=CostTerms(launch=1.0))
+    cheap = Kernel("cheap", "all_reduce", "cpu", noting("cheap"), cost=CHEAP)
+    with planted(dear, cheap):
+        explained = ox.explain(ox.all_reduce, [ox.ones(7, device=d) for d in hosts[:2]], ox.Mesh(hosts[:2]))
+    assert (prepared, explained.chosen) == (["cheap"], "planted/cheap")
+    assert all(row.seconds for row in explained.rows if row.eligible)
+    assert "planted/dear" in {row.candidate for row in explained.rows if row.eligible}
+
+
+def test_the_dearer_algorithms_are_not_prepared(hosts: tuple[ox.Device, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[str] = []
+
+    def noting(schedule: Any, *where: Any) -> Any:
+        planned.append(schedule.algorithm)
+        return plan_rank(schedule, *where)
+
+    monkeypatch.setattr(processes, "plan_rank", noting)
+
+    def program(loop: Loop) -> Any:
+        mesh = ox.Mesh([hosts[loop.process]], communicator=loop, timeout=20.0)
+        return ox.explain(ox.all_reduce, [ox.ones(7, device=hosts[loop.process])], mesh)
+
+    for explained in job(2, program):
+        assert sum(row.eligible and row.seconds is not None for row in explained.rows) > 1
+        assert set(planned) == {explained.chosen}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ....opset.collectives.declare import Collective
 from ....opset.collectives.problem import Problem
 from ... import hoststate
 from ...oracle.formats import Host
+from ...performance.candidates import runnable
 from ...target import Findings, RefusedError, Target, check_truth, dense
 from . import expected
 from .calls import Call
@@ -82,11 +83,12 @@ def name_of(candidate: Candidate) -> str:
 
 
 def decided(op: Op, mesh: Mesh, arrays: Sequence[Array], attributes: dict[str, Any]) -> Decision | None:
-    """Return the decision for a call, or None where nothing can serve it."""
+    """Return the decision for a call, all its candidates ready to run, or None where nothing can serve it."""
     try:
-        return decide(op, arrays, mesh, attributes)
+        found = decide(op, arrays, mesh, attributes)
     except UnsupportedError:
         return None
+    return replace(found, candidates=runnable(found))
 
 
 #: Puts operands on a mesh.

@@ -12,8 +12,8 @@ import numpy as np
 from ....core.arrays.array import Array
 from ....core.arrays.metadata import SLICE, apply, reshape
 from ....core.devices.device import Device
+from ....core.dispatch.candidates import ready
 from ....core.dispatch.choose import Planner, spec_of
-from ....core.dispatch.decision import Candidate
 from ....core.dispatch.eligibility import rejection_by_facts
 from ....core.dispatch.policy import current
 from ....core.dispatch.registry import REGISTRY
@@ -162,7 +162,7 @@ def _works(target: Target, op: Op, kernel: Kernel, sample: Sample, context: OpCo
     if found is None or found.reason is not Reason.DTYPE:
         return False
     lifted = replace(kernel, accepts=replace(kernel.accepts, dtypes=()))
-    candidate: Candidate = planner.prepared([planner.kernel(target.backend, lifted)])[0]
+    candidate = ready(planner.kernel(target.backend, lifted))
     if candidate.rejection is not None or candidate.run is None or len(planner.outputs) != 1:
         return False
     (out,) = planner.outputs
