@@ -120,6 +120,10 @@ class Control:
         """Note that a call has ended."""
         self._calls.pop(sequence, None)
 
+    def passed(self, sequence: int) -> None:
+        """Note a call that began and ended with nobody to ask about it in between."""
+        self._last = max(self._last, sequence)
+
     def check(self) -> None:
         """Look for news.
 

@@ -1,8 +1,8 @@
 """A rank's part of a collective call, as a generator that posts messages and never waits.
 
-Headers go out first and travel beside the data; a call ends only when every rank's header is known and equal, so no
-result comes of calls that differ. Whatever goes wrong ends in a ``CollectiveError`` within the time limit, which the
-other ranks are told of.
+Headers go out first, with a little of the data behind them, and travel beside the rest; a call ends only when every
+rank's header is known and equal, so no result comes of calls that differ. Whatever goes wrong ends in a
+``CollectiveError`` within the time limit, which the other ranks are told of.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .agreement import Header
 from .communicator import Endpoint, Ticket
 from .control import Control, Status, stuck
 from .failure import Cause, MeshFailure
-from .rank_plan import RankPlan, RankStep, Receive, Region
+from .rank_plan import RankPlan, RankStep, Receive, Region, Send
 
 Elements = NDArray[Any]
 #: Writes ``base (+) arrived`` into its third argument, which may be its first.
@@ -30,6 +30,8 @@ Combine = Callable[[Elements, Elements, Elements], None]
 #: Yields whether anything has moved since it was last resumed.
 Running = Generator[bool, None, None]
 
+#: Bytes of data that go along with a header.
+RIDING: Final = agreement.FRAME - agreement.SIZE
 #: Bits of a tag for the number of a message within its call; above them is the number of the call.
 NUMBER_BITS: Final = 16
 _NUMBERS: Final = 1 << NUMBER_BITS
@@ -62,7 +64,7 @@ class _Doubtful(Exception):
     """A message that is not what was expected; the headers will tell why."""
 
 
-class _Wait:
+class Wait:
     """A message under way: with whom, its number (-1 for one that goes out), and what it is read from or written to."""
 
     __slots__ = ("number", "peer", "receive", "region", "room", "ticket")
@@ -84,8 +86,8 @@ class _Wait:
         self.receive = receive
 
 
-class _Call:
-    """The state of one rank in one call."""
+class Call:
+    """The state of one rank in one call; arguments are those of :func:`run_rank`."""
 
     def __init__(
         self,
@@ -113,11 +115,15 @@ class _Call:
         self.started = endpoint.now()
         self.timeout = timeout
         self.told: list[bytes | None] = [None] * endpoint.ranks
-        self.headers: list[_Wait] = []
-        self.outgoing: list[_Wait] = []
-        self.incoming: list[_Wait] = []
+        self.frames: dict[int, Wait] = {}
+        self.headers: list[Wait] = []
+        self.outgoing: list[Wait] = []
+        self.incoming: list[Wait] = []
         self.sent = [0] * endpoint.ranks
         self.moved = False
+        #: The step that comes next, and a message that could not be posted: another has begun the call.
+        self.at = 0
+        self.trouble: tuple[int, CollectiveError] | None = None
         self.rounds = 0
         self.looked = self.started
         self.grace = self.started + timeout
@@ -125,9 +131,12 @@ class _Call:
         self.spare: dict[int, list[HostBytes]] = {}
 
     def run(self) -> Running:
-        """Do the whole call."""
-        self.exchange_headers()
+        """Do the whole call, or what is left of it."""
         try:
+            if self.trouble is not None:
+                raise self.gone(*self.trouble)
+            if not self.frames:
+                self.exchange_headers()
             yield from self.transfer() if self.native is None else self.wait_for(self.native)
             while self.outgoing or self.headers:
                 self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
@@ -142,16 +151,26 @@ class _Call:
     def exchange_headers(self) -> None:
         """Post this rank's header to every other rank, and a receive for each of theirs."""
         said = self.header.pack()
-        packed = np.frombuffer(said, np.uint8)
         self.told[self.rank] = said
+        sends = self.plan.steps[0].sends if self.plan.steps else ()
+        riding = {s.target: self.raw(s.data) for s in sends if self.rides(s)}
         # Each begins with its neighbour, so that no rank is met by all at once.
         for step in range(1, self.endpoint.ranks):
             peer = (self.rank - step) % self.endpoint.ranks
-            room = np.empty(agreement.SIZE, np.uint8)
-            self.headers.append(_Wait(self.post(False, peer, 0, room), peer, 0, room))
+            room = np.empty(agreement.FRAME, np.uint8)
+            self.frames[peer] = Wait(self.post(False, peer, 0, room), peer, 0, room)
+            self.headers.append(self.frames[peer])
+        empty = framed(said)
         for step in range(1, self.endpoint.ranks):
             peer = (self.rank + step) % self.endpoint.ranks
-            self.outgoing.append(_Wait(self.post(True, peer, 0, packed), peer, -1, packed))
+            frame = framed(said, riding[peer]) if peer in riding else empty
+            self.outgoing.append(Wait(self.post(True, peer, 0, frame), peer, -1, frame))
+
+    def rides(self, message: Send | Receive) -> bool:
+        """Return whether a message goes along with the header."""
+        region = message.data if isinstance(message, Send) else message.into
+        assert region is not None  # what is sent is read from somewhere
+        return message.first and region.length * self.slots[region.slot].itemsize <= RIDING
 
     def post(self, out: bool, peer: int, number: int, data: HostBytes) -> Ticket:
         """Post a message out or in."""
@@ -166,7 +185,7 @@ class _Call:
 
     def transfer(self) -> Running:
         """Make every step of the plan."""
-        for step in self.plan.steps:
+        for step in self.plan.steps[self.at :]:
             kept = {id(r): self.snapshot(r) for r in step.copied}
             self.begin(step)
             for local in step.locals:
@@ -189,20 +208,22 @@ class _Call:
                             yield from self.free(receive.into)
                         arrived = wait.room.view(self.slots[receive.into.slot].dtype)
                         self.put(receive, arrived, kept.get(id(receive), (None, None))[0])
-                        self.spare.setdefault(wait.room.nbytes, []).append(wait.room)
+                        if wait.number:
+                            self.spare.setdefault(wait.room.nbytes, []).append(wait.room)
                 self.incoming = still
                 if still:
                     yield from self.pause(True)
 
     def wait_for(self, native: Callable[[], Ticket]) -> Running:
         """Run the communicator's own collective, of which nobody knows whom it waits for."""
-        wait = _Wait(native(), -1, -1, np.empty(0, np.uint8))
-        self.incoming.append(wait)
+        if not self.incoming:
+            self.incoming.append(Wait(native(), -1, -1, np.empty(0, np.uint8)))
+        (wait,) = self.incoming
         while not self.is_near(wait):
             yield from self.pause(True)
         self.incoming.clear()
 
-    def is_near(self, wait: _Wait) -> bool:
+    def is_near(self, wait: Wait) -> bool:
         """Return whether a message is over, asking several times: the library moves it on while it is asked."""
         return any(self.is_over(wait) for _ in range(_POLLS))
 
@@ -211,14 +232,21 @@ class _Call:
         busy = [w.region for w in self.outgoing if w.region is not None]
         for receive in step.receives:
             into = receive.into
+            if self.rides(receive):
+                frame = self.frames[receive.source]
+                behind = frame.room[agreement.SIZE : agreement.SIZE + self.raw(into).nbytes]
+                self.incoming.append(Wait(frame.ticket, frame.peer, 0, behind, None, receive))
+                continue
             beside = receive.beside or any(into.overlaps(r) for r in busy)
             room = self.room(self.raw(into).nbytes) if beside else self.raw(into)
             ticket = self.post(False, receive.source, receive.number, room)
-            self.incoming.append(_Wait(ticket, receive.source, receive.number, room, None if beside else into, receive))
+            self.incoming.append(Wait(ticket, receive.source, receive.number, room, None if beside else into, receive))
         for send in step.sends:
+            if self.rides(send):
+                continue
             data = self.raw(send.data)
             ticket = self.post(True, send.target, send.number, data)
-            self.outgoing.append(_Wait(ticket, send.target, -1, data, send.data))
+            self.outgoing.append(Wait(ticket, send.target, -1, data, send.data))
 
     def free(self, region: Region) -> Running:
         """Wait until no message that is still going out is read from a region."""
@@ -257,7 +285,7 @@ class _Call:
         spare = self.spare.get(nbytes)
         return spare.pop() if spare else np.empty(nbytes, np.uint8)
 
-    def is_over(self, wait: _Wait) -> bool:
+    def is_over(self, wait: Wait) -> bool:
         """Return whether a message has arrived, or has left."""
         try:
             return wait.ticket.done()
@@ -301,7 +329,7 @@ class _Call:
                 raise _Failed(self.failure(Cause.MISMATCH, wait.peer, detail)) from error
             if over:
                 self.moved = True
-                self.told[wait.peer] = wait.room.tobytes()
+                self.told[wait.peer] = wait.room[: agreement.SIZE].tobytes()
             else:
                 still.append(wait)
         self.headers = still
@@ -342,9 +370,10 @@ class _Call:
         self.grace = min(self.grace, now + self.timeout * _GRACE)
         return now < self.grace
 
-    def waits(self) -> list[_Wait]:
-        """Return the messages that this rank waits for, the headers first."""
-        return [*self.headers, *self.incoming, *(w for w in self.outgoing if not _has_left(w))]
+    def waits(self) -> list[Wait]:
+        """Return the messages that this rank waits for, the headers first, which data rides with."""
+        incoming = (w for w in self.incoming if w.number)
+        return [*self.headers, *incoming, *(w for w in self.outgoing if not _has_left(w))]
 
     def status(self) -> Status:
         """Return what this rank waits for."""
@@ -400,7 +429,16 @@ class _Call:
 _kept: Final[list[object]] = []
 
 
-def _has_left(wait: _Wait) -> bool:
+def framed(said: bytes, data: HostBytes | None = None) -> HostBytes:
+    """Return the message of a header, with data behind it."""
+    frame = np.zeros(agreement.FRAME, np.uint8)
+    frame[: agreement.SIZE] = np.frombuffer(said, np.uint8)
+    if data is not None:
+        frame[agreement.SIZE : agreement.SIZE + data.nbytes] = data
+    return frame
+
+
+def _has_left(wait: Wait) -> bool:
     try:
         return wait.ticket.done()
     except CollectiveError:  # whoever waits for it will see why
@@ -443,18 +481,35 @@ def run_rank(
     Raises:
         CollectiveError: it cannot complete; the mesh has failed then, on all ranks.
     """
-    call = _Call(endpoint, plan, header, slots, combine, control, timeout, native, owner)
-    control.enter(header.sequence, call)
+    yield from go_on(Call(endpoint, plan, header, slots, combine, control, timeout, native, owner))
+
+
+def go_on(call: Call) -> Running:
+    """Do a call, or what is left of it, as :func:`run_rank` does."""
+    call.control.enter(call.sequence, call)
     try:
         yield from call.run()
-    except _Failed as failed:
-        raise control.fail(failed.failure).error() from failed.__cause__
-    except BaseException as error:  # this rank's own doing: an interrupt, or no memory to combine in
-        control.fail(call.failure(Cause.ABORTED, endpoint.rank, f"{type(error).__name__} on rank {endpoint.rank}"))
+    except BaseException as error:
+        finish(call, error)
         raise
+    finish(call, None)
+
+
+def finish(call: Call, error: BaseException | None) -> None:
+    """End a call: tell the others of what it failed with, and take back its messages.
+
+    Raises:
+        CollectiveError: in place of what only this module knows.
+    """
+    try:
+        if isinstance(error, _Failed):
+            raise call.control.fail(error.failure).error() from error.__cause__
+        if error is not None:  # this rank's own doing: an interrupt, or no memory to combine in
+            what = f"{type(error).__name__} on rank {call.rank}"
+            call.control.fail(call.failure(Cause.ABORTED, call.rank, what))
     finally:
         call.give_up()
-        control.leave(header.sequence)
+        call.control.leave(call.sequence)
 
 
 #: Rounds without news before a process lets others run, and before it sleeps; the shortest and the longest sleep in

@@ -34,11 +34,20 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A message to another rank; ``number`` counts those from here to there, from 1: number 0 is the header."""
+    """A message to another rank.
+
+    Attributes:
+        target: the rank it goes to.
+        number: counts those from here to there, from 1: number 0 is the header.
+        data: what is sent.
+        first: whether it is the first from here to there, of the schedule's first step: nothing has to come before it,
+            so it may go along with the header.
+    """
 
     target: int
     number: int
     data: Region
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class Receive:
         into: where the result goes.
         beside: whether the message is received beside its place.
         copied: whether local work, or the base, is read before anything of the step is written.
+        first: as of :class:`Send`.
     """
 
     source: int
@@ -62,6 +72,7 @@ class Receive:
     into: Region
     beside: bool
     copied: bool
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +123,12 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
     sent = [0] * schedule.ranks
     received = [0] * schedule.ranks
     steps = []
-    for outgoing, incoming in schedule.of_rank(rank):
+    for index, (outgoing, incoming) in enumerate(schedule.of_rank(rank)):
         sends = []
         for t in outgoing:
             sent[t.target] += 1
-            sends.append(Send(t.target, sent[t.target], _region(layout, rank, t.slot, t.chunk, t.count)))
+            number, region = sent[t.target], _region(layout, rank, t.slot, t.chunk, t.count)
+            sends.append(Send(t.target, number, region, index == 0 and number == 1))
         into = [_region(layout, rank, t.into, t.at, t.count) for t in incoming]
         base = [None if t.base is None else _region(layout, rank, t.base, t.at, t.count) for t in incoming]
         data = [_region(layout, rank, t.slot, t.chunk, t.count) if t.is_local else None for t in incoming]
@@ -130,7 +142,8 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
             number = 0 if t.is_local else received[t.source]
             beside = not t.is_local and (t.base is not None or any(into[i].overlaps(r) for r in reads))
             overwritten = _must_copy(i, into, base[i], data[i])
-            made = Receive(t.source, number, data[i], base[i], into[i], beside, overwritten)
+            first = index == 0 and number == 1
+            made = Receive(t.source, number, data[i], base[i], into[i], beside, overwritten, first)
             (local if t.is_local else arriving).append(made)
         if sends or arriving or local:
             copied = tuple(r for r in (*arriving, *local) if r.copied)

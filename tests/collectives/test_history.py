@@ -41,24 +41,24 @@ def test_failure_prints_its_seed(monkeypatch):
 
 def _drop_a_contribution(patch: pytest.MonkeyPatch) -> None:
     """Every fifth message overwrites instead of being combined."""
-    honest, count = engine._Call.put, iter(range(10**9))
+    honest, count = engine.Call.put, iter(range(10**9))
 
     def put(self: Any, receive: Any, data: Any, base: Any) -> None:
         honest(self, dataclasses.replace(receive, base=None) if next(count) % 5 == 4 else receive, data, base)
 
-    patch.setattr(engine._Call, "put", put)
+    patch.setattr(engine.Call, "put", put)
 
 
 def _combine_twice(patch: pytest.MonkeyPatch) -> None:
     """A message is combined again, as a retry would that does not know of the first time."""
-    honest, count = engine._Call.put, iter(range(10**9))
+    honest, count = engine.Call.put, iter(range(10**9))
 
     def put(self: Any, receive: Any, data: Any, base: Any) -> None:
         honest(self, receive, data, base)
         if receive.base is not None and next(count) % 5 == 4:
             self.combine(self.view(receive.into), data, self.view(receive.into))
 
-    patch.setattr(engine._Call, "put", put)
+    patch.setattr(engine.Call, "put", put)
 
 
 def _tag_without_sequence(patch: pytest.MonkeyPatch) -> None:
@@ -77,13 +77,13 @@ def _ignore_a_mismatch(patch: pytest.MonkeyPatch) -> None:
 
 def _deliver_before_agreement(patch: pytest.MonkeyPatch) -> None:
     """A call ends without waiting for the headers."""
-    honest = engine._Call.exchange_headers
+    honest = engine.Call.exchange_headers
 
     def exchange_headers(self: Any) -> None:
         honest(self)
         self.headers.clear()
 
-    patch.setattr(engine._Call, "exchange_headers", exchange_headers)
+    patch.setattr(engine.Call, "exchange_headers", exchange_headers)
 
 
 def _tell_nobody(patch: pytest.MonkeyPatch) -> None:
@@ -97,8 +97,8 @@ def _tell_nobody(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_the_time(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(engine._Call, "too_late", lambda self, now: None)
-    patch.setattr(engine._Call, "look", lambda self, now: None)
+    patch.setattr(engine.Call, "too_late", lambda self, now: None)
+    patch.setattr(engine.Call, "look", lambda self, now: None)
 
 
 def _blame_the_neighbour(patch: pytest.MonkeyPatch) -> None:
@@ -109,12 +109,12 @@ def _write_what_is_still_sent(patch: pytest.MonkeyPatch) -> None:
     def free(self: Any, region: Any) -> Any:
         yield from ()
 
-    patch.setattr(engine._Call, "free", free)
+    patch.setattr(engine.Call, "free", free)
 
 
 def _read_after_writing(patch: pytest.MonkeyPatch) -> None:
     """A step's messages are received where others of the same step are still read from."""
-    honest = engine._Call.begin
+    honest = engine.Call.begin
 
     def begin(self: Any, step: Any) -> None:
         for receive in step.receives:
@@ -122,7 +122,7 @@ def _read_after_writing(patch: pytest.MonkeyPatch) -> None:
                 self.view(receive.into)[:] = 0
         honest(self, step)
 
-    patch.setattr(engine._Call, "begin", begin)
+    patch.setattr(engine.Call, "begin", begin)
 
 
 def _use_a_failed_mesh(patch: pytest.MonkeyPatch) -> None:
