@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ...core.arrays.array import Array, check_usable
 from ...core.arrays.metadata import moveaxis
@@ -15,8 +15,8 @@ from ...core.collectives.mesh import Mesh
 from ...core.dispatch.call import frozen, run_decision, unhashable
 from ...core.dispatch.decision import Decision
 from ...core.dispatch.observe import OBSERVERS
-from ...core.dispatch.policy import current
-from ...core.dispatch.tables import exact
+from ...core.dispatch.policy import Settings, current
+from ...core.dispatch.tables import LIMIT, Slot, exact
 from ...core.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -33,32 +33,44 @@ from ...core.signature import Signature
 from .problem import Problem
 
 _MISSING: Final = object()
+#: Policies under which a mesh knows its decisions; as many as stay known at all while nobody holds them.
+_MOST_POLICIES: Final = 64
 
 
 def public(op: Op) -> Callable[..., Any]:
     """Return the function that users call, made from a collective's parameters."""
     defaults = {p.name: p.default for p in op.parameters if p.name not in ("arrays", "mesh") and not p.required}
     required = frozenset(p.name for p in op.parameters if p.name not in ("arrays", "mesh") and p.required)
-    known = required | defaults.keys()
+    allowed = required | defaults.keys()
 
     def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *, wait: bool = True, **given: Any) -> Any:
         single = isinstance(arrays, Array)
         operands = (arrays,) if single else arrays
-        hits, key, decision = current().slot.tables.hits, None, None
-        try:
-            key = op, mesh, tuple([x._sig for x in operands]), exact(tuple(given.items())) if given else ()
-            decision = hits.get(key)
-        except (AttributeError, TypeError):
-            pass  # something else than arrays, or an attribute that cannot be hashed: the long way says which
+        slot, decision = current().slot, None
+        if operands.__class__ is list or operands.__class__ is tuple:
+            # The short way: the mesh knows how such a call is done, under the same policy and registry.
+            try:
+                tables, known = mesh.decisions[slot]
+                if tables is slot.tables:
+                    sigs = tuple([x.__class__ is Array and x._sig for x in operands])
+                    decision = known.get((op, sigs, exact(tuple(given.items())) if given else ()))
+            except (AttributeError, KeyError, TypeError):
+                pass  # no mesh, a new one, or an attribute that cannot be hashed: the long way says which
         if decision is None:
-            if arrays is _MISSING or mesh is _MISSING or not known.issuperset(given) or not given.keys() >= required:
+            if arrays is _MISSING or mesh is _MISSING or not required <= given.keys() <= allowed:
                 raise _bad_call(op, defaults, required, given, arrays, mesh)
             if isinstance(mesh, Mesh) and not mesh.local_ranks and not operands:
                 return [] if wait else Handle.done_with([])  # a group that this process has no part in
-            decision = _decided(op, operands, mesh, {**defaults, **given})
-            with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
-                hits[key] = decision
-        return _run(decision, operands, mesh, single, wait)
+            decision = _decided(op, operands, mesh, defaults, given, slot)
+        if mesh.failure is not None:
+            mesh.check()
+        if OBSERVERS or not wait:
+            return _run(decision, operands, mesh, single, wait)
+        try:
+            results = decision.run(operands, None)
+        except OpmuxError as error:
+            _fail(decision.op, operands, mesh, error)
+        return results[0] if single else list(results)
 
     return call
 
@@ -71,7 +83,9 @@ def _bad_call(
     return ArgumentTypeError(f"{op.name}({wanted}) was called as {op.name}({', '.join(names)})", op=op.name)
 
 
-def _decided(op: Op, operands: Any, mesh: Any, attributes: dict[str, Any]) -> Decision:
+def _decided(
+    op: Op, operands: Any, mesh: Any, defaults: dict[str, Any], given: dict[str, Any], slot: Slot[Settings]
+) -> Decision:
     """Return the decision for a call that is new, or is written in another way than before.
 
     Raises:
@@ -80,49 +94,57 @@ def _decided(op: Op, operands: Any, mesh: Any, attributes: dict[str, Any]) -> De
     from .choose import decide
 
     arrays = checked(op, operands, mesh)
-    settled = {n: frozen(v) for n, v in attributes.items()}
-    tables = current().slot.tables
-    key = op, mesh, tuple([x._sig for x in arrays]), exact(tuple(settled.items()))
+    for x in arrays:
+        x._check_concrete()  # a mesh is not captured: a compiled function that uses one runs as it is
+    known = _known(mesh, slot)
+    sigs = tuple([x._sig for x in arrays])
+    settled = {n: frozen(v) for n, v in {**defaults, **given}.items()}
+    key = op, sigs, exact(tuple(settled.items()))
     try:
-        found = tables.hits.get(key)
+        found = known.get(key)
     except TypeError:
         raise unhashable(op, tuple(settled.items())) from None
     if found is None:
-        found = tables.hits[key] = decide(op, arrays, mesh, settled)
+        found = known[key] = decide(op, arrays, mesh, settled)
+    with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
+        known[op, sigs, exact(tuple(given.items())) if given else ()] = found
     return found
 
 
+def _known(mesh: Mesh, slot: Slot[Settings]) -> dict[Any, Decision]:
+    """Return the mesh's decisions under a policy and the registry of now; whoever decides meanwhile writes into old."""
+    tables, known = mesh.decisions.get(slot, (None, {}))
+    if tables is not slot.tables or len(known) >= LIMIT:
+        if len(mesh.decisions) >= _MOST_POLICIES:
+            mesh.decisions.clear()
+        known = {}
+        mesh.decisions[slot] = slot.tables, known
+    return known
+
+
 def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool, wait: bool) -> Any:
-    """Run a decision; return one array per local rank, or the one where one was given by itself, or a handle."""
-    if mesh.failure is not None:
-        mesh.check()
-    for x in operands:
-        check_usable(x)
-        x._check_concrete()  # a mesh is not captured: a compiled function that uses one runs as it is
+    """Run a decision under observers, or without waiting for it; return what the public function does."""
     begin = decision.chosen.begin
     if begin is not None and not wait and not OBSERVERS:
         handle: Handle = begin(operands)
         return handle.then(lambda made: made[0] if single else list(made))
     try:
-        results = decision.run(operands, None) if not OBSERVERS else run_decision(decision, list(operands), None)
+        results = run_decision(decision, list(operands), None)
     except OpmuxError as error:
-        named = _naming_rank(decision.op, operands, mesh, error)
-        if named is None:
-            raise
-        raise named from error
+        _fail(decision.op, operands, mesh, error)
     made = results[0] if single else list(results)
     return made if wait else Handle.done_with(made)
 
 
-def _naming_rank(op: Op, operands: Sequence[Array], mesh: Mesh, error: OpmuxError) -> OpmuxError | None:
-    """Return the failure that an operand came with, with the rank that brings it; None where it is the call's own."""
-    if "rank" in error.culprits:
-        return None
-    for rank, x in zip(mesh.local_ranks, operands, strict=True):
-        status = x._buffer.status
-        if status is not None and status.failed():
-            return type(error)(f"{op.name}: rank {rank} brings no value: {error}", **{**error.culprits, "rank": rank})
-    return None
+def _fail(op: Op, operands: Sequence[Array], mesh: Mesh, error: OpmuxError) -> NoReturn:
+    """Raise what a call failed with; where an operand came with the failure, with the rank that brings it."""
+    if "rank" not in error.culprits:
+        for rank, x in zip(mesh.local_ranks, operands, strict=True):
+            status = x._buffer.status
+            if status is not None and status.failed():
+                culprits = {**error.culprits, "rank": rank}
+                raise type(error)(f"{op.name}: rank {rank} brings no value: {error}", **culprits) from error
+    raise error
 
 
 def is_mesh(name: str, given: Any) -> None:

@@ -1,0 +1,110 @@
+"""Results that are written again, and those that are not because somebody still sees them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import opmux as ox
+from opmux.core.arrays.reuse import LARGEST, Results
+from opmux.core.devices.memory import CpuDriver
+from opmux.core.signature import signature
+
+
+@pytest.fixture
+def results() -> Results:
+    device = ox.asarray([0.0]).device
+    return Results((signature(device, ox.float32, (4,)), signature(device, ox.float32, (2,))))
+
+
+def take(results: Results, value: float) -> tuple[ox.Array, ...]:
+    made = results.take()
+    for x in made:
+        x.host.fill(value)
+    return made
+
+
+def address(made: tuple[ox.Array, ...]) -> list[int]:
+    return [x.ptr for x in made]
+
+
+def test_a_loop_goes_round_two_sets(results: Results) -> None:
+    seen = set()
+    made = take(results, 0)
+    for i in range(10):
+        made = take(results, i)
+        seen.add(tuple(address(made)))
+    assert len(seen) == 2
+
+
+def test_what_is_held_keeps_its_value(results: Results) -> None:
+    held = [take(results, i) for i in range(20)]
+    assert [x.tolist() for made in held for x in made] == [[float(i)] * n for i in range(20) for n in (4, 2)]
+
+
+def test_a_result_held_for_good_leaves_room_for_others(results: Results) -> None:
+    first = take(results, 1)
+    seen = {tuple(address(take(results, i))) for i in range(10)}
+    assert len(seen) <= 3
+    assert first[0].tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("hold", [
+    lambda x: x[1:], lambda x: x.numpy(), lambda x: np.asarray(x), lambda x: np.from_dlpack(x),
+    lambda x: ox.reshape(x, (2, 2)), weakref.ref, lambda x: weakref.ref(x._buffer),
+], ids=["view", "numpy", "asarray", "dlpack", "reshape", "weakref", "weakref-buffer"])  # fmt: skip
+def test_who_looks_at_a_result_keeps_it_from_being_written(results: Results, hold) -> None:  # type: ignore[no-untyped-def]
+    for _ in range(4):
+        made = take(results, 1)
+        at, kept = made[0].ptr, hold(made[0])
+        del made
+        after = [take(results, 2) for _ in range(4)]
+        if isinstance(kept, weakref.ref):
+            assert kept() is None  # what looked on saw its end, not another value
+        else:
+            assert at not in [m[0].ptr for m in after]
+            np.testing.assert_array_equal(np.asarray(kept).reshape(-1), 1)
+
+
+def test_a_handle_with_another_value_is_not_written(results: Results) -> None:
+    other = ox.asarray([5.0] * 4)
+    for change in ("shared", "shape", "consumed"):
+        made = take(results, 1)
+        if change == "consumed":
+            ox.add(made[0], made[0], out=made[0])
+        else:
+            made[0]._become(other if change == "shared" else ox.full((9,), 3.0))
+        del made
+        for _ in range(4):
+            assert [x.tolist() for x in take(results, 2)] == [[2.0] * 4, [2.0] * 2]
+        assert other.tolist() == [5.0] * 4
+
+
+def test_threads_never_share_a_result(results: Results) -> None:
+    wrong = []
+
+    def work(value: float) -> None:
+        for _ in range(300):
+            made = take(results, value)
+            if any(v != value for x in made for v in x.tolist()):
+                wrong.append(value)
+
+    threads = [threading.Thread(target=work, args=(float(i),)) for i in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert wrong == []
+
+
+def test_large_results_are_made_anew() -> None:
+    x = ox.asarray(np.arange(LARGEST, dtype=np.float32))
+    driver = x.device.driver
+    assert isinstance(driver, CpuDriver)
+    made = ox.all_gather([x], ox.Mesh(["cpu:0"]))
+    before = driver.allocator.statistics().in_use
+    del made
+    assert driver.allocator.statistics().in_use < before
