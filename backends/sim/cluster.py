@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import ArgumentError, LayerWork, Link, LinkModel, Message, RankRates, Ring, Switch, TwoLevel
-from .description import Description
-from .hardware import Links
+from .hardware import Description, Links
 from .links import path
 from .timing.links import hops, pair_bandwidth
 from .timing.op_time import Tensor, time_of

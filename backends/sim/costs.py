@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...plugin import CallSpec, Signature, dtypes
 from .clock import picoseconds
-from .description import Description, VectorUnit
+from .hardware import Description, VectorUnit
 from .timing.op_time import Tensor, time_of
 
 

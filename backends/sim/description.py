@@ -21,44 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...plugin import ArgumentError
-from .fields import Dataflow, Reader, Topology, Wanted
-from .hardware import (
-    COST_CLASSES,
-    Description,
-    Dma,
-    Links,
-    MatrixUnit,
-    Memory,
-    OffChipMemory,
-    Power,
-    Precision,
-    Price,
-    Supports,
-    VectorUnit,
-)
-from .parse import PROFILE_DTYPES, check_together, parse
+from .fields import A_TABLE, Reader, Wanted
+from .hardware import COST_CLASSES, Description
+from .parse import check_together, parse
 
-__all__ = [
-    "PROFILE_DTYPES",
-    "Dataflow",
-    "Description",
-    "Dma",
-    "Links",
-    "MatrixUnit",
-    "Memory",
-    "OffChipMemory",
-    "Power",
-    "Precision",
-    "Price",
-    "Supports",
-    "Topology",
-    "VectorUnit",
-    "keys",
-    "load",
-    "loads",
-    "preset",
-    "presets",
-]
+__all__ = ["Description", "keys", "load", "loads", "preset", "presets"]
 
 #: A description is a page or two of text; anything larger is not one, and is not worth parsing.
 _LARGEST: Final = 256 << 10
@@ -131,8 +98,9 @@ def keys() -> dict[str, Wanted]:
     >>> keys()["matrix.rows"].allowed
     'a whole number from 1 to 65536'
     """
-    tables = ("on_chip", "off_chip", "dma", "supports", "links", "price")
-    given: dict[str, Any] = {name: {} for name in tables} | {
+    sections = Reader({}, "<sections>")
+    parse(sections)
+    given: dict[str, Any] = {name: {} for name, wanted in sections.wanted.items() if wanted.allowed == A_TABLE} | {
         "matrix": {"precisions": {"int8": {}}},
         "vector": {"precisions": {"int8": 1.0}, "costs": dict(COST_CLASSES)},
         "power": {"mac_joules": {"int8": 0.0}},

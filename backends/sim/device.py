@@ -10,9 +10,9 @@ from typing import Final
 
 from ...plugin import DeviceLostError, HostBytes
 from .clock import SECOND, Engine, Host, Span, picoseconds
-from .description import Description
 from .errors import InjectedFaultError, RaceError
 from .happens_before import Clock, Mode, Race, join
+from .hardware import Description
 from .identity import KIND, info
 from .injection import Fault, FaultPlan, Injector, Kind, Request
 from .memory import Block, Memory, Pointer, View

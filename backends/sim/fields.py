@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 #: More faults than a person reads at once.
 _MOST: Final = 12
+#: What is allowed under the name of a section.
+A_TABLE: Final = "a table"
 _REQUIRED: Final = object()
 _DTYPES: Final = frozenset(dtypes.BY_NAME)
 
@@ -221,12 +223,12 @@ class Reader:
 
     def required(self, key: str, build: Callable[[Reader], T]) -> T:
         """Return what a table describes."""
-        value = self._get(key, "a table", _REQUIRED)
+        value = self._get(key, A_TABLE, _REQUIRED)
         return self._built(key, value, build)
 
     def optional(self, key: str, build: Callable[[Reader], T]) -> T | None:
         """Return what a table describes, or None where it is absent."""
-        value = self._get(key, "a table", None)
+        value = self._get(key, A_TABLE, None)
         return None if value is None else self._built(key, value, build)
 
     def _built(self, key: str, value: object, build: Callable[[Reader], T]) -> T:

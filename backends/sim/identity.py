@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...plugin import DeviceInfo, Rates
-from .description import Description
+from .hardware import Description
 
 #: The kind of simulated devices.
 KIND: Final = "sim"

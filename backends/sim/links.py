@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Final
 
 from .clock import Engine, picoseconds
-from .description import Description, Links
 from .errors import LinkError
+from .hardware import Description, Links
 from .timing.links import grid, pair_bandwidth
 
 #: A hop: the names of where it begins and ends, positions among the devices or a switch's.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ...plugin import Link
 from .clock import SECOND, Span, picoseconds
-from .description import Description
 from .device import SimulatedDevice, World
 from .errors import LinkError
 from .happens_before import Mode
+from .hardware import Description
 from .injection import Fault, FaultPlan, Kind, Request
 from .links import Fabric, Way
 from .memory import Block, View

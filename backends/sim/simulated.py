@@ -12,10 +12,10 @@ from weakref import WeakSet
 
 from ...plugin import ArgumentError, Kernel, hookimpl
 from .clock import SECOND, Engine, Span
-from .description import Description
 from .device import SLOWER, SimulatedDevice, World
 from .errors import LinkError
 from .happens_before import Mode, Race
+from .hardware import Description
 from .injection import Fault, FaultPlan, Injector, Kind, Request
 from .kernels import kernels
 from .links import Fabric, Transfer

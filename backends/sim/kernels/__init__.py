@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....plugin import Kernel
-from ..description import Description
+from ..hardware import Description
 from . import contraction, creation, elementwise, movement, reductions
 from .rows import Row, Unit, kernel
 

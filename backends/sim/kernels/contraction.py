@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from ....plugin import CallSpec, CostTerms, Determinism, Promises, evaluate, orders, recipe
-from ..description import Description, MatrixUnit
+from ..hardware import Description, MatrixUnit
 from ..memory import Host
 from .rows import CANONICAL, FLOATS, INTEGERS, NARROW, NUMBERS, Bind, Compute, Row, Unit
 

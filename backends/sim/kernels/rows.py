@@ -23,8 +23,8 @@ from ....plugin import (
     dtypes,
 )
 from ..costs import computes, cost_of
-from ..description import Description
 from ..device import SimulatedDevice
+from ..hardware import Description
 from ..identity import KIND, feature
 from ..injection import Request
 from ..memory import View

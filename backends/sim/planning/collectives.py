@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from ..description import Links
+from ..hardware import Links
 from ..timing import links as timing
 
 #: ``(alpha, bandwidth, bytes, ranks)`` to seconds; bytes are those of the whole vector, over all ranks.

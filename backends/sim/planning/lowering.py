@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from ....plugin import ArgumentError, CallStep, Op, Signature, decomposed, with_casts
 from ..clock import picoseconds
 from ..costs import in_pieces
-from ..description import Description
-from ..kernels import kernels
+from ..hardware import Description
+from ..kernels import kernels, rows
 from ..timing.op_time import OpTime, Tensor, time_of
 
 Pairs = tuple[tuple[str, Any], ...]
@@ -105,8 +105,10 @@ class Lowering:
         self.without = without
         self._held = frozenset(description.supports.dtypes)
         self._accepted: dict[str, list[tuple[frozenset[str], ...]]] = {}
+        for row in rows(description):
+            self._accepted.setdefault(row.op, [])  # stays empty where the device has none of its dtypes
         for kernel in kernels(description):
-            self._accepted.setdefault(kernel.op, []).append(kernel.accepts.dtypes)
+            self._accepted[kernel.op].append(kernel.accepts.dtypes)
 
     def lower(self, op: Op, inputs: tuple[Signature | None, ...], attributes: Pairs) -> Lowered | Refused:
         """Return what the device does for a call, or why it cannot."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from ....plugin import CallLog
-from ..description import Description
+from ..hardware import Description
 from .lowering import Lowering
 from .replay import Replay
 from .state import HOST, HOST_LINK, LINKS, Tally, Task, Uses

@@ -8,7 +8,7 @@ from typing import Final
 
 from ....plugin import CallLog, LoggedCall
 from ..clock import Engine
-from ..description import Description
+from ..hardware import Description
 
 HOST: Final = "host"
 HOST_LINK: Final = "host link"

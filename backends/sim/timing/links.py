@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from ..description import Links
+from ..hardware import Links
 
 
 def grid(devices: int) -> tuple[int, int]:

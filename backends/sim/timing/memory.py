@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..description import Description
+from ..hardware import Description
 
 
 @dataclass(frozen=True, slots=True)

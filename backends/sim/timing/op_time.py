@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from ....plugin import ArgumentError, Signature, dtypes
-from ..description import Description, MatrixUnit, VectorUnit
+from ..hardware import Description, MatrixUnit, VectorUnit
 from . import memory, systolic, vector
 from .memory import Traffic
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ....plugin import ArgumentError
-from ..description import Description, MatrixUnit, preset
+from ..description import preset
+from ..hardware import Description, MatrixUnit
 from .memory import off_chip_bandwidth
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..description import VectorUnit
+from ..hardware import VectorUnit
 
 Cost = Literal["simple", "multiply_add", "divide", "square_root", "transcendental", "compare"]
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from opmux.backends.sim import description
-from opmux.backends.sim.description import PROFILE_DTYPES, load, loads, preset, presets
+from opmux.backends.sim.description import load, loads, preset, presets
+from opmux.backends.sim.kernels import kernels
+from opmux.backends.sim.parse import PROFILE_DTYPES
 from opmux.opset.profiles import PROFILES
 from opmux.plugin import ArgumentError
 
@@ -22,7 +24,7 @@ dataflow = "ws"
 precisions.int8 = { accumulate = "int32" }
 [vector]
 lanes = 8
-precisions = { int8 = 1.0, int32 = 0.5, bool = 1.0 }
+precisions = { int8 = 1.0, int32 = 0.5, uint32 = 0.5, bool = 1.0 }
 [on_chip]
 bytes = 65536
 bandwidth = 1e10
@@ -152,6 +154,14 @@ def test_a_device_without_a_vector_unit_claims_no_profile() -> None:
     text = without("vector")
     assert "vector.precisions" in fault(text)
     assert loads(text.replace('profiles = ["core-int8"]', "")).vector is None
+
+
+@pytest.mark.parametrize("words", ["uint32", "uint8"])
+def test_a_profile_needs_lanes_for_random_words(words: str) -> None:
+    bare = GOOD.replace("uint32 = 0.5, ", "")
+    assert "needs uint32 in vector.precisions for random words" in fault(bare)
+    made = loads(GOOD.replace("uint32 = 0.5", f"{words} = 0.5").replace('"uint32"', '"uint32", "uint8"'))
+    assert "random_bits" in {kernel.op for kernel in kernels(made)}
 
 
 def test_a_device_without_any_unit_is_none() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from opmux.backends.sim.description import Description, Links, Power, loads, preset
+from opmux.backends.sim.description import Description, loads, preset
+from opmux.backends.sim.hardware import Links, Power
 from opmux.backends.sim.timing import links, memory, vector
 from opmux.backends.sim.timing.op_time import CONTRACTIONS, MOVEMENT, OpTime, Tensor, time_of
 from opmux.core.op import OPS
