@@ -17,7 +17,7 @@ from ..core.arrays.array import Array
 from ..core.dispatch.call import public_function
 from ..core.dispatch.registry import REGISTRY
 from ..core.dtypes import BOOL, SIGNED, UNSIGNED, DType
-from ..core.op import OPS, CountWork, Infer, Op, Parameter, Role
+from ..core.op import OPS, CountWork, Infer, Op, OpTable, Parameter, Role
 from . import rules
 from .accuracy import ROUNDED, Accuracy, Exact
 
@@ -104,13 +104,22 @@ def _declare(
         settled=settled(accuracy),
         declaration=declaration,
     )  # fmt: skip
-    OPS.add(op)
-    function = public_function(op)
+    return publish(OPS, op, public_function(op), body, inspect.Signature([*own, _OUT], return_annotation="Array"))
+
+
+def publish(table: OpTable, op: Op, function: Public, body: Callable[..., Any], signature: inspect.Signature) -> Public:
+    """Enter an op and its public function, which looks as its declaration says.
+
+    Raises:
+        ValueError: the table has an op of this name.
+    """
+    table.add(op)
+    function.__name__ = function.__qualname__ = op.name
     function.__doc__ = body.__doc__
     function.__module__ = "opmux"
-    function.__signature__ = _public_signature(own)  # type: ignore[attr-defined]
+    function.__signature__ = signature  # type: ignore[attr-defined]
     function.op = op  # type: ignore[attr-defined]
-    OPS.public[name] = function
+    table.public[op.name] = function
     return function
 
 
@@ -119,10 +128,6 @@ def settled(accuracy: Accuracy) -> Callable[[DType], bool]:
     if isinstance(accuracy, Exact):
         return lambda t: True
     return lambda t: t.kind in (BOOL, SIGNED, UNSIGNED)
-
-
-def _public_signature(own: Sequence[inspect.Parameter]) -> inspect.Signature:
-    return inspect.Signature([*own, _OUT], return_annotation="Array")
 
 
 def primitive(

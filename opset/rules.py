@@ -183,6 +183,15 @@ def elements(flops: float) -> CountWork:
     return work
 
 
+def per_operands(flops: float) -> CountWork:
+    """Count so many operations per element of all operands together, and every operand and result moved once."""
+
+    def work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attributes) -> Work:
+        return Work(flops * sum(_size(s) for s in present(specs)), moved_bytes(specs, outputs))
+
+    return work
+
+
 def per_input(flops: float) -> CountWork:
     """Count so many operations per element of the first operand."""
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ...core.dtypes import DType
 from ...core.errors import PluginError
 from ...core.kernel import ArraySpec
-from ...core.op import COLLECTIVES, Attributes, Inferred, Op, Specs, Work
+from ...core.op import COLLECTIVES, Attributes, Inferred, Op, Specs
 from ..accuracy import EXACT, Accuracy
-from ..declare import Body, Declaration, Public, parameters_of, settled
+from ..declare import Body, Declaration, Public, parameters_of, publish, settled
+from ..rules import per_operands
 from .problem import Problem
 
 Rule = Callable[[str, Sequence[ArraySpec], Attributes], Problem]
 #: ``length(sizes, rank)``: how long a rank's operand is along the axis, from what the caller says of all ranks.
 Length = Callable[[Any, int], int]
+_WAIT: Final = inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=True, annotation="bool")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,40 +65,13 @@ def collective(
         own = list(inspect.signature(body).parameters.values())[1:]  # the first is the namespace
         said = Collective("collectives", body, tuple(dtypes), accuracy, tuple(specials), False, rule, length)
         op = Op(
-            name, parameters_of(own), _no_rule, _work,
+            name, parameters_of(own), _no_rule, per_operands(1),
             facts=frozenset(("collective", *facts)), settled=settled(accuracy), declaration=said,
         )  # fmt: skip
-        COLLECTIVES.add(op)
-        function = public(op)
-        function.__name__ = function.__qualname__ = name
-        function.__doc__ = body.__doc__
-        function.__module__ = "opmux"
-        wait = inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=True, annotation="bool")
-        function.__signature__ = inspect.Signature([*own, wait], return_annotation="Any")  # type: ignore[attr-defined]
-        function.op = op  # type: ignore[attr-defined]
-        COLLECTIVES.public[name] = function
-        return function
+        return publish(COLLECTIVES, op, public(op), body, inspect.Signature([*own, _WAIT], return_annotation="Any"))
 
     return register
 
 
 def _no_rule(name: str, specs: Specs, attributes: Attributes) -> Inferred:
     raise PluginError(f"{name} has a rule over all ranks alone; this is a fault of opmux itself, please report it")
-
-
-def _work(operands: Specs, results: Sequence[ArraySpec], attributes: Attributes) -> Work:
-    """Count what a kernel over the memory of all ranks does: every operand read once, every result written once."""
-    specs = [s for s in operands if s is not None]
-    nbytes = sum(_bytes(s) for s in (*specs, *results))
-    return Work(float(sum(_count(s) for s in specs)), float(nbytes))
-
-
-def _count(s: ArraySpec) -> int:
-    count = 1
-    for n in s.shape:
-        count *= n
-    return count
-
-
-def _bytes(s: ArraySpec) -> int:
-    return _count(s) * s.dtype.itemsize

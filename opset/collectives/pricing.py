@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from ...core.collectives.communicator import Link
-from ...core.collectives.layout import OUTPUT
+from ...core.collectives.layout import OUTPUT, Layout
 from ...core.collectives.links import Links, Pairwise, Switch, TwoLevel
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.price import Rates, price
 from ...core.collectives.schedule import Schedule
 from ...core.devices.driver import PeerDriver
 from ...core.dispatch.decision import Cost
-from ...core.kernel import Rejection
 from .algorithms import ALGORITHMS
 from .problem import Problem
 
@@ -25,23 +25,43 @@ _MESSAGE: Final = 1e-5
 
 def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     """Return the predicted time of a schedule on a mesh."""
+    if not mesh.is_local:
+        return _over_processes(schedule, problem, mesh, _messages(schedule))
     layout, itemsize = problem.layout.bound(schedule), problem.accumulator.itemsize
-    bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
-    linked = links_of_devices(mesh) if mesh.is_local else links_of(mesh)
-    if linked is None:
+    bandwidth, links = _bandwidth(mesh), links_of_devices(mesh)
+    if links is None:
         # One thread carries out every rank's part, one after the other.
         alone = Switch(Link(_CALL, bandwidth / schedule.ranks, "model"))
         found = price(schedule, layout, itemsize, alone, Rates(bandwidth / schedule.ranks, _CALL)).terms
         calls = schedule.ranks * (found["latency"] + sum(p.times for p in schedule.phases) * _CALL)
-        return Cost(calls, 0.0, found["local"], transfers=found["transfer"] + found["contention"])
-    start = max(d.rates.launch for d in mesh.local_devices) if mesh.is_local else 0.0
-    found = price(schedule, layout, itemsize, linked, Rates(bandwidth, start)).terms
-    posting = 0.0 if mesh.is_local else _messages(schedule) * _MESSAGE
-    latency, local = found["latency"] + posting, found["local"]
-    if mesh.is_local:
-        latency += _in_pieces(schedule, linked, start)
-        local += _joining(schedule, problem, Rates(bandwidth, start))
-    return Cost(latency, 0.0, local, transfers=found["transfer"] + found["contention"])
+        return _cost(found, calls, found["local"])
+    rates = Rates(bandwidth, max(d.rates.launch for d in mesh.local_devices))
+    found = price(schedule, layout, itemsize, links, rates).terms
+    latency = found["latency"] + _in_pieces(schedule, links, rates.start)
+    return _cost(found, latency, found["local"] + _joining(schedule, layout, problem, rates))
+
+
+def native_price(problem: Problem, mesh: Mesh) -> Cost:
+    """Return the predicted time of the communicator's own collective: the best algorithm's, posted once."""
+    built = (a.build(problem.ranks, **problem.arguments) for a in ALGORITHMS[problem.collective])
+    prices = [_over_processes(s, problem, mesh, 1) for s in built if isinstance(s, Schedule)]
+    return min(prices, key=lambda cost: cost.total)  # some algorithm of each takes every number of ranks
+
+
+def _over_processes(schedule: Schedule, problem: Problem, mesh: Mesh, posts: int) -> Cost:
+    """Return the predicted time of a schedule over processes, where a rank posts so many messages."""
+    layout, rates = problem.layout.bound(schedule), Rates(_bandwidth(mesh))
+    found = price(schedule, layout, problem.accumulator.itemsize, links_of(mesh), rates).terms
+    return _cost(found, found["latency"] + posts * _MESSAGE, found["local"])
+
+
+def _cost(found: Mapping[str, float], launch: float, local: float) -> Cost:
+    return Cost(launch, 0.0, local, transfers=found["transfer"] + found["contention"])
+
+
+def _bandwidth(mesh: Mesh) -> float:
+    """Return the bytes per second that the slowest of the local devices reads and writes."""
+    return min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
 
 
 def _in_pieces(schedule: Schedule, links: Links, start: float) -> float:
@@ -57,29 +77,12 @@ def _in_pieces(schedule: Schedule, links: Links, start: float) -> float:
     return seconds
 
 
-def _joining(schedule: Schedule, problem: Problem, rates: Rates) -> float:
+def _joining(schedule: Schedule, layout: Layout, problem: Problem, rates: Rates) -> float:
     """Return the seconds of joining the chunks of a result, which calls of the opset hold as arrays of their own."""
-    if schedule.chunks == 1 or OUTPUT in problem.layout.bound(schedule).own:
+    if schedule.chunks == 1 or OUTPUT in layout.own:
         return 0.0
     longest = max(math.prod(shape) for shape in problem.results)
     return rates.start + 2 * longest * problem.accumulator.itemsize / rates.memory
-
-
-def native_price(problem: Problem, mesh: Mesh) -> Cost:
-    """Return the predicted time of the communicator's own collective: the best algorithm's, posted once."""
-    bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
-    best: Cost | None = None
-    for algorithm in ALGORITHMS[problem.collective]:
-        schedule = algorithm.build(problem.ranks, **problem.arguments)
-        if isinstance(schedule, Rejection):
-            continue
-        layout = problem.layout.bound(schedule)
-        found = price(schedule, layout, problem.dtype.itemsize, links_of(mesh), Rates(bandwidth)).terms
-        moving = found["transfer"] + found["contention"]
-        cost = Cost(found["latency"] + _MESSAGE, 0.0, found["local"], transfers=moving)
-        best = cost if best is None or cost.total < best.total else best
-    assert best is not None  # some algorithm of each collective takes every number of ranks
-    return best
 
 
 def _messages(schedule: Schedule) -> int:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+import opmux as ox
 from opmux.core.collectives.communicator import Link
 from opmux.core.collectives.layout import Layout, cut
 from opmux.core.collectives.links import Links, Pairwise, Ring, Switch, TwoLevel
 from opmux.core.collectives.price import Rates, price
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
 from opmux.opset.collectives.algorithms import ALGORITHMS, Algorithm, Request
+from tests.collectives.loop import Loop, LoopEndpoint, job
 
 ALPHA, BANDWIDTH = 936.25e-9, 400e9  # a published switch of eight GPUs
 LINK = Link(ALPHA, BANDWIDTH)
@@ -195,3 +198,19 @@ def test_a_ring_of_4096_is_built_and_priced_at_once(links: Links) -> None:
     assert time.perf_counter() - began < 0.05
     slowest = SLOW if isinstance(links, TwoLevel) else LINK
     assert found.seconds == pytest.approx(2 * 4095 * (slowest.latency + 2**18 / slowest.bandwidth))
+
+
+def test_a_librarys_own_collective_costs_the_best_algorithm_posted_once(
+    hosts: tuple[ox.Device, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LoopEndpoint, "native", lambda self, *what: lambda *call: None)
+
+    def program(loop: Loop) -> Any:
+        device = hosts[loop.process]
+        mesh = ox.Mesh([device], communicator=loop, timeout=20.0)
+        return ox.explain(ox.all_reduce, [ox.ones(1, device=device)], mesh)
+
+    for ranks, posts in ((2, 1), (4, 2)):  # doubling, the best for one element, sends a message for each doubling
+        for explained in job(ranks, program):
+            seconds = {row.candidate: row.seconds for row in explained.rows}
+            assert seconds["doubling"] - seconds["loop/all_reduce"] == pytest.approx((posts - 1) * 1e-5, abs=1e-9)
