@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...plugin import Kernel
-from . import contraction, creation_kernels, elementwise_kernels, movement_kernels, reduction_kernels
+from . import collectives, contraction, creation_kernels, elementwise_kernels, movement_kernels, reduction_kernels
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     *elementwise_kernels.KERNELS,
@@ -16,4 +16,5 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     *contraction.KERNELS,
     *movement_kernels.KERNELS,
     *creation_kernels.KERNELS,
+    *collectives.KERNELS,
 )
