@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ..core import runtime
-from ..core.devices.device import find_device
 from ..core.dispatch.explain import plan
 from ..core.dispatch.policy import policy
-from ..core.op import Role
-from .opset_commands import Attributes, Operands, op_named
+from .opset_commands import Attributes, Operands, call_of
 from .output import JsonOption, emit, fail, messages, progress_bars, table, write
-from .specs import parse_attribute, parse_operand
 
 if TYPE_CHECKING:
     from ..conformance.performance.bench import Bench, BenchRow
@@ -74,13 +71,7 @@ def bench(
     from ..conformance.performance.timing import Settings
 
     runtime.ensure_loaded()
-    found, where = op_named(op), find_device(device)
-    attributes: dict[str, Any] = dict(parse_attribute(a) for a in attribute or [])
-    given: list[Any] = [parse_operand(text, where) for text in specs or []]
-    if found.parameters and found.parameters[0].role is Role.ARRAYS:
-        given = [given]
-    if found.creates:
-        attributes["device"] = where
+    found, given, attributes = call_of(op, specs, attribute, device)
     settings = Settings(rounds=repeats, sample_seconds=min(2e-3, time / repeats), budget_seconds=time)
     with policy(backends=backend or None, fallback="allow"), progress_bars() as bars:
         planned, _ = plan(found, *given, **attributes)

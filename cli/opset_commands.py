@@ -61,6 +61,24 @@ def op_named(name: str) -> Op:
     return found
 
 
+def call_of(
+    name: str, operands: Sequence[str] | None, attributes: Sequence[str] | None, device: str
+) -> tuple[Op, list[Any], dict[str, Any]]:
+    """Return an op with operands and attributes from words, as its public function takes them.
+
+    Raises:
+        ArgumentError: for words that say nothing.
+    """
+    op, where = op_named(name), find_device(device)
+    settled: dict[str, Any] = dict(parse_attribute(text) for text in attributes or [])
+    given: list[Any] = [parse_operand(text, where) for text in operands or []]
+    if op.parameters and op.parameters[0].role is Role.ARRAYS:
+        given = [given]
+    if op.creates:
+        settled["device"] = where
+    return op, given, settled
+
+
 def ops(
     name: Annotated[str | None, typer.Argument(help="One op, to see all of it.", show_default=False)] = None,
     json: JsonOption = None,
@@ -192,13 +210,7 @@ def explain(
     Example: opmux explain sum "f32[8,1000000]" --set axis=1
     """
     runtime.ensure_loaded()
-    found, where = op_named(op), find_device(device)
-    attributes: dict[str, Any] = dict(parse_attribute(a) for a in attribute or [])
-    given: list[Any] = [parse_operand(text, where) for text in operands or []]
-    if found.parameters and found.parameters[0].role is Role.ARRAYS:
-        given = [given]
-    if found.creates:
-        attributes["device"] = where
+    found, given, attributes = call_of(op, operands, attribute, device)
     explained = explain_call(found, *given, **attributes)
     if json:
         emit(explained.to_dict(), json)
