@@ -58,8 +58,7 @@ def _attention_work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attr
     q, k = specs[0], specs[1]
     pairs = math.prod(q.shape[:3]) * k.shape[2] if q is not None and k is not None else 0
     depth = (q.shape[3] if q is not None else 0) + outputs[0].shape[3]
-    moved = sum(math.prod(s.shape) * s.dtype.itemsize for s in (*rules.present(specs), *outputs))
-    return Work(2.0 * pairs * depth + 25.0 * pairs, float(moved))
+    return Work(2.0 * pairs * depth + 25.0 * pairs, rules.moved_bytes(specs, outputs))
 
 
 @composite(
@@ -119,13 +118,7 @@ def attention(
 
 
 def _linear(name: str, specs: Specs, attributes: Attributes) -> Inferred:
-    x, weight, bias = specs
-    if x is None or weight is None:
-        raise ShapeError(f"{name}: x and weight are needed", op=name)
-    rules.check_dtype(name, x.dtype, FLOATS)
-    for spec in (weight, bias):
-        if spec is not None:
-            rules.check_dtype(name, spec.dtype, (x.dtype,), "weight and bias beside x of another dtype")
+    x, weight, bias = rules.weighted(name, specs, FLOATS)
     if not x.shape or len(weight.shape) != 2 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"{name}: x is (..., inputs) and weight (outputs, inputs); given {x} and {weight}",
@@ -139,8 +132,10 @@ def _linear(name: str, specs: Specs, attributes: Attributes) -> Inferred:
 
 def _linear_work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attributes) -> Work:
     weight = specs[1]
-    moved = sum(math.prod(s.shape) * s.dtype.itemsize for s in (*rules.present(specs), *outputs))
-    return Work(2.0 * math.prod(outputs[0].shape) * (weight.shape[1] if weight is not None else 0), float(moved))
+    return Work(
+        2.0 * math.prod(outputs[0].shape) * (weight.shape[1] if weight is not None else 0),
+        rules.moved_bytes(specs, outputs),
+    )
 
 
 @composite(infer=_linear, dtypes=FLOATS, accuracy=Composed(4, growth="terms", scale="operands"), work=_linear_work)

@@ -30,13 +30,7 @@ def _windows(name: str, kernel: tuple[int, ...], attributes: Attributes) -> Wind
 
 
 def _infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
-    x, weight, bias = specs
-    if x is None or weight is None:
-        raise ShapeError(f"{name}: x and weight are needed", op=name)
-    rules.check_dtype(name, x.dtype, FLOATS)
-    for spec in (weight, bias):
-        if spec is not None:
-            rules.check_dtype(name, spec.dtype, (x.dtype,), "weight and bias beside x of the same call")
+    x, weight, bias = rules.weighted(name, specs, FLOATS)
     rank = len(x.shape) - 2
     groups = attributes["groups"]
     if not 1 <= rank <= 3 or len(weight.shape) != rank + 2:
@@ -76,8 +70,7 @@ def _infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
 def _work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attributes) -> Work:
     weight = specs[1]
     taps = math.prod(weight.shape[1:]) if weight is not None else 1
-    moved = sum(math.prod(s.shape) * s.dtype.itemsize for s in (*rules.present(specs), *outputs))
-    return Work(2.0 * math.prod(outputs[0].shape) * taps, float(moved))
+    return Work(2.0 * math.prod(outputs[0].shape) * taps, rules.moved_bytes(specs, outputs))
 
 
 @composite(infer=_infer, dtypes=FLOATS, accuracy=Composed(4, growth="terms", scale="operands"), work=_work)

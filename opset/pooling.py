@@ -45,8 +45,7 @@ def _infer(name: str, specs: Specs, attributes: Attributes) -> Inferred:
 
 def _work(specs: Specs, outputs: Sequence[ArraySpec], attributes: Attributes) -> Work:
     kernel = attributes["kernel"]
-    moved = sum(math.prod(s.shape) * s.dtype.itemsize for s in (*rules.present(specs), *outputs))
-    return Work(float(math.prod(outputs[0].shape) * math.prod(kernel)), float(moved))
+    return Work(float(math.prod(outputs[0].shape) * math.prod(kernel)), rules.moved_bytes(specs, outputs))
 
 
 def _taps(x: Array, rank: int) -> tuple[int, ...]:

@@ -67,6 +67,23 @@ def check_dtype(name: str, found: DType, allowed: Sequence[DType], what: str = "
     return found
 
 
+def weighted(name: str, specs: Specs, allowed: Sequence[DType]) -> tuple[ArraySpec, ArraySpec, ArraySpec | None]:
+    """Return an operand, its weight, and a bias where there is one, all of one dtype.
+
+    Raises:
+        ShapeError: an operand or weight is missing.
+        DTypeError: naming what is allowed.
+    """
+    x, weight, bias = specs
+    if x is None or weight is None:
+        raise ShapeError(f"{name}: x and weight are needed", op=name)
+    check_dtype(name, x.dtype, allowed)
+    for spec in (weight, bias):
+        if spec is not None:
+            check_dtype(name, spec.dtype, (x.dtype,), "weight and bias beside x of another dtype")
+    return x, weight, bias
+
+
 def result_dtype(result: Result, common: DType) -> DType:
     """Return the dtype of a result: ``"same"``, a dtype, or a function of the operands' common dtype."""
     if isinstance(result, DType):
