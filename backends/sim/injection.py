@@ -108,6 +108,9 @@ class FaultPlan:
         for kind, rate in self.rates.items():
             if not 0.0 <= rate <= 1.0:
                 raise ArgumentError(f"fault {kind}: a rate of {rate}; it is a share, from 0 to 1", fault=str(kind))
+        for kind, number in sorted(self.exactly):
+            if number < 1:
+                raise ArgumentError(f"fault {kind}@{number}: requests count from 1", fault=str(kind), given=number)
         if not 0.0 < self.limit < math.inf:
             raise ArgumentError(f"faults: limit={self.limit}; it is virtual seconds, above 0", given=self.limit)
 

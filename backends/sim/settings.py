@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ...plugin import ArgumentError
 from .description import Description, load, preset, presets
 from .happens_before import Mode
 from .injection import FaultPlan
+
+Value = TypeVar("Value")
 
 DEVICES: Final = "OPMUX_SIM"
 FAULTS: Final = "OPMUX_SIM_FAULTS"
@@ -80,6 +82,12 @@ def _plan(text: str) -> FaultPlan:
     return FaultPlan.load(Path(text).expanduser()) if text.endswith(".toml") else FaultPlan.parse(text)
 
 
+def _mode(text: str) -> Mode:
+    if text not in _MODES:
+        raise ArgumentError(f"{text!r} is none of 0, 1 and error", given=text)
+    return _MODES[text]
+
+
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """Return what the environment asks for.
 
@@ -87,7 +95,13 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         ArgumentError: naming the variable and the part that is wrong, and what is allowed.
     """
     given = os.environ if environment is None else environment
-    mode = given.get(RACES, "")
-    if mode not in _MODES:
-        raise ArgumentError(f"{RACES}={mode!r}: it is 0, 1 or error", given=mode)
-    return Settings(devices(given.get(DEVICES, "")), _plan(given.get(FAULTS, "")), _MODES[mode])
+    return Settings(_read(DEVICES, devices, given), _read(FAULTS, _plan, given), _read(RACES, _mode, given))
+
+
+def _read(variable: str, meaning: Callable[[str], Value], given: Mapping[str, str]) -> Value:
+    """Return what a variable means; an error names it, so that `opmux doctor` takes it for the user's."""
+    try:
+        return meaning(given.get(variable, ""))
+    except ArgumentError as error:
+        said = str(error).removeprefix(f"{variable}: ")
+        raise ArgumentError(f"{variable}: {said}", **{**error.culprits, "variable": variable}) from error

@@ -35,6 +35,7 @@ from tests.backends.sim.small import (
         ("seed=x", "seed=INTEGER"),
         ("launch@x", "KIND@REQUEST"),
         ("limit=0", "virtual seconds"),
+        ("oom@0", "oom@0: requests count from 1"),
     ],
 )
 def test_a_plan_that_is_wrong_is_refused(text, told):
