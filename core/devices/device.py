@@ -333,13 +333,15 @@ class DeviceTable:
         """
         if isinstance(given, Device):
             return given
+        remedy = "`opmux doctor` says why a backend is missing"
         if isinstance(given, str):
             found = self._devices.get(given) or self._devices.get(f"{given}:0")
             if found is not None:
                 return found
+            if given.partition(":")[0] == "cpu":  # the host can be more devices, and needs no backend for it
+                remedy = "OPMUX_CPU_DEVICES=N makes the host N devices"
         raise DeviceError(
-            f"no device {shown(given)}; present: {', '.join(self._devices) or 'none'} "
-            f"(`opmux doctor` says why a backend is missing)",
+            f"no device {shown(given)}; present: {', '.join(self._devices) or 'none'} ({remedy})",
             device=given,
         )
 
