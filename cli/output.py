@@ -43,6 +43,8 @@ def write(text: str, target: str, option: str) -> None:
         sys.stdout.write(text)
         return
     path = Path(target)
+    if path.is_dir():
+        raise typer.BadParameter(f"cannot write {target}: it is a folder", param_hint=option)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -16,6 +16,9 @@ BESIDE: Final = (
     "device", "time", "energy", "price", "peak memory", "capacity", "moved", "on the host", "dearest lack",
 )  # fmt: skip
 
+#: Shares below this are left out of a list of them.
+_LEAST: Final = 0.005
+
 
 def facts(made: Plan) -> list[tuple[str, str]]:
     """Return what is said of a whole plan, each with its name."""
@@ -31,7 +34,17 @@ def facts(made: Plan) -> list[tuple[str, str]]:
         ("transfers", f"{in_bytes(made.uploaded)} to the device, {in_bytes(made.downloaded)} from it"),
         ("on the host", f"{made.fallbacks:,} of {made.calls:,} calls"),
         ("busy" if made.devices == 1 else "mean busy", busy),
+        ("limited by", ", ".join(f"{what} {share:.0%}" for what, share in limits(made) if share >= _LEAST)),
     ]
+
+
+def limits(made: Plan) -> list[tuple[str, float]]:
+    """Return what the time of all calls is bound by, the largest share first: compute, memory, launch, or a place."""
+    shares: dict[str, float] = {}
+    for row in made.ops:
+        what = row.bound or row.engine
+        shares[what] = shares.get(what, 0.0) + row.share
+    return sorted(shares.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _busy(made: Plan) -> dict[str, float]:

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+
+from opmux.cli.plan_words import limits
 
 from .conftest import Command
 
@@ -137,7 +140,32 @@ def test_a_plan_in_words(opmux: Command, log: Path, mine: str) -> None:
     assert re.search(r"^  on the host +0 of 3 calls$", out, re.MULTILINE)
     assert re.search(r"^  energy +unknown: the description has no \[power\]$", out, re.MULTILINE)
     assert re.search(r"^exp +vector +1 .* softmax$", out, re.MULTILINE)
+    assert re.search(r"^  limited by +memory \d+%, ", out, re.MULTILINE)
     assert "Without a kernel for" in out
+
+
+def test_what_limits_a_plan_is_the_share_of_each_bound(as_json: Callable[..., Any], log: Path, mine: str) -> None:
+    (plan,) = as_json("plan", str(log), "--device", mine)["plans"]
+    bounds = [row["bound"] or row["engine"] for row in plan["ops"]]
+    rows = [SimpleNamespace(bound=b, engine="vector", share=s) for b, s in (("memory", 0.4), ("compute", 0.35))]
+    rows += [
+        SimpleNamespace(bound="", engine="host", share=0.2),
+        SimpleNamespace(bound="memory", engine="dma", share=0.05),
+    ]
+    assert set(bounds) >= {"memory", "host link"}
+    assert limits(cast(Any, SimpleNamespace(ops=rows))) == [
+        ("memory", pytest.approx(0.45)),
+        ("compute", 0.35),
+        ("host", 0.2),
+    ]
+
+
+@pytest.mark.parametrize("option", ["--html", "--trace"])
+def test_a_folder_is_no_place_for_a_result(option: str, opmux: Command, log: Path, mine: str, tmp_path: Path) -> None:
+    for folder in (str(tmp_path), "/"):
+        status, _, err = opmux("plan", str(log), "--device", mine, "--no-absences", option, folder)
+        assert status == 2
+        assert "it is a folder" in " ".join(re.sub("[│╭╰─╮╯]", " ", err).split())
 
 
 def test_a_plan_as_json(as_json: Callable[..., Any], log: Path, mine: str) -> None:

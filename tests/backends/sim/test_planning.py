@@ -13,9 +13,12 @@ import pytest
 import opmux as ox
 from opmux.backends.sim.description import Description, loads
 from opmux.backends.sim.planning import Plan, Task, plan
+from opmux.backends.sim.planning.lowering import Lowering, Refused
 from opmux.backends.sim.trace import of_spans, of_tasks, trace_events
 from opmux.core.dispatch import observe
 from opmux.core.dispatch.record import Recorder
+from opmux.core.op import OPS
+from opmux.core.signature import signature
 from opmux.plugin import read_call_log
 from tests.backends.sim.small import SMALL, TEXT, registered, simulated
 
@@ -155,6 +158,14 @@ def test_a_dtype_that_the_device_lacks_runs_on_the_host(tmp_path: Path) -> None:
     (row,) = [r for r in made.ops if r.engine == "host"]
     assert (row.op, row.reason) == ("cast", "no dtype: cast on float32, float64")
     assert made.fallbacks == 1
+
+
+def test_an_op_of_which_the_device_has_no_dtype_lacks_the_dtype() -> None:
+    description = loads(TEXT.replace("uint32 = 1, ", ""), "small.toml")
+    words = tuple(signature(ox.device("cpu"), ox.uint32, (n,)) for n in (2, 4))
+    refused = Lowering(description).lower(OPS["random_bits"], words, (("shape", (8,)),))
+    assert isinstance(refused, Refused)
+    assert (str(refused.why), refused.detail) == ("dtype", "random_bits on uint32")
 
 
 def test_a_composite_is_what_it_decomposes_into(tmp_path: Path) -> None:
