@@ -32,6 +32,8 @@ PROFILE_DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
 
 #: Dtypes that the results of a profile's ops have besides: random words, and the indices that sort.
 _HELD_FOR_RESULTS: Final = ("uint32", "int64")
+#: On the lanes, one of these: every profile has `random_bits`, whose words are worked on whole or in pieces.
+_WORDS: Final = ("uint32", "uint16", "uint8")
 
 # The ranges are wide: they keep out slips of units and signs, not hardware that may come.
 _COUNT: Final = (1, 1 << 20)
@@ -165,6 +167,10 @@ def check_together(made: Description, top: Reader) -> None:
         for dtype in PROFILE_DTYPES.get(profile, ()):
             if dtype not in vector:
                 top.fault("supports.profiles", f"has {profile}, which needs {dtype} in vector.precisions")
+        if not vector.intersection(_WORDS):
+            top.fault(
+                "supports.profiles", f"has {profile}, which needs {_WORDS[0]} in vector.precisions for random words"
+            )
         for dtype in _HELD_FOR_RESULTS:
             if dtype not in held:
                 top.fault("supports.profiles", f"has {profile}, which needs {dtype} in supports.dtypes for results")
