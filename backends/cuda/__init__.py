@@ -1,0 +1,24 @@
+"""NVIDIA GPUs: memory, streams and launches through CuPy; every kernel is CUDA C++ of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...plugin import DeviceDriver, Kernel, hookimpl
+
+
+@hookimpl
+def opmux_devices() -> Sequence[DeviceDriver]:
+    """Return a driver for each GPU that the CUDA driver shows to this process."""
+    from .cupy_runtime import runtimes
+    from .driver import CudaDriver
+
+    return [CudaDriver(runtime) for runtime in runtimes()]
+
+
+@hookimpl
+def opmux_kernels() -> Iterable[Kernel]:
+    """Return every kernel of this backend; one is compiled when the first call needs it."""
+    from .kernels import KERNELS
+
+    return KERNELS

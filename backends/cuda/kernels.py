@@ -1,0 +1,10 @@
+"""The kernels of this backend, family by family."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...plugin import Kernel
+from . import elementwise_kernels
+
+KERNELS: Final[tuple[Kernel, ...]] = (*elementwise_kernels.KERNELS,)

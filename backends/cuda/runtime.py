@@ -1,0 +1,124 @@
+"""What this backend asks of CUDA, and nothing else of it.
+
+:mod:`.cupy_runtime` answers through CuPy. The tests answer on the host, and with a recorder that checks every call; so
+all that is above runs without a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...plugin import HostBytes
+
+Stream = Any
+Event = Any
+Module = Any
+Function = Any
+Extent = tuple[int, int, int]
+
+
+class CudaError(RuntimeError):
+    """A CUDA call failed.
+
+    Attributes:
+        code: what CUDA returned, by name, such as ``"cudaErrorLaunchFailure"``.
+        sticky: whether every later call of this process on the device fails too.
+    """
+
+    def __init__(self, code: str, message: str, *, sticky: bool = False) -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+        self.sticky = sticky
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What a GPU says of itself.
+
+    Attributes:
+        name: the product's name.
+        capability: the compute capability, (major, minor).
+        memory: bytes.
+        multiprocessors: how many.
+        clock: of the multiprocessors, in Hz.
+        bandwidth: of its memory, in bytes per second, by bus width and memory clock.
+        cache: bytes of the second-level cache.
+    """
+
+    name: str
+    capability: tuple[int, int]
+    memory: int
+    multiprocessors: int
+    clock: float
+    bandwidth: float
+    cache: int
+
+
+class Compiler(Protocol):
+    """Makes device code from kernels."""
+
+    def image(self, body: str, parts: Sequence[str]) -> bytes:
+        """Compile a kernel with the shared files that it uses, or find what was compiled before.
+
+        Raises:
+            CudaError: the compiler refuses it, with what it printed.
+        """
+
+
+class Runtime(Protocol):
+    """One GPU. All sizes are bytes, all pointers device addresses; every method may be called from any thread.
+
+    Every method raises :class:`CudaError` for what CUDA reports.
+    """
+
+    @property
+    def properties(self) -> Properties:
+        """What the GPU says of itself."""
+
+    @property
+    def compiler(self) -> Compiler:
+        """What makes code for this GPU."""
+
+    def open_stream(self) -> Stream:
+        """Return a stream that orders itself with no other one."""
+
+    def allocate(self, nbytes: int, stream: Stream) -> int:
+        """Return memory that later work of a stream may use, aligned to 256.
+
+        Raises:
+            MemoryError: it does not fit.
+        """
+
+    def release(self, pointer: int, stream: Stream) -> None:
+        """Give memory back once all that is on a stream now is done."""
+
+    def trim(self) -> None:
+        """Give memory that was released, and is kept for later, back to the device."""
+
+    def upload(self, pointer: int, source: HostBytes, stream: Stream) -> None:
+        """Copy from host memory, which may be written again when this returns."""
+
+    def download(self, target: HostBytes, pointer: int, stream: Stream) -> None:
+        """Copy to host memory after the stream's work, and wait for it."""
+
+    def record(self, stream: Stream) -> Event:
+        """Return an event that happens when all that is on a stream now is done."""
+
+    def wait(self, stream: Stream, event: Event) -> None:
+        """Let later work of a stream begin after an event."""
+
+    def synchronize(self, stream: Stream) -> None:
+        """Wait for all that is on a stream."""
+
+    def load(self, image: bytes) -> Module:
+        """Load device code."""
+
+    def function(self, module: Module, name: str, dynamic_shared: int) -> Function:
+        """Return an entry of a module, allowed so much dynamic shared memory per block."""
+
+    def launch(
+        self, function: Function, grid: Extent, block: Extent, shared: int, stream: Stream, arguments: int
+    ) -> None:
+        """Put a kernel on a stream; *arguments* is the address of an array with the address of each argument."""

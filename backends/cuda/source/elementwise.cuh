@@ -1,0 +1,54 @@
+// Elementwise kernels: a function of one element per operand, over streams of elements or over a nest of strides.
+
+// Operands of a kernel whose elements all lie side by side, or of which there is only one.
+template <class T> struct Stream {
+    const T* data;
+    __device__ __forceinline__ T at(u64 i) const { return data[i]; }
+    template <int V> __device__ __forceinline__ void load(T (&to)[V], u64 i) const {
+        struct alignas(sizeof(T) * V) Pack { T elements[V]; };
+        Pack pack = *reinterpret_cast<const Pack*>(data + i);
+        for (int k = 0; k < V; ++k) to[k] = pack.elements[k];
+    }
+};
+
+template <class T> struct Single {
+    const T* data;
+    __device__ __forceinline__ T at(u64) const { return *data; }
+    template <int V> __device__ __forceinline__ void load(T (&to)[V], u64) const {
+        T one = *data;
+        for (int k = 0; k < V; ++k) to[k] = one;
+    }
+};
+
+template <int V, class T> __device__ __forceinline__ void store(T* data, u64 i, const T (&from)[V]) {
+    struct alignas(sizeof(T) * V) Pack { T elements[V]; };
+    Pack pack;
+    for (int k = 0; k < V; ++k) pack.elements[k] = from[k];
+    *reinterpret_cast<Pack*>(data + i) = pack;
+}
+
+// A nest of at most RANK dimensions, the innermost first. A quotient by a size below 2^31 is one multiplication and a
+// shift: Granlund and Montgomery, "Division by Invariant Integers using Multiplication", PLDI 1994.
+template <int RANK, int OPERANDS> struct Nest {
+    u32 size[RANK];
+    u32 multiplier[RANK];
+    u32 shift[RANK];
+    i64 stride[OPERANDS][RANK];
+};
+
+__device__ __forceinline__ u32 quotient(u32 i, u32 multiplier, u32 shift) {
+    u32 high = __umulhi(i, multiplier);
+    return (high + i) >> shift;
+}
+
+template <int RANK, int OPERANDS>
+__device__ __forceinline__ void offsets(const Nest<RANK, OPERANDS>& nest, u32 i, i64 (&at)[OPERANDS]) {
+    for (int o = 0; o < OPERANDS; ++o) at[o] = 0;
+#pragma unroll
+    for (int d = 0; d < RANK; ++d) {
+        u32 rest = d + 1 < RANK ? quotient(i, nest.multiplier[d], nest.shift[d]) : 0;
+        u32 index = i - rest * nest.size[d];
+        for (int o = 0; o < OPERANDS; ++o) at[o] += (i64)index * nest.stride[o][d];
+        i = rest;
+    }
+}

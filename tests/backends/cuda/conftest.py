@@ -1,0 +1,29 @@
+"""A pretended GPU, on which the kernels are carried out on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from opmux.conformance.target import Target, targets
+from opmux.core.plugins import manager
+from tests.backends.cuda.host.plugin import OnHost
+from tests.backends.cuda.host.runtime import HostRuntime
+
+
+@pytest.fixture(params=[False, True], ids=["ascending", "descending"])
+def gpu(request: pytest.FixtureRequest) -> Iterator[HostRuntime]:
+    """A GPU whose threads take their turns in one order, and in the other."""
+    runtime = HostRuntime(reversed_turns=request.param)
+    manager.register("cuda", OnHost(runtime))
+    yield runtime
+    manager.unregister("cuda")
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """The backend as the conformance suite sees it."""
+    manager.register("cuda", OnHost())
+    yield targets("cuda")[0]
+    manager.unregister("cuda")

@@ -1,0 +1,83 @@
+"""A GPU's runtime on the host: memory of the host under addresses of its own, streams that are done at once."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Any
+
+import numpy as np
+
+from opmux.backends.cuda.runtime import CudaError, Extent, Properties
+from opmux.plugin import HostBytes
+
+from .compiler import HostCompiler
+
+_U3 = ctypes.c_uint * 3
+
+
+class HostRuntime:
+    """One pretended GPU.
+
+    Args:
+        memory: bytes that it has.
+        reversed_turns: whether the threads of a block take their turns from the last to the first.
+    """
+
+    def __init__(self, memory: int = 1 << 28, *, reversed_turns: bool = False) -> None:
+        self.properties = Properties("a GPU on the host", (9, 0), memory, 4, 1e9, 1e11, 1 << 20)
+        self.compiler = HostCompiler()
+        self.blocks: dict[int, Any] = {}
+        self.left = memory
+        self.launches: list[str] = []
+        self._reversed = reversed_turns
+        self._lock = threading.RLock()
+
+    def open_stream(self) -> object:
+        return object()
+
+    def allocate(self, nbytes: int, stream: object) -> int:
+        with self._lock:
+            if nbytes > self.left:
+                raise MemoryError(f"{nbytes} bytes asked for, {self.left} left")
+            memory = np.full(nbytes + 256, 0xA5, np.uint8)
+            pointer = -(-memory.ctypes.data // 256) * 256
+            self.left -= nbytes
+            self.blocks[pointer] = memory, nbytes
+            return pointer
+
+    def release(self, pointer: int, stream: object) -> None:
+        with self._lock:
+            self.left += self.blocks.pop(pointer)[1]
+
+    def trim(self) -> None:
+        """Nothing is kept for later."""
+
+    def upload(self, pointer: int, source: HostBytes, stream: object) -> None:
+        ctypes.memmove(pointer, source.ctypes.data, source.nbytes)
+
+    def download(self, target: HostBytes, pointer: int, stream: object) -> None:
+        ctypes.memmove(target.ctypes.data, pointer, target.nbytes)
+
+    def record(self, stream: object) -> object:
+        return object()
+
+    def wait(self, stream: object, event: object) -> None:
+        """All that was put on a stream is done."""
+
+    def synchronize(self, stream: object) -> None:
+        """All that was put on a stream is done."""
+
+    def load(self, image: bytes) -> ctypes.CDLL:
+        return ctypes.CDLL(image.decode())
+
+    def function(self, module: ctypes.CDLL, name: str, dynamic_shared: int) -> Any:
+        return getattr(module, f"{name}_on_host"), name
+
+    def launch(self, function: Any, grid: Extent, block: Extent, shared: int, stream: object, arguments: int) -> None:
+        entry, name = function
+        self.launches.append(name)
+        code = entry(_U3(*grid), _U3(*block), shared, int(self._reversed), ctypes.c_void_p(arguments))
+        if code:
+            why = {1: "a barrier that not every thread reaches", 2: "a block of no threads, or of too many"}[code]
+            raise CudaError("cudaErrorLaunchFailure", f"{name}: {why}")
