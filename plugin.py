@@ -61,7 +61,7 @@ from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
 from .opset.recipes.program import build as build_program
-from .opset.recipes.registry import ops_with_recipes
+from .opset.recipes.registry import ops_with_recipes, recipe_of
 from .opset.recipes.registry import program as recipe
 
 __all__ = [
@@ -150,6 +150,7 @@ __all__ = [
     "programs",
     "read_call_log",
     "recipe",
+    "recipe_of",
     "rounded",
     "run_all",
     "thread_count",

@@ -19,7 +19,7 @@ from ...plugin import (
     build_program,
     collapse,
     ops_with_recipes,
-    recipe,
+    recipe_of,
 )
 from . import costs, elementwise
 from .jit import Module, compile_ir
@@ -76,14 +76,11 @@ def _by_recipe(op: str) -> Kernel:
     """Return the kernel that computes an op by its recipe."""
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
-        inputs = tuple(s.dtype.name for s in spec.arrays)
         target = spec.attributes.get("dtype")
         if target is not None and target.name not in ARITHMETIC:
             return Rejection(Reason.DTYPE, f"it does not convert to {target}")
-        program = recipe(op, inputs, None if target is None else target.name)
-        if program is None:
-            return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}")
-        return _run(program, spec)
+        program = recipe_of(spec)
+        return program if isinstance(program, Rejection) else _run(program, spec)
 
     return Kernel(op, op, "cpu", prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, costs.recipe_cost(op))
 

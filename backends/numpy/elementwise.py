@@ -18,6 +18,7 @@ from ...plugin import (
     evaluate,
     ops_with_recipes,
     recipe,
+    recipe_of,
 )
 from . import costs
 from .costs import ufunc_cost
@@ -134,10 +135,9 @@ def _by_recipe(op: str) -> Kernel:
         inputs = tuple(s.dtype.name for s in spec.arrays)
         if not COMPLEXES.isdisjoint(inputs):
             return Rejection(Reason.DTYPE, f"recipes are of real numbers, not of {', '.join(inputs)}")
-        target = spec.attributes.get("dtype")
-        program = recipe(op, inputs, None if target is None else target.name)
-        if program is None:
-            return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}")
+        program = recipe_of(spec)
+        if isinstance(program, Rejection):
+            return program
 
         def compute(out: Host, *operands: Host) -> None:
             out[...] = evaluate(program, *operands)

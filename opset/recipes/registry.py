@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Final
 
+from ...core.kernel import CallSpec, Reason, Rejection
 from .program import STORAGE_FLOATS, Program, Value, build, convert
 
 Body = Callable[..., Value]
@@ -97,3 +98,11 @@ def ops_with_recipes() -> tuple[str, ...]:
     """Return the names of all ops that have a recipe, sorted."""
     _load()
     return tuple(sorted({op for op, _ in _BODIES}))
+
+
+def recipe_of(spec: CallSpec) -> Program | Rejection:
+    """Return the recipe of a call's op for its dtypes, or what a kernel answers where there is none."""
+    inputs = tuple(s.dtype.name for s in spec.arrays)
+    target = spec.attributes.get("dtype")
+    found = program(spec.op, inputs, None if target is None else target.name)
+    return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}") if found is None else found

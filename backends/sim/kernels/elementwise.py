@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ....plugin import CallSpec, Reason, Rejection, evaluate, ops_with_recipes, recipe
+from ....plugin import CallSpec, Rejection, evaluate, ops_with_recipes, recipe_of
 from ..memory import Host
 from .rows import ALL, BOOL, FLOATS, INTEGERS, NUMBERS, Compute, Row, Unit
 
@@ -29,11 +29,9 @@ _MOVES: Final = frozenset({"bitcast"})
 
 
 def _by_recipe(spec: CallSpec) -> Compute | Rejection:
-    inputs = tuple(s.dtype.name for s in spec.arrays)
-    target = spec.attributes.get("dtype")
-    program = recipe(spec.op, inputs, None if target is None else target.name)
-    if program is None:
-        return Rejection(Reason.DTYPE, f"there is no {spec.op} of {', '.join(inputs)}")
+    program = recipe_of(spec)
+    if isinstance(program, Rejection):
+        return program
 
     def compute(out: Host, *operands: Host) -> None:
         out[...] = evaluate(program, *operands)
