@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,9 @@ from .native import Elements, start_of
 _LONGEST: Final = 1 << 30
 #: A tag of the core is the number of the call above this many bits, and the number of the message below.
 _NUMBER_BITS: Final = 16
+_NUMBER: Final = (1 << _NUMBER_BITS) - 1
+#: The tag of headers; control messages have number 0 of call 0.
+_HEADERS: Final = 1
 #: The fewest calls of one mesh whose messages may be under way at once.
 _FEWEST_CALLS: Final = 16
 #: Seconds for which a receive that has begun to arrive may hold up its cancelling.
@@ -36,9 +40,12 @@ class Message:
         peer: the other rank; -1 for a collective of MPI's own.
     """
 
-    __slots__ = ("_error", "_guard", "_mpi", "_size", "_status", "needed", "peer", "request")
+    __slots__ = ("_error", "_guard", "_is_crowded", "_mpi", "_size", "_status", "needed", "peer", "request")
 
-    def __init__(self, mpi: Any, request: Any, peer: int, size: int, needed: bool, guard: Guard) -> None:
+    def __init__(
+        self, mpi: Any, request: Any, peer: int, size: int, needed: bool, guard: Guard, is_crowded: bool = False
+    ) -> None:
+        self._is_crowded = is_crowded
         self.request = request
         self.needed = needed
         self._mpi = mpi
@@ -47,6 +54,10 @@ class Message:
         self._status = mpi.Status() if size >= 0 else None
         self._error: CollectiveError | None = None
         self._guard = guard
+
+    def fail(self, error: CollectiveError) -> None:
+        """Say from now on why it never will arrive, or leave."""
+        self._error = error
 
     def done(self) -> bool:
         """Return whether it has arrived, or has left.
@@ -68,6 +79,8 @@ class Message:
             self._error = _error_of(self._mpi, error, self.peer)
             raise self._error from error
         if not over:
+            if self._is_crowded and self.needed:
+                os.sched_yield()
             return False
         if self._status is not None and (count := self._status.Get_count(self._mpi.BYTE)) != self._size:
             said = f"a message of {count} bytes came from rank {self.peer} where {self._size} were expected"
@@ -75,6 +88,113 @@ class Message:
             raise self._error
         self.request = None
         return True
+
+
+class StandingMessages:
+    """Messages that go again and again between the same memory, as persistent requests.
+
+    Args:
+        mpi: the module ``mpi4py.MPI``.
+        coming: requests of receives, by source.
+        going: requests of sends, by target.
+        is_closed: whether MPI has ended here.
+        is_crowded: as of :class:`MpiEndpoint`.
+    """
+
+    def __init__(
+        self,
+        mpi: Any,
+        coming: Mapping[int, Any],
+        going: Mapping[int, Any],
+        is_closed: Callable[[], bool],
+        is_crowded: bool,
+    ) -> None:
+        self._is_crowded = is_crowded
+        self._mpi = mpi
+        self._requests = coming, going
+        self._starts = [request.Start for request in (*coming.values(), *going.values())]
+        self._coming = tuple(request.Test for request in coming.values())
+        self._going = tuple(request.Test for request in going.values())
+        self._errors: dict[int, CollectiveError] = {}
+        self._came = self._left = self._started = 0
+        self._is_closed = is_closed
+
+    def start(self, tag: int) -> None:
+        """Post all of them."""
+        self._came = self._left = self._started = 0
+        if self._is_closed():
+            return
+        try:
+            for start in self._starts:
+                start()
+                self._started += 1
+        except self._mpi.Exception as error:
+            self._note(self._started, error)
+
+    def _note(self, number: int, error: Any) -> None:
+        """Keep why a message never comes, or goes."""
+        peers = [peer for requests in self._requests for peer in requests]
+        self._errors[number] = _error_of(self._mpi, error, peers[number])
+
+    def have_come(self, polls: int) -> bool:
+        """Return whether all have arrived."""
+        number = self._came
+        if self._started < len(self._starts):
+            return False
+        try:
+            while number < len(self._coming):
+                if not _passes(self._coming[number], polls, self._is_crowded):
+                    return False
+                number += 1
+        except self._mpi.Exception as error:
+            self._note(number, error)
+            return False
+        finally:
+            self._came = number
+        return True
+
+    def have_left(self, polls: int) -> bool:
+        """Return whether all have left."""
+        number = self._left
+        try:
+            while number < len(self._going):
+                if not _passes(self._going[number], polls, self._is_crowded):
+                    return False
+                number += 1
+        except self._mpi.Exception as error:
+            self._note(len(self._coming) + number, error)
+            return False
+        finally:
+            self._left = number
+        return True
+
+    def tickets(self) -> tuple[Mapping[int, Ticket], Mapping[int, Ticket]]:
+        """Return them one by one. One that is over is not asked for again: MPI would say of it that it is empty."""
+        coming, going = self._requests
+        first = len(coming)
+        return (
+            {p: self._ticket(i, p, r, i < self._came) for i, (p, r) in enumerate(coming.items())},
+            {p: self._ticket(first + i, p, r, i < self._left) for i, (p, r) in enumerate(going.items())},
+        )
+
+    def _ticket(self, number: int, peer: int, request: Any, is_over: bool) -> Message:
+        made = Message(self._mpi, None if is_over else request, peer, -1, True, None, self._is_crowded)
+        if number in self._errors:
+            made.fail(self._errors[number])
+        elif number >= self._started:
+            made.fail(CollectiveError("MPI has ended in this process", rank=peer, cause="left"))
+        return made
+
+
+def _passes(test: Callable[[], bool], polls: int, is_crowded: bool) -> bool:
+    if test():
+        return True
+    for _ in range(polls):
+        if is_crowded:
+            os.sched_yield()
+        if test():
+            return True
+    return False
 
 
 class Parts:
@@ -105,6 +225,7 @@ class MpiEndpoint:
         guard: held in every call of MPI; None where it may be called by several threads at once.
         troubled: called when a message of a call is given up.
         is_closed: whether MPI has ended here; calling it then ends the process.
+        is_crowded: whether processes share processors, so that one that waits has to let others run.
     """
 
     def __init__(
@@ -117,7 +238,9 @@ class MpiEndpoint:
         guard: Guard,
         troubled: Callable[[], None],
         is_closed: Callable[[], bool],
+        is_crowded: bool = False,
     ) -> None:
+        self._is_crowded = is_crowded
         self.rank = rank
         self.ranks = len(owners)
         self.comm = comm
@@ -144,10 +267,16 @@ class MpiEndpoint:
         self._in = [(p * most + place[rank]) * width for p in place]
 
     def _tag(self, tag: int) -> int:
-        """Return a tag within the room that a pair of ranks has; call 0, which control messages use, stays apart."""
+        """Return a tag within the room that a pair of ranks has; call 0, which control messages use, stays apart.
+
+        Headers of all calls have one tag, so that their requests can be used again. Ranks post them in the order of
+        their calls, and MPI keeps that order and neither loses nor doubles a message; each says of which call it is.
+        """
         call = tag >> _NUMBER_BITS
+        if call and not tag & _NUMBER:
+            return _HEADERS
         field = 1 + (call - 1) % (self._calls - 1) if call else 0
-        return field << _NUMBER_BITS | tag & ((1 << _NUMBER_BITS) - 1)
+        return field << _NUMBER_BITS | tag & _NUMBER
 
     def send(self, target: int, tag: int, data: HostBytes) -> Ticket:
         """Post a message."""
@@ -173,7 +302,23 @@ class MpiEndpoint:
                     request = call((data, size, self._byte), process, at)
         except self._mpi.Exception as error:
             raise _error_of(self._mpi, error, peer) from error
-        return Message(self._mpi, request, peer, -1 if out else size, tag != 0, self._guard)
+        return Message(self._mpi, request, peer, -1 if out else size, tag != 0, self._guard, self._is_crowded)
+
+    def standing(self, into: Mapping[int, HostBytes], out: Mapping[int, HostBytes]) -> StandingMessages | None:
+        """Return MPI's persistent requests for headers; None where MPI is called under a lock."""
+        if self._guard is not None:
+            return None
+        made = [
+            {
+                peer: init((data, data.nbytes, self._byte), self._owners[peer], rooms[peer] + _HEADERS)
+                for peer, data in messages.items()
+            }
+            for init, rooms, messages in (
+                (self.comm.Recv_init, self._in, into),
+                (self.comm.Send_init, self._out, out),
+            )
+        ]
+        return StandingMessages(self._mpi, made[0], made[1], self._is_closed, self._is_crowded)
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a message; one that has begun to arrive, or is going out, keeps its memory."""
@@ -236,7 +381,7 @@ class MpiEndpoint:
                     request = start(x, y, lengths, root)
             except self._mpi.Exception as error:
                 raise _error_of(self._mpi, error, -1) from error
-            return Message(self._mpi, request, -1, -1, True, self._guard)
+            return Message(self._mpi, request, -1, -1, True, self._guard, self._is_crowded)
 
         return begin
 

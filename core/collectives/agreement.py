@@ -67,14 +67,13 @@ class Header:
 
     def pack(self) -> bytes:
         """Return it in :data:`SIZE` bytes; long names are cut, and of the shapes only the first is legible."""
-        said = self.mesh, self.collective, self.reduction, self.root, self.attributes, self.dtype, self.shapes
-        before, after = _packed(*said, self.algorithm, self.opmux, self.plugins)
+        before, after = self.around()
         return before + self.sequence.to_bytes(_SEQUENCE.stop - _SEQUENCE.start, "little") + after
 
-
-def numbered(said: bytes, sequence: int) -> bytes:
-    """Return a packed header as that of another call."""
-    return said[: _SEQUENCE.start] + sequence.to_bytes(8, "little") + said[_SEQUENCE.stop :]
+    def around(self) -> tuple[bytes, bytes]:
+        """Return what comes before and after the number of the call, eight bytes of which the lowest comes first."""
+        said = self.mesh, self.collective, self.reduction, self.root, self.attributes, self.dtype, self.shapes
+        return _packed(*said, self.algorithm, self.opmux, self.plugins)
 
 
 @lru_cache(maxsize=1024)

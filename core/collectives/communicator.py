@@ -48,8 +48,27 @@ class Ticket(Protocol):
 NativeStart = Callable[[NDArray[Any], NDArray[Any], Sequence[Sequence[int]], int], Ticket]
 
 
+class Standing(Protocol):
+    """The headers of calls, to and from every other rank, posted again and again from the same memory."""
+
+    def start(self, tag: int) -> None:
+        """Post all of them, once those of the call before are over; what fails is what its ticket says."""
+
+    def have_come(self, polls: int) -> bool:
+        """Return whether all that come have arrived, looking so often for each; False also where one never will."""
+
+    def have_left(self, polls: int) -> bool:
+        """Return whether all that go out have left, likewise."""
+
+    def tickets(self) -> tuple[Mapping[int, Ticket], Mapping[int, Ticket]]:
+        """Return those in and those out since they were last posted, by rank, to be asked one by one from now on."""
+
+
 class Endpoint(Protocol):
     """The messages of one rank of one mesh. Messages of one source, target and tag arrive in the order of posting.
+
+    It may have a method ``standing(into, out)`` too, which returns a :class:`Standing` for memory by source and by
+    target, or None. Such messages meet those posted one by one with the same tag: number 0 of a call.
 
     Attributes:
         rank: this rank.

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ..devices.driver import HostBytes
 from ..errors import CollectiveError
 from .communicator import Endpoint, Ticket
 from .failure import Cause, MeshFailure
+
+if TYPE_CHECKING:
+    from .exchange import Frames
 
 #: The tag of control messages. Those of calls begin at ``1 << 16``, calls being numbered from 1.
 TAG: Final = 0
@@ -88,6 +91,8 @@ class Control:
         self._open: dict[int, tuple[Ticket, HostBytes]] = {}
         self._sent: list[tuple[Ticket, HostBytes]] = []
         self._closed = False
+        #: Memory for the headers of calls that are one exchange, once there is one.
+        self.frames: Frames | None = None
         _open.add(self)
         # Registered last of all, hence run first: the communicator still carries messages then.
         atexit.unregister(_close_all)

@@ -42,8 +42,8 @@ _FRESH: Final = 0.3
 #: While waiting, news are looked for this often: every so many rounds, and in every such part of the time limit.
 _ROUNDS: Final = 8
 _PART: Final = 1 / 64
-#: How often a communicator's own collective is asked before there is a look at anything else.
-_POLLS: Final = 16
+#: How often messages are asked for before there is a look at anything else.
+_POLLS: Final = 64
 #: This part of the time limit a rank waits for the headers, once another one says that they differ.
 _GRACE: Final = 0.1
 
@@ -86,6 +86,17 @@ class Wait:
         self.receive = receive
 
 
+class Refused:
+    """A message that could not be posted, as a ticket."""
+
+    def __init__(self, error: CollectiveError) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        """Say why."""
+        raise self._error
+
+
 class Call:
     """The state of one rank in one call; arguments are those of :func:`run_rank`."""
 
@@ -121,9 +132,7 @@ class Call:
         self.incoming: list[Wait] = []
         self.sent = [0] * endpoint.ranks
         self.moved = False
-        #: The step that comes next, and a message that could not be posted: another has begun the call.
-        self.at = 0
-        self.trouble: tuple[int, CollectiveError] | None = None
+        self.at = 0  # the step that comes next
         self.rounds = 0
         self.looked = self.started
         self.grace = self.started + timeout
@@ -133,14 +142,13 @@ class Call:
     def run(self) -> Running:
         """Do the whole call, or what is left of it."""
         try:
-            if self.trouble is not None:
-                raise self.gone(*self.trouble)
             if not self.frames:
                 self.exchange_headers()
             yield from self.transfer() if self.native is None else self.wait_for(self.native)
             while self.outgoing or self.headers:
                 self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
-                yield from self.pause(bool(self.outgoing or self.headers))
+                left = self.outgoing or self.headers
+                yield from self.pause(bool(left) and not self.moves(left))
         except _Doubtful as doubt:
             while self.headers:
                 yield from self.pause(True)
@@ -211,7 +219,7 @@ class Call:
                         if wait.number:
                             self.spare.setdefault(wait.room.nbytes, []).append(wait.room)
                 self.incoming = still
-                if still:
+                if still and not self.moves(still):
                     yield from self.pause(True)
 
     def wait_for(self, native: Callable[[], Ticket]) -> Running:
@@ -219,13 +227,22 @@ class Call:
         if not self.incoming:
             self.incoming.append(Wait(native(), -1, -1, np.empty(0, np.uint8)))
         (wait,) = self.incoming
-        while not self.is_near(wait):
-            yield from self.pause(True)
+        while not self.is_over(wait):
+            if not self.moves(self.incoming):
+                yield from self.pause(True)
         self.incoming.clear()
 
-    def is_near(self, wait: Wait) -> bool:
-        """Return whether a message is over, asking several times: the library moves it on while it is asked."""
-        return any(self.is_over(wait) for _ in range(_POLLS))
+    def moves(self, waits: Sequence[Wait]) -> bool:
+        """Return whether one of several messages is over soon: the library moves them on while it is asked."""
+        tests = [wait.ticket.done for wait in waits]
+        try:
+            for _ in range(_POLLS // len(tests) + 1):
+                for test in tests:
+                    if test():
+                        return True
+        except CollectiveError:
+            return True  # whoever asks for that one next sees what it means
+        return False
 
     def begin(self, step: RankStep) -> None:
         """Post what a step sends and receives."""
@@ -419,7 +436,8 @@ class Call:
         """Take back every message; the memory of those that had begun is kept as long as the process lives."""
         waits = self.waits()
         for wait in waits:
-            self.endpoint.cancel(wait.ticket)
+            if not isinstance(wait.ticket, Refused):
+                self.endpoint.cancel(wait.ticket)
         if waits:
             _kept.append((self.owner, self.slots, waits))
 
@@ -459,6 +477,7 @@ def run_rank(
     timeout: float,
     native: Callable[[], Ticket] | None = None,
     owner: object = None,
+    spare: dict[int, list[HostBytes]] | None = None,
 ) -> Running:
     """Do a rank's part of a collective, as a generator.
 
@@ -474,6 +493,7 @@ def run_rank(
         timeout: seconds by the endpoint's clock.
         native: starts the communicator's own collective, which is done instead of the plan.
         owner: what the slots' memory belongs to, where a slot itself does not hold it: kept after a failure.
+        spare: memory for messages of earlier calls, by size; filled again.
 
     Yields:
         Whether anything has moved since it was last resumed.
@@ -481,7 +501,10 @@ def run_rank(
     Raises:
         CollectiveError: it cannot complete; the mesh has failed then, on all ranks.
     """
-    yield from go_on(Call(endpoint, plan, header, slots, combine, control, timeout, native, owner))
+    call = Call(endpoint, plan, header, slots, combine, control, timeout, native, owner)
+    if spare is not None:
+        call.spare = spare
+    yield from go_on(call)
 
 
 def go_on(call: Call) -> Running:
@@ -514,7 +537,7 @@ def finish(call: Call, error: BaseException | None) -> None:
 
 #: Rounds without news before a process lets others run, and before it sleeps; the shortest and the longest sleep in
 #: seconds. A message between two processes of a machine takes microseconds, giving up the processor may cost more.
-_SPINS: Final = 200
+_SPINS: Final = 20
 _TURNS: Final = 2000
 _NAPS: Final = (2e-5, 1e-3)
 

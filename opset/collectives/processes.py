@@ -17,13 +17,14 @@ from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
 from ...core.collectives.communicator import NativeStart
 from ...core.collectives.engine import Elements, Running, run_rank
-from ...core.collectives.exchange import Exchange, fits
+from ...core.collectives.exchange import Exchange, Frames, fits
 from ...core.collectives.handle import Handle
 from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.rank_plan import RankPlan, plan_rank
 from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer, Device, find_device
+from ...core.devices.driver import HostBytes
 from ...core.errors import CollectiveError
 from ...core.rounding import rounded
 from ...core.signature import signature
@@ -65,6 +66,7 @@ class Prepared:
             (rank,) = mesh.local_ranks
             self.result_as, self.native_cuts = self.outputs[rank], self.cuts(rank)
             self.scratch = [np.empty(n, problem.accumulator.numpy) for n in self.plans[0].sizes[2:]]
+        self.spare: dict[int, list[HostBytes]] = {}
         alike = len(set(problem.operands)) == 1
         self.said = {
             "collective": problem.collective,
@@ -104,8 +106,9 @@ class Prepared:
         """The calls of the one rank of this process, where each is one exchange of messages."""
         ((endpoint, control),) = self.mesh.lines()
         header = Header(self.mesh.number, 0, **self.said, **self.mesh.identity)
+        frames = control.frames = control.frames or Frames(endpoint)
         dtype = self.problem.accumulator.numpy
-        return Exchange(endpoint, control, self.plans[0], header, dtype, self.combine, self.mesh.timeout)
+        return Exchange(endpoint, control, frames, self.plans[0], header, dtype, self.combine, self.mesh.timeout)
 
     def is_one_exchange(self) -> bool:
         """Return whether a call is one exchange of messages of one rank, in the memory of its arrays."""
@@ -135,9 +138,8 @@ class Prepared:
             made.append((y, slots[OUTPUT]))
             owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
             native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *self.cuts(rank))
-            parts.append(
-                run_rank(endpoint, plan, header, slots, self.combine, control, mesh.timeout, native=native, owner=owner)
-            )
+            said = endpoint, plan, header, slots, self.combine, control, mesh.timeout
+            parts.append(run_rank(*said, native=native, owner=owner, spare=self.spare))
         begun = mesh.begin(parts)
 
         def result() -> tuple[Array, ...]:
