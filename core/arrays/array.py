@@ -100,7 +100,8 @@ class Array(Operators):
     def ptr(self) -> Any:
         """Address, or the device's opaque handle, of the first element; for kernels."""
         buffer = self._buffer
-        return buffer.device.driver.pointer(buffer.handle, self._offset)
+        address = buffer.address
+        return buffer.device.driver.pointer(buffer.handle, self._offset) if address is None else address + self._offset
 
     @property
     def host(self) -> NDArray[Any]:

@@ -188,12 +188,13 @@ class Buffer:
     Attributes:
         device: where it lives.
         handle: the owner's handle.
+        address: of its first byte, where the host can address it; else None. Asking a driver takes twice as long.
         nbytes: its size.
         status: how the launch that wrote it went, where it may fail late.
         writable: False for memory that somebody else owns.
     """
 
-    __slots__ = ("__weakref__", "_uses", "_written", "device", "handle", "nbytes", "status", "writable")
+    __slots__ = ("__weakref__", "_uses", "_written", "address", "device", "handle", "nbytes", "status", "writable")
 
     def __init__(self, device: Device, handle: Handle, nbytes: int, queue: Queue, *, writable: bool = True) -> None:
         self.device = device
@@ -204,7 +205,10 @@ class Buffer:
         #: Points of the last write, and of the last use on each queue.
         self._written: Point | None = None
         self._uses: dict[Queue, Point] | None = None
-        if not device.is_host:
+        if device.is_host:
+            self.address: int | None = handle.address
+        else:
+            self.address = None
             self._written = queue.point()
             self._uses = {queue: self._written}
 

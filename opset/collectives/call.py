@@ -52,7 +52,11 @@ def public(op: Op) -> Callable[..., Any]:
             try:
                 tables, known = mesh.decisions[slot]
                 if tables is slot.tables:
-                    sigs = tuple([x.__class__ is Array and x._sig for x in operands])
+                    if len(operands) == 2:  # a list comprehension costs two ranks as much as finding the decision
+                        x, y = operands
+                        sigs: Any = x.__class__ is Array and x._sig, y.__class__ is Array and y._sig
+                    else:
+                        sigs = tuple([x.__class__ is Array and x._sig for x in operands])
                     decision = known.get((op, sigs, exact(tuple(given.items())) if given else ()))
             except (AttributeError, KeyError, TypeError):
                 pass  # no mesh, a new one, or an attribute that cannot be hashed: the long way says which
