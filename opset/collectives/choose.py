@@ -50,7 +50,11 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
         signature(device, problem.dtype, problem.results[rank])
         for rank, device in zip(mesh.local_ranks, mesh.local_devices, strict=True)
     )
-    candidates = cheapest_ready(_candidates(op, problem, mesh, attributes, outputs, tables))
+    inputs = tuple(
+        signature(x.device, problem.dtype, shape, aligned=x._sig.aligned)
+        for x, shape in zip(arrays, (problem.operands[rank] for rank in mesh.local_ranks), strict=True)
+    )
+    candidates = cheapest_ready(_candidates(op, problem, mesh, attributes, inputs, outputs, tables))
     made = decision_of(
         op, tuple(x._sig for x in arrays), tuple((n, v) for n, v in attributes.items() if n != "sizes"), outputs,
         mesh.local_devices[0], candidates, tables.settings, many=True,
@@ -83,11 +87,12 @@ def _candidates(
     problem: Problem,
     mesh: Mesh,
     attributes: dict[str, Any],
+    inputs: tuple[Signature, ...],
     outputs: tuple[Signature, ...],
     tables: Tables[Settings],
 ) -> Iterator[Candidate]:
     if mesh.is_local:
-        yield from _kernels(op, problem, mesh, attributes, outputs, tables)
+        yield from _kernels(op, problem, mesh, attributes, inputs, outputs, tables)
     else:
         yield from _native(op, problem, mesh, attributes, tables.settings)
     for algorithm in ALGORITHMS[op.name]:
@@ -99,6 +104,7 @@ def _kernels(
     problem: Problem,
     mesh: Mesh,
     attributes: dict[str, Any],
+    inputs: tuple[Signature, ...],
     outputs: tuple[Signature, ...],
     tables: Tables[Settings],
 ) -> Iterator[Candidate]:
@@ -113,16 +119,14 @@ def _kernels(
     if len(kinds) > 1 or not meet:
         return
     device = mesh.local_devices[0]
-    inputs = tuple(
-        signature(d, problem.dtype, shape) for d, shape in zip(mesh.local_devices, problem.operands, strict=True)
-    )
     settled = {n: v for n, v in attributes.items() if n not in _SETTLED} | {"blocked": problem.blocked}
     spec = CallSpec(op.name, inputs, outputs, {**settled, **problem.arguments}, tables.settings.contract)
     specs = tuple(ArraySpec(problem.dtype, shape) for shape in problem.operands)
     results = [ArraySpec(problem.dtype, shape) for shape in problem.results]
     call = KernelCall(op, spec, op.work(specs, results, spec.attributes), device, inputs)
+    bound = CANONICAL_ORDER if _ordered(op, problem, tables.settings) else None
     for backend, kernel in REGISTRY.kernels(op.name, device.kind):
-        yield kernel_candidate(call, backend, kernel, tables)
+        yield kernel_candidate(call, backend, kernel, tables, bound)
 
 
 def _algorithm(
@@ -197,14 +201,21 @@ def _native(
     yield replace(made, cost=native_price(problem, mesh), prepare=prepare)
 
 
-def _rejection(op: Op, problem: Problem, schedule: Schedule, mesh: Mesh, settings: Settings) -> Rejection | None:
-    """Return why an algorithm does not reach what the caller demands.
+def _ordered(op: Op, problem: Problem, settings: Settings) -> bool:
+    """Return whether every way of a call must combine in the canonical order.
 
-    Which algorithm is the cheapest hangs on the size, so every class from ``threads`` on binds the canonical order.
+    Which one is the cheapest hangs on the size, so every class from ``threads`` on binds that order.
     """
     if problem.reduction is None or op.settled(problem.dtype):
+        return False
+    return settings.determinism.value >= Determinism.THREADS.value
+
+
+def _rejection(op: Op, problem: Problem, schedule: Schedule, mesh: Mesh, settings: Settings) -> Rejection | None:
+    """Return why an algorithm does not reach what the caller demands."""
+    if problem.reduction is None or op.settled(problem.dtype):
         return None
-    demanded = settings.determinism.value >= Determinism.THREADS.value
+    demanded = _ordered(op, problem, settings)
     flushing = [d.name for d in mesh.local_devices if d.info.flushes_subnormals]
     if demanded and flushing:
         return Rejection(Reason.DETERMINISM, f"{flushing[0]} flushes subnormals, so no result of it is canonical")

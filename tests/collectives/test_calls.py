@@ -11,6 +11,7 @@ import pytest
 
 import opmux as ox
 from opmux.core.collectives.rank_plan import plan_rank
+from opmux.core.dispatch.claims import CLAIMS, Claim, ClaimKey, Verdict
 from opmux.core.kernel import Rejection
 from opmux.core.op import COLLECTIVES, public_of
 from opmux.core.plugins import manager
@@ -18,7 +19,17 @@ from opmux.opset.collectives import processes, values
 from opmux.opset.collectives.algorithms import ALGORITHMS
 from opmux.opset.collectives.call import axis_first, spec_first, specs_of_all
 from opmux.opset.collectives.problem import Problem
-from opmux.plugin import CallSpec, CostTerms, Kernel, Prepared, hookimpl
+from opmux.plugin import (
+    Accepts,
+    CallSpec,
+    CostTerms,
+    Determinism,
+    Kernel,
+    Layout,
+    Prepared,
+    Promises,
+    hookimpl,
+)
 from tests.collectives.loop import Loop, job
 
 Array = np.ndarray[Any, Any]
@@ -233,6 +244,40 @@ def test_the_dearer_kernels_are_not_prepared(hosts: tuple[ox.Device, ...]) -> No
     assert (prepared, explained.chosen) == (["cheap"], "planted/cheap")
     assert all(row.seconds for row in explained.rows if row.eligible)
     assert "planted/dear" in {row.candidate for row in explained.rows if row.eligible}
+
+
+def test_a_kernel_that_needs_aligned_operands_gets_copies(hosts: tuple[ox.Device, ...]) -> None:
+    seen: list[bool] = []
+
+    def prepare(spec: CallSpec) -> Prepared:
+        def launch(outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
+            seen.extend(x.ptr % 64 == 0 for x in ins)
+            for y in outs:
+                y.host[...] = sum(x.host for x in ins)
+
+        return Prepared(launch)
+
+    arrays = [ox.asarray([0.0, 1.0, 2.0], device=d)[1:] for d in hosts[:2]]
+    aligned = Accepts(layout=Layout.CONTIGUOUS, aligned=True)
+    with planted(Kernel("wide", "all_reduce", "cpu", prepare, aligned, cost=CostTerms(launch=-1.0))):
+        assert ox.explain(ox.all_reduce, arrays, ox.Mesh(hosts[:2])).chosen == "planted/wide"
+        assert [y.tolist() for y in ox.all_reduce(arrays, ox.Mesh(hosts[:2]))] == [[2.0, 4.0]] * 2
+    assert seen == [True, True]
+
+
+@pytest.mark.parametrize("determinism", ["threads", "batch"])
+def test_one_order_binds_kernels_and_algorithms(hosts: tuple[ox.Device, ...], determinism: str) -> None:
+    key = ClaimKey("planted", "0", "own", "float32", hosts[0].info.name)
+    arrays, mesh = [ox.asarray([1.0, 2.0], device=d) for d in hosts[:2]], ox.Mesh(hosts[:2])
+    own = Promises(order="own", determinism=Determinism.BATCH)
+    kernel = Kernel("own", "all_reduce", "cpu", lambda spec: Prepared(lambda *call: None), promises=own, cost=CHEAP)
+    with planted(kernel), ox.policy(determinism=determinism):
+        CLAIMS.record({key: Verdict(Claim.SHOWN)})
+        try:
+            rows = {row.candidate: row for row in ox.explain(ox.all_reduce, arrays, mesh).rows}
+        finally:
+            CLAIMS.clear()
+    assert (rows["planted/own"].reason, "bound to canonical" in rows["planted/own"].detail) == ("determinism", True)
 
 
 def test_the_dearer_algorithms_are_not_prepared(hosts: tuple[ox.Device, ...], monkeypatch: pytest.MonkeyPatch) -> None:
