@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from ..conformance.reports.words import in_seconds
 from .plan_words import BESIDE, OPS, beside, facts, op_cells
 
 if TYPE_CHECKING:
+    from ..backends.sim.description import Description
     from ..backends.sim.planning import OpRow, Plan
     from ..core.dispatch.calllog import CallLog
 
@@ -74,13 +76,12 @@ def _roofline(p: Plan) -> list[str]:
     if not p.points:
         return []
     dtypes = sorted({point.dtype for point in p.points})
-    levels = [(f"{t} {p.device.peak_operations(t) / 1e12:.3g} TFLOP/s", p.device.peak_operations(t)) for t in dtypes]
     bandwidth = min(p.device.off_chip.bandwidth, p.device.dma.engines * p.device.dma.bandwidth)
     dots = [
         Dot(
             q.flops / q.nbytes,
             dtypes.index(q.dtype),
-            f"{q.op} {q.dtype}: {q.flops / q.seconds / 1e9:.3g} GFLOP/s, {in_seconds(q.seconds)} in all",
+            f"{q.op} {q.dtype}: {q.flops / q.seconds / 1e9:.3g} G{_unit(q.dtype)}, {in_seconds(q.seconds)} in all",
             q.flops / q.seconds,
         )
         for q in p.points
@@ -88,10 +89,27 @@ def _roofline(p: Plan) -> list[str]:
     drawn = roofline(
         dots,
         slopes=[(f"off-chip memory {bandwidth / 1e9:.4g} GB/s", bandwidth)],
-        levels=[level for level in levels if level[1] > 0],
+        levels=_levels(p.device, dtypes),
         label="Operations per second of each op over its operations per byte, under the limits of the device",
     )
-    return ["<h3>Roofline</h3>", legend(dtypes), f'<div class="scroll">{drawn}</div>']
+    said = "A mark is an op on one dtype; point at it for its name. A multiply and an add count as two operations."
+    return ["<h3>Roofline</h3>", f'<p class="quiet">{said}</p>', legend(dtypes), f'<div class="scroll">{drawn}</div>']
+
+
+def _levels(device: Description, dtypes: Sequence[str]) -> list[tuple[str, float]]:
+    """Return the peak of each dtype, and that of the lanes where a matrix unit is faster: most ops run on the lanes."""
+    lanes = replace(device, matrix=None)
+    made = []
+    for t in dtypes:
+        most, least = device.peak_operations(t), lanes.peak_operations(t)
+        both = most > least > 0
+        for rate, where in ((most, ""), (least, " on the lanes")) if both else ((most, ""),):
+            made.append((f"{t}{where} {rate / 1e12:.3g} T{_unit(t)}", rate))
+    return [level for level in made if level[1] > 0]
+
+
+def _unit(dtype: str) -> str:
+    return "FLOP/s" if "float" in dtype else "OP/s"
 
 
 class _Markup(str):

@@ -160,6 +160,17 @@ def test_what_limits_a_plan_is_the_share_of_each_bound(as_json: Callable[..., An
     ]
 
 
+def test_the_roofline_has_the_lanes_below_the_matrix_unit(opmux: Command, log: Path, tmp_path: Path) -> None:
+    unit = 'matrix = { rows = 8, columns = 8, dataflow = "ws", precisions.float32 = { accumulate = "float32" } }'
+    (tmp_path / "both.toml").write_text(MINE.replace("vector =", f"{unit}\nvector ="))
+    page = tmp_path / "plan.html"
+    opmux("plan", str(log), "--device", str(tmp_path / "both.toml"), "--no-absences", "--html", str(page))
+    # 64 cells, and 4 lanes, each a multiply and an add per nanosecond.
+    assert re.findall(r">(float32[^<>]* TFLOP/s)<", page.read_text()) == [
+        "float32 0.128 TFLOP/s", "float32 on the lanes 0.008 TFLOP/s",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("option", ["--html", "--trace"])
 def test_a_folder_is_no_place_for_a_result(option: str, opmux: Command, log: Path, mine: str, tmp_path: Path) -> None:
     for folder in (str(tmp_path), "/"):
