@@ -50,6 +50,8 @@ from .vectors import Tables
 ENTRY: Final = "f"
 #: Operands and results of more bytes together are worth waking threads for, which is other kernels' business.
 _LARGEST: Final = 4 << 20
+#: Bytes in a first-level cache that are moved within a microsecond.
+_BRIEF: Final = 1 << 14
 #: More contributions than this make long code, and no longer fit into registers.
 _MOST_TERMS: Final = 16
 #: Words of a row of a movement's table.
@@ -219,8 +221,12 @@ def _movement_module() -> Module:
     return compile_ir(movement_code(), (ENTRY,), OPTIONS)
 
 
+def _nbytes(spec: CallSpec) -> int:
+    return sum(s.nbytes for s in (*spec.arrays, *spec.outputs))
+
+
 def _too_large(spec: CallSpec) -> Rejection | None:
-    nbytes = sum(s.nbytes for s in (*spec.arrays, *spec.outputs))
+    nbytes = _nbytes(spec)
     if nbytes <= _LARGEST:
         return None
     return Rejection(Reason.SIZE, f"{nbytes:,} bytes are more than one thread does best ({_LARGEST:,})")
@@ -243,7 +249,7 @@ def _reduce(spec: CallSpec) -> Prepared | Rejection:
     starts = [0, *accumulate(s.size for s in spec.outputs)]
     words = [w for part in pairwise(starts) for w in part] if scatters else [spec.outputs[0].size]
     module = _reduction_module(Variant(combine, name, blocks, scatters))
-    return _prepared(bind(module, ENTRY, np.array(words, np.int64)), len(blocks))
+    return _prepared(spec, bind(module, ENTRY, np.array(words, np.int64)))
 
 
 #: A copy: source rank, or -1 for zeros; target rank; offset in each, and how much, in bytes.
@@ -274,14 +280,15 @@ def _movement(copies: Callable[[CallSpec], Iterable[Copy]]) -> Callable[[CallSpe
         ranks = len(spec.arrays)
         rows = [(source, ranks + target, *rest) for source, target, *rest in copies(spec)]
         words = np.array([len(rows), *(w for row in rows for w in row)], np.int64)
-        return _prepared(bind(_movement_module(), ENTRY, words), ranks)
+        return _prepared(spec, bind(_movement_module(), ENTRY, words))
 
     return prepare
 
 
-def _prepared(code: BoundCode, ranks: int) -> Prepared:
-    make = _launch_pair if ranks == 2 else _launch
-    return Prepared(make(invoker(), code), native=code.native())
+def _prepared(spec: CallSpec, code: BoundCode) -> Prepared:
+    make = _launch_pair if len(spec.arrays) == 2 else _launch
+    invoke = invoker(brief=True) if _nbytes(spec) <= _BRIEF else invoker()
+    return Prepared(make(invoke, code), native=code.native())
 
 
 # The default argument keeps the code alive; lists of addresses cost a pair of ranks as much as all the rest.

@@ -41,7 +41,7 @@ class _MethodDefinition(ctypes.Structure):
     )
 
 
-def invoke_ir() -> str:
+def invoke_ir(brief: bool = False) -> str:
     """The module of `PyObject *invoke(PyObject *self, PyObject *const *args, Py_ssize_t n)`, for n of at least 2."""
     f = Function(_SYMBOL, [("ptr", "%self"), ("ptr", "%args"), ("i64", "%n")], "ptr")
     addresses = f.value("alloca ptr, i64 %n, align 8")
@@ -51,9 +51,10 @@ def invoke_ir() -> str:
     wrong = f.call("ptr", "PyErr_Occurred", [])
     f.return_if(f.value(f"icmp ne ptr {wrong}, null"), "ret ptr null")
     entry, params = (f.load("ptr", f.address(addresses, i, "ptr"), 8) for i in range(2))
-    state = f.call("ptr", "PyEval_SaveThread", [])
+    state = "" if brief else f.call("ptr", "PyEval_SaveThread", [])
     status = f.value(f"call i32 {entry}(ptr {f.address(addresses, 2, 'ptr')}, ptr {params}, ptr null)")
-    f.call("void", "PyEval_RestoreThread", [("ptr", state)])
+    if not brief:
+        f.call("void", "PyEval_RestoreThread", [("ptr", state)])
     f.emit(f"ret ptr {f.call('ptr', 'PyLong_FromLong', [('i64', f.value(f'sext i32 {status} to i64'))])}")
     return module_text([f], _PYTHON)
 
@@ -63,12 +64,14 @@ _kept: Final[list[tuple[Module, _MethodDefinition]]] = []
 
 
 @functools.cache
-def invoker() -> Invoke:
+def invoker(brief: bool = False) -> Invoke:
     """`invoke(entry, params, *buffers)`: all addresses as int, 0 for null; returns the entry's status.
 
-    The queue argument is null. Raises TypeError, and calls nothing, where an argument is not an int.
+    The queue argument is null. Other Python threads run meanwhile; not where the entry is *brief*: for what takes less
+    than a microsecond, letting them is a good part of the call. Raises TypeError, and calls nothing, where an argument
+    is not an int.
     """
-    module = compile_ir(invoke_ir(), [_SYMBOL], OPTIONS)
+    module = compile_ir(invoke_ir(brief), [_SYMBOL], OPTIONS)
     definition = _MethodDefinition(_SYMBOL.encode(), module.address(_SYMBOL), _METH_FASTCALL, None)
     _kept.append((module, definition))
     new = ctypes.pythonapi.PyCFunction_NewEx

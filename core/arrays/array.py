@@ -100,8 +100,9 @@ class Array(Operators):
     def ptr(self) -> Any:
         """Address, or the device's opaque handle, of the first element; for kernels."""
         buffer = self._buffer
-        address = buffer.address
-        return buffer.device.driver.pointer(buffer.handle, self._offset) if address is None else address + self._offset
+        if buffer.address is not None:
+            return buffer.address + self._offset
+        return buffer.device.driver.pointer(buffer.handle, self._offset)
 
     @property
     def host(self) -> NDArray[Any]:

@@ -74,7 +74,7 @@ def public(op: Op) -> Callable[..., Any]:
             results = decision.run(operands, None)
         except OpmuxError as error:
             _fail(decision.op, operands, mesh, error)
-        return results[0] if single else list(results)
+        return results[0] if single else [*results]
 
     return call
 

@@ -29,8 +29,9 @@ def entry():
     del module
 
 
-def test_addresses_arrive_in_order_and_the_status_comes_back(entry):
-    invoke = invoker()
+@pytest.mark.parametrize("brief", [False, True])
+def test_addresses_arrive_in_order_and_the_status_comes_back(entry, brief):
+    invoke = invoker(brief=brief)
     assert invoke(entry, 5, 40, 7) == 42
     assert invoke(entry, 50, 7, 40) == -3
 
