@@ -86,6 +86,12 @@ class Wait:
         self.receive = receive
 
 
+def rides(message: Send | Receive, itemsize: int) -> bool:
+    """Return whether a message goes along with the header, its elements being of so many bytes."""
+    region = message.data if isinstance(message, Send) else message.into
+    return message.first and region.length * itemsize <= RIDING
+
+
 class Refused:
     """A message that could not be posted, as a ticket."""
 
@@ -133,6 +139,7 @@ class Call:
         self.sent = [0] * endpoint.ranks
         self.moved = False
         self.at = 0  # the step that comes next
+        self.is_begun = False  # whether its messages have been posted
         self.rounds = 0
         self.looked = self.started
         self.grace = self.started + timeout
@@ -176,9 +183,7 @@ class Call:
 
     def rides(self, message: Send | Receive) -> bool:
         """Return whether a message goes along with the header."""
-        region = message.data if isinstance(message, Send) else message.into
-        assert region is not None  # what is sent is read from somewhere
-        return message.first and region.length * self.slots[region.slot].itemsize <= RIDING
+        return rides(message, self.slots[0].itemsize if self.slots else 1)
 
     def post(self, out: bool, peer: int, number: int, data: HostBytes) -> Ticket:
         """Post a message out or in."""
@@ -196,6 +201,7 @@ class Call:
         for step in self.plan.steps[self.at :]:
             kept = {id(r): self.snapshot(r) for r in step.copied}
             self.begin(step)
+            self.is_begun = False
             for local in step.locals:
                 if self.is_read(local.into):
                     yield from self.free(local.into)
@@ -246,13 +252,17 @@ class Call:
 
     def begin(self, step: RankStep) -> None:
         """Post what a step sends and receives."""
+        for receive in step.receives:
+            if self.rides(receive):
+                frame = self.frames[receive.source]
+                behind = frame.room[agreement.SIZE : agreement.SIZE + self.raw(receive.into).nbytes]
+                self.incoming.append(Wait(frame.ticket, frame.peer, 0, behind, None, receive))
+        if self.is_begun:
+            return
         busy = [w.region for w in self.outgoing if w.region is not None]
         for receive in step.receives:
             into = receive.into
             if self.rides(receive):
-                frame = self.frames[receive.source]
-                behind = frame.room[agreement.SIZE : agreement.SIZE + self.raw(into).nbytes]
-                self.incoming.append(Wait(frame.ticket, frame.peer, 0, behind, None, receive))
                 continue
             beside = receive.beside or any(into.overlaps(r) for r in busy)
             room = self.room(self.raw(into).nbytes) if beside else self.raw(into)

@@ -1,6 +1,6 @@
 """Calls that are one exchange of messages: done without a generator, and handed to one where a message is awaited.
 
-Where all that a rank sends rides with the headers, or the communicator has a collective of its own, nothing is left to
+Where all that a rank sends goes out at once, or the communicator has a collective of its own, nothing is left to
 decide once the messages are posted. What is the same in every call of a decision is kept from one to the next.
 """
 
@@ -17,13 +17,14 @@ from ..errors import CollectiveError
 from .agreement import FRAME, SIZE, Header
 from .communicator import Endpoint, Standing, Ticket
 from .control import Control
-from .engine import NUMBER_BITS, RIDING, Call, Combine, Elements, Refused, Running, Wait, finish, go_on
-from .rank_plan import RankPlan, Receive, Region
+from .engine import Call, Combine, Elements, Refused, Running, Wait, finish, go_on, rides, tag
+from .rank_plan import RankPlan, RankStep, Receive, Region
 
 #: How often a message is asked for before others get a turn.
-_SPINS: Final = 400
+_SPINS: Final = 4000
 #: Of more ranks the messages are what takes the time, and each would hold memory for every other one.
 _MOST: Final = 64
+_EMPTY: Final = np.empty(0, np.uint8)
 
 
 class Frames:
@@ -64,11 +65,11 @@ class _Posted:
 
     def have_come(self, polls: int) -> bool:
         """Return whether all have arrived, asking each so often."""
-        return _are_over(self._coming.values(), polls)
+        return _pass(self._coming.values(), polls)
 
     def have_left(self, polls: int) -> bool:
         """Return whether all have left, asking each so often."""
-        return _are_over(self._going.values(), polls)
+        return _pass(self._going.values(), polls)
 
     def tickets(self) -> tuple[Mapping[int, Ticket], Mapping[int, Ticket]]:
         """Return what was posted in and out, by rank."""
@@ -82,15 +83,19 @@ def _posted(post: Callable[[int, int, HostBytes], Ticket], peer: int, at: int, d
         return Refused(error)
 
 
-def _are_over(tickets: Iterable[Ticket], polls: int) -> bool:
+def _are_over(waits: Iterable[Wait]) -> bool:
+    """Return whether messages are over soon; False also where one never will."""
+    return _pass([wait.ticket for wait in waits], _SPINS)
+
+
+def _pass(tickets: Iterable[Ticket], polls: int) -> bool:
     try:
-        return all(_is_over(ticket, polls) for ticket in tickets)
+        for ticket in tickets:
+            if not ticket.done() and not any(ticket.done() for _ in range(polls)):
+                return False
     except CollectiveError:
         return False  # the long way finds it too, and what it means
-
-
-def _is_over(ticket: Ticket, polls: int) -> bool:
-    return any(ticket.done() for _ in range(polls))
+    return True
 
 
 #: What is done with a region of a slot: the slot and where, likewise its base (-1 for none) and the data, or the data
@@ -125,14 +130,23 @@ class Exchange:
     ) -> None:
         self.endpoint, self.control, self.frames, self.plan, self.header = endpoint, control, frames, plan, header
         self.combine, self.timeout = combine, timeout
+        self.itemsize = dtype.itemsize
         self.before, self.after = header.around()
-        sends = plan.steps[0].sends if plan.steps else ()
-        self.riding = [(_behind(frames.out[s.target], s.data, dtype), s.data.slot, _place(plan, s.data)) for s in sends]
+        first = plan.steps[0] if plan.steps else RankStep((), (), (), ())
+        self.riding = [
+            (_behind(frames.out[m.target], m.data, dtype), m.data.slot, _place(plan, m.data))
+            for m in first.sends
+            if rides(m, dtype.itemsize)
+        ]
+        self.sends = [m for m in first.sends if not rides(m, dtype.itemsize)]
+        self.receives = [m for m in first.receives if not rides(m, dtype.itemsize)]
+        #: Where a message is received beside its place: kept from call to call, since fresh memory costs page faults.
+        self.rooms = {(m.source, m.number): np.empty(self._bytes(m.into), np.uint8) for m in self.receives if m.beside}
         self.work: list[_Work] = [
-            _work(plan, receive, _behind(frames.into[receive.source], receive.into, dtype) if receive.first else None)
+            _work(plan, receive, self._arrived(receive, dtype))
             for step in plan.steps
             for receive in (*step.locals, *step.receives)
-            if receive.into.length
+            if receive.into.length and (receive.beside or receive.data is not None or rides(receive, dtype.itemsize))
         ]
 
     def run(
@@ -158,26 +172,59 @@ class Exchange:
         for frame, slot, place in self.riding:
             frame[:] = slots[slot] if place is None else slots[slot][place]
         messages = frames.messages
-        started, is_done = None, False
+        coming: list[Wait] = []
+        going: list[Wait] = []
+        is_done = False
         try:
-            messages.start(sequence << NUMBER_BITS)
+            messages.start(tag(sequence, 0))
             if native is not None:
-                started = _started(native)
+                coming.append(Wait(_started(native), -1, -1, _EMPTY))
+            elif self.receives or self.sends:
+                self._exchange(sequence, slots, coming, going)
             if messages.have_come(_SPINS):
                 for told in frames.told:
                     if told.tobytes() != said:
                         break
                 else:
-                    if started is None:
-                        self._do(slots)
-                        is_done = True
-                    if (started is None or _are_over((started,), _SPINS)) and messages.have_left(_SPINS):
-                        control.passed(sequence)
-                        return None
-            return go_on(self._call(sequence, slots, started, is_done, owner))
+                    if not coming or _are_over(coming):
+                        if native is None:
+                            self._do(slots)
+                            is_done = True
+                        if messages.have_left(_SPINS) and (not going or _are_over(going)):
+                            control.passed(sequence)
+                            return None
+            return go_on(self._call(sequence, slots, native, coming, going, is_done, owner))
         except BaseException as error:
-            finish(self._call(sequence, slots, started, is_done, owner), error)
+            finish(self._call(sequence, slots, native, coming, going, is_done, owner), error)
             raise
+
+    def _bytes(self, region: Region) -> int:
+        return region.length * self.itemsize
+
+    def _arrived(self, receive: Receive, dtype: np.dtype[Any]) -> Elements | None:
+        """Return the elements that a message brings, where it does not bring them to their place."""
+        if receive.data is not None:
+            return None
+        if rides(receive, dtype.itemsize):
+            return _behind(self.frames.into[receive.source], receive.into, dtype)
+        return self.rooms[receive.source, receive.number].view(dtype)
+
+    def _raw(self, slots: Sequence[Elements], region: Region) -> HostBytes:
+        """Return the bytes of a region."""
+        first = region.first * self.itemsize
+        return slots[region.slot].view(np.uint8)[first : first + self._bytes(region)]
+
+    def _exchange(self, sequence: int, slots: Sequence[Elements], coming: list[Wait], going: list[Wait]) -> None:
+        """Post what does not ride with the headers, and note what comes and what goes."""
+        for receive in self.receives:
+            room = self.rooms[receive.source, receive.number] if receive.beside else self._raw(slots, receive.into)
+            ticket = _posted(self.endpoint.receive, receive.source, tag(sequence, receive.number), room)
+            place = None if receive.beside else receive.into
+            coming.append(Wait(ticket, receive.source, receive.number, room, place, receive))
+        for send in self.sends:
+            data = self._raw(slots, send.data)
+            ticket = _posted(self.endpoint.send, send.target, tag(sequence, send.number), data)
+            going.append(Wait(ticket, send.target, -1, data, send.data))
 
     def _do(self, slots: Sequence[Elements]) -> None:
         """Write and combine what has come."""
@@ -191,29 +238,44 @@ class Exchange:
                 self.combine(slots[base] if base_place is None else slots[base][base_place], arrived, into)
 
     def _call(
-        self, sequence: int, slots: Sequence[Elements], started: Ticket | None, is_done: bool, owner: object
+        self,
+        sequence: int,
+        slots: Sequence[Elements],
+        native: Callable[[], Ticket] | None,
+        coming: list[Wait],
+        going: list[Wait],
+        is_done: bool,
+        owner: object,
     ) -> Call:
         """Return the call as it stands, to be ended by the long way."""
         header = replace(self.header, sequence=sequence)
-        native = None if started is None else lambda: started
         call = Call(self.endpoint, self.plan, header, slots, self.combine, self.control, self.timeout, native, owner)
         call.told[call.rank] = header.pack()
-        coming, going = self.frames.messages.tickets()
-        call.frames = {peer: Wait(ticket, peer, 0, self.frames.into[peer]) for peer, ticket in coming.items()}
+        told, said = self.frames.messages.tickets()
+        call.frames = {peer: Wait(ticket, peer, 0, self.frames.into[peer]) for peer, ticket in told.items()}
         call.headers = list(call.frames.values())
-        call.outgoing = [Wait(ticket, peer, -1, self.frames.out[peer]) for peer, ticket in going.items()]
-        for peer in going:
+        call.outgoing = [Wait(ticket, peer, -1, self.frames.out[peer]) for peer, ticket in said.items()] + going
+        for peer in said:
             call.sent[peer] = 1
-        call.at = len(self.plan.steps) if is_done else 0
+        for send in self.sends:
+            call.sent[send.target] = send.number + 1
+        if is_done:
+            call.at = len(self.plan.steps)
+        else:
+            call.incoming = coming
+            call.is_begun = native is None and bool(self.plan.steps)
         return call
 
 
 def fits(plan: RankPlan, itemsize: int) -> bool:
-    """Return whether a rank's part of a collective is one exchange, its data riding with the headers."""
-    sends = [(send.first, send.data) for step in plan.steps for send in step.sends]
-    receives = [(receive.first, receive.into) for step in plan.steps for receive in step.receives]
-    ride = all(first and region.length * itemsize <= RIDING for first, region in sends + receives)
-    return ride and 1 < plan.ranks <= _MOST and not any(step.copied for step in plan.steps)
+    """Return whether a rank's part of a collective is one exchange, and local work that writes nothing still sent."""
+    if not 1 < plan.ranks <= _MOST or any(step.copied for step in plan.steps):
+        return False
+    if any(step.sends or step.receives for step in plan.steps[1:]):
+        return False
+    written = [work.into for step in plan.steps for work in (*step.locals, *step.receives)]
+    read = [send.data for step in plan.steps for send in step.sends if not rides(send, itemsize)]
+    return not any(region.overlaps(other) for region in read for other in written)
 
 
 def _started(native: Callable[[], Ticket]) -> Ticket:

@@ -1,0 +1,103 @@
+"""Calls that are one exchange of messages: ended at once where all is there, and by the long way where it is not."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+import opmux as ox
+from opmux.core.collectives.agreement import FRAME, SIZE, Header
+from opmux.core.collectives.control import Control
+from opmux.core.collectives.engine import Running
+from opmux.core.collectives.exchange import Exchange, Frames, fits
+from opmux.core.collectives.rank_plan import plan_rank
+from tests.collectives.nemesis import Network, SimulatedEndpoint, made
+
+
+class Pair:
+    """Two ranks that sum arrays of so many elements, or not quite the same."""
+
+    def __init__(self, length: int, lengths: tuple[int, int] | None = None) -> None:
+        self.network = Network(2, random.Random(0))
+        self.slots: list[list[Any]] = []
+        self.ranks = []
+        for rank, n in enumerate(lengths or (length, length)):
+            call = made("by doubling", 2, n)
+            plan = plan_rank(call.schedule, call.layout, rank)
+            end = SimulatedEndpoint(self.network, rank)
+            header = Header(7, 0, "all_reduce", "sum", dtype="int64", shapes=((n,),))
+            one = Exchange(end, Control(end), Frames(end), plan, header, np.dtype(np.int64), np.add, 5.0)
+            self.ranks.append(one)
+            self.slots.append([np.full(n, 10**rank), *(np.zeros(size, np.int64) for size in plan.sizes[1:])])
+
+    def run(self, rank: int, sequence: int = 1) -> Running | None:
+        return self.ranks[rank].run(sequence, self.slots[rank], None, None)
+
+    def deliver(self) -> None:
+        self.network.clock += 1.0
+        self.network.deliver()
+
+    def end(self, part: Running) -> None:
+        for _ in part:
+            self.deliver()
+
+
+@pytest.mark.parametrize("length", [1, (FRAME - SIZE) // 8, (FRAME - SIZE) // 8 + 1], ids=["rides", "fills", "apart"])
+def test_a_rank_that_comes_last_ends_at_once(length: int) -> None:
+    pair = Pair(length)
+    for sequence in (1, 2):  # what was kept from the first call serves the second
+        rest = pair.run(0, sequence)
+        assert rest is not None
+        pair.deliver()
+        assert pair.run(1, sequence) is None
+        pair.deliver()
+        pair.end(rest)
+        for slots in pair.slots:
+            np.testing.assert_array_equal(slots[1], np.full(length, 11))
+            slots[1][:] = 0
+
+
+def test_what_rides_is_no_message_of_its_own() -> None:
+    pair = Pair(2)
+    before = list(pair.network._count)
+    pair.run(0)
+    assert pair.network._count[0] - before[0] == 1
+
+
+def test_calls_that_differ_fail_on_both_ranks() -> None:
+    pair = Pair(0, (3, 4))
+    parts = [rest for rest in (pair.run(0), pair.run(1)) if rest is not None]
+    assert len(parts) == 2
+    said = []
+    for part in parts:
+        with pytest.raises(ox.CollectiveError, match=r"rank 1 called all_reduce\(int64\[4\]") as caught:
+            pair.end(part)
+        said.append(caught.value)
+    assert [e.rank for e in said] == [1, 1]
+    with pytest.raises(ox.CollectiveError, match="cannot be used"):
+        pair.run(0, 2)
+
+
+def test_an_interrupt_tells_the_other_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(1)
+    pair.run(0)
+    pair.deliver()
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pair.ranks[1], "combine", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pair.run(1)
+    pair.deliver()
+    with pytest.raises(ox.CollectiveError, match="aborted"):
+        pair.ranks[0].control.check()
+
+
+@pytest.mark.parametrize(("kind", "ranks", "one"), [("doubling", 2, True), ("direct", 2, False), ("ring", 3, False)])
+def test_several_steps_of_messages_are_no_exchange(kind: str, ranks: int, one: bool) -> None:
+    call = made(f"by {kind}", ranks, 6)
+    assert fits(plan_rank(call.schedule, call.layout, 0), 8) is one
