@@ -97,9 +97,20 @@ def laid_out(op: Op, t: DType, context: OpContext) -> Made:
     yield "out", "fresh", checks.out_fresh(base, once)
     yield "out", "wrong-shape", checks.out_wrong(base, once)
     result = infer(op, base.operands, base.attributes).outputs[0] if len(base.operands) == op.operand_count else None
+    table = _hard_of_one_shape(context)
     for i, x in enumerate(base.operands):
         if each and result is not None and x is not None and (x.dtype, x.shape) == (result.dtype.numpy, result.shape):
             yield "out", f"operand{i}", checks.out_operand(base, i, once)
+            if table is not None:  # what a kernel sets right afterwards may hang on an operand that is gone
+                yield "out", f"operand{i}-hard", checks.out_operand(table, i, context.once(table))
+
+
+def _hard_of_one_shape(context: OpContext) -> Sample | None:
+    """Return the table of hard values where each operand is as large as the result, so that each can give its place."""
+    found = next((s for s in context.samples if s.kind == "values" and not s.base), None)
+    if context.quick or found is None or len({x.shape for x in found.operands if x is not None}) != 1:
+        return None
+    return found
 
 
 def _more_layouts(op: Op, t: DType, context: OpContext, base: Sample) -> Made:

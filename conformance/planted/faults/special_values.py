@@ -49,6 +49,15 @@ def sqrt_zero(call: Call) -> None:
     call.finish(np.where(x == 0, np.abs(x), x))
 
 
+@FAMILY.plant("zeros-set-right-too-late", "maximum", "maximum-float32-out-operand0-hard")
+def zeros_too_late(call: Call) -> None:
+    """The sign of a zero is set right after the result is written, by operands whose place it may have taken."""
+    x, y = call.ins
+    call.out[...] = np.where((x > y) | (x != x), x, y)
+    zeros = np.broadcast_to((x == 0) & (y == 0), call.out.shape)
+    np.add(x, y, out=call.out, where=zeros)
+
+
 @FAMILY.plant("maximum-drops-nan", "maximum", "maximum-float32-special-maximum(nan, 1) -> nan")
 def maximum_drops_nan(call: Call) -> None:
     """The maximum ignores NaN, as the instruction of IEEE 754-2008 does."""
