@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from ...plugin import Kernel
-from . import elementwise_kernels
+from . import elementwise_kernels, matmul_kernels, movement_kernels
 
-KERNELS: Final[tuple[Kernel, ...]] = (*elementwise_kernels.KERNELS,)
+KERNELS: Final[tuple[Kernel, ...]] = (
+    *elementwise_kernels.KERNELS,
+    *matmul_kernels.KERNELS,
+    *movement_kernels.KERNELS,
+)

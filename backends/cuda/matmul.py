@@ -1,0 +1,290 @@
+"""Matrix products by multiply-adds in the canonical order: tiles, how operands are read, and the text of a kernel."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ...plugin import Nest, Signature, merge, orders
+
+#: How elements lie in memory and what is computed with: the type of ``matmul.cuh`` and the bytes of a value.
+ELEMENTS: Final[dict[str, tuple[str, int]]] = {
+    "float32": ("Element<f32, f32>", 4), "float64": ("Element<f64, f64>", 8),
+    "float16": ("Float16", 4), "bfloat16": ("BFloat16", 4),
+    "int8": ("Element<i8, u32>", 4), "int16": ("Element<i16, u32>", 4), "int32": ("Element<i32, u32>", 4),
+    "uint8": ("Element<u8, u32>", 4), "uint16": ("Element<u16, u32>", 4), "uint32": ("Element<u32, u32>", 4),
+    "int64": ("Element<i64, u64>", 8), "uint64": ("Element<u64, u64>", 8),
+}  # fmt: skip
+_FLOATING: Final = frozenset({"float16", "bfloat16", "float32", "float64"})
+_VECTOR_BYTES: Final = 16
+#: Bytes that partial results of a product may take.
+_MOST_PARTS: Final = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What one block of threads makes: warps by lanes by the elements of a thread, along rows and along columns.
+
+    Attributes:
+        warps, lanes, thread: (rows, columns) of each; lanes are 32.
+        depth: terms in shared memory at a time.
+        resident: blocks that a multiprocessor should hold, which bounds the registers.
+    """
+
+    warps: tuple[int, int]
+    lanes: tuple[int, int]
+    thread: tuple[int, int]
+    depth: int
+    resident: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the result."""
+        return self.warps[0] * self.lanes[0] * self.thread[0]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the result."""
+        return self.warps[1] * self.lanes[1] * self.thread[1]
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return 32 * self.warps[0] * self.warps[1]
+
+    def shared(self, value: int, chains: int) -> int:
+        """Bytes of shared memory: two buffers of each operand, and a sum per element where there are several chains."""
+        sums = self.rows * self.columns if chains > 1 else 0
+        return (2 * self.depth * (self.rows + self.columns) + sums) * value
+
+
+#: 128 x 128 in 256 threads of 8 x 8 is what S. Boehm's "How to Optimize a CUDA Matmul Kernel" (2022) ends with, too.
+LARGE: Final = Tile((2, 4), (8, 4), (8, 8), 16, 2)
+MEDIUM: Final = Tile((2, 2), (4, 8), (8, 4), 16, 4)
+SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 8)
+#: For a result of a few columns, or a few rows: what is long is read once.
+TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 4)
+WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 4)
+_FEW: Final = 8
+#: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, or 32 of 8.
+_BLOCKED: Final[dict[int, tuple[Tile, ...]]] = {4: (LARGE, MEDIUM), 8: (MEDIUM,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How an operand is read: elements at a time, and whether threads go along the terms or across them."""
+
+    vector: int
+    along_depth: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j]; strides in elements, 0 and negative ones too.
+
+    Attributes:
+        rows, columns, depth: m, n and k.
+        a: strides of A along m and k.
+        b: strides of B along k and n.
+        batch: the batch axes left, over A, B and C; C is contiguous.
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    a: tuple[int, int]
+    b: tuple[int, int]
+    batch: Nest
+
+    @property
+    def count(self) -> int:
+        """Products in the batch."""
+        count = 1
+        for n in self.batch.shape:
+            count *= n
+        return count
+
+
+def problem_of(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> Problem:
+    """Return the problem of a call.
+
+    A batch that goes over one B, and whose rows of A go on from one product to the next, is one product of more rows.
+
+    Args:
+        shape: the batch axes, then m, n and k.
+        a, b: strides of the operands.
+
+    >>> problem_of((5, 2, 3, 4), (8, 4, 1), (0, 3, 1)).rows
+    10
+    """
+    *batch, m, n, k = shape
+    c = [m * n] * len(batch)
+    for i in range(len(batch) - 2, -1, -1):
+        c[i] = c[i + 1] * batch[i + 1]
+    nest = merge(batch, [a[:-2], b[:-2], c])
+    found = Problem(m, n, k, (a[-2], a[-1]), (b[-2], b[-1]), nest)
+    if nest.shape:
+        count, over_a, over_b = nest.shape[-1], nest.strides[0][-1], nest.strides[1][-1]
+        if over_b == 0 and (m == 1 or over_a == m * a[-2]):
+            outer = Nest(nest.shape[:-1], tuple(s[:-1] for s in nest.strides))
+            row = over_a if m == 1 else a[-2]
+            found = replace(found, rows=m * count, a=(row, a[-1]), batch=outer)
+    if not found.batch.shape:
+        found = replace(found, batch=Nest((1,), ((0,), (0,), (0,))))
+    return found
+
+
+def access(operand: Signature, extent: tuple[int, int], depth: tuple[int, int], batch: Sequence[int]) -> Access:
+    """Return how an operand is read fastest.
+
+    Args:
+        operand: dtype and alignment.
+        extent, depth: length and stride along the result, and along the terms.
+        batch: strides of the batch.
+    """
+    vector = _VECTOR_BYTES // operand.dtype.itemsize
+    for along, (length, stride), (others, pitch) in ((True, depth, extent), (False, extent, depth)):
+        if stride == 1 and length > 1:
+            whole = (length, *batch, *((pitch,) if others > 1 else ()))
+            dense = operand.aligned and all(n % vector == 0 for n in whole)
+            return Access(vector if dense else 1, along)
+    return Access(1, extent[0] == 1 or (depth[0] > 1 and abs(depth[1]) < abs(extent[1])))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a problem is cut.
+
+    Attributes:
+        tile: the tile.
+        tiles: of the result, along rows and columns.
+        shares: blocks of terms that are computed apart and added after; 1 where a tile takes all terms.
+    """
+
+    tile: Tile
+    tiles: tuple[int, int]
+    shares: int
+
+
+def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
+    """Return a plan that gives every multiprocessor work, with the largest tile that does.
+
+    Where the result alone is too small for that, blocks of terms are computed apart, which is the canonical order too
+    as long as each is one chain.
+
+    Args:
+        problem: what is computed.
+        value: bytes of a value.
+        multiprocessors: of the GPU.
+    """
+    m, n = problem.rows, problem.columns
+    chains = max(-(-problem.depth // orders.MATMUL_BLOCK), 1)
+    if chains * problem.count * m * n * value > _MOST_PARTS:
+        chains = 1
+    blocked = (TALL,) if n <= _FEW else (WIDE,) if m <= _FEW else _BLOCKED[value]
+    last = blocked[0] if n <= _FEW or m <= _FEW else SMALL
+    for tile, shares in (*((t, 1) for t in blocked), *((t, chains) for t in blocked), (last, 1)):
+        tiles = -(-m // tile.rows), -(-n // tile.columns)
+        if tiles[0] * tiles[1] * problem.count * shares >= multiprocessors:
+            return Plan(tile, tiles, shares)
+    return Plan(last, (-(-m // last.rows), -(-n // last.columns)), chains)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What the code of a kernel depends on.
+
+    Attributes:
+        operand, result: dtypes.
+        tile: the tile.
+        a, b: how the operands are read.
+        rank: dimensions of the batch.
+        partial: whether values are written for :func:`adding` instead of results.
+    """
+
+    operand: str
+    result: str
+    tile: Tile
+    a: Access
+    b: Access
+    rank: int
+    partial: bool
+
+    @property
+    def name(self) -> str:
+        """The entry's name."""
+        return f"matmul_{self.tile.rows}x{self.tile.columns}"
+
+    @property
+    def value(self) -> int:
+        """Bytes of a value: a result wider than the operands is computed in its own type."""
+        return max(ELEMENTS[self.operand][1], ELEMENTS[self.result][1])
+
+
+def parts_dtype(result: str) -> str:
+    """Return the dtype of partial results."""
+    return {4: "float32", 8: "float64"}[ELEMENTS[result][1]] if result in _FLOATING else f"uint{ELEMENTS[result][1] * 8}"
+
+
+def source(v: Variant) -> str:
+    """Return a kernel's CUDA C++, without what all kernels share."""
+    t, element = v.tile, ELEMENTS[v.operand][0]
+    out = ELEMENTS[parts_dtype(v.result) if v.partial else v.result][0]
+    chain = orders.MATMUL_BLOCK if v.operand in _FLOATING else 0
+    return f"""\
+constexpr int THREADS = {t.threads}, DEPTH = {t.depth};
+typedef {element} In;
+typedef {out} Out;
+typedef Loader<In, {t.rows}, DEPTH, {_vector(v.a, t.rows, t)}, {_flag(v.a.along_depth)}, THREADS> A;
+typedef Loader<In, {t.columns}, DEPTH, {_vector(v.b, t.columns, t)}, {_flag(v.b.along_depth)}, THREADS> B;
+typedef Held<In::Value, {t.warps[0]}, {t.lanes[0]}, {t.thread[0]}> Rows;
+typedef Held<In::Value, {t.warps[1]}, {t.lanes[1]}, {t.thread[1]}> Columns;
+
+extern "C" __global__ void __launch_bounds__(THREADS, {t.resident}) {v.name}(
+    Product p, Nest<{v.rank}, 3> batch, const In::Memory* a, const In::Memory* b, Out::Memory* c) {{
+    OPMUX_DYNAMIC_SHARED(memory);
+    Place place(p);
+    i64 at[3];
+    offsets(batch, place.batch, at);
+    multiply<A, B, Rows, Columns, {t.warps[1]}, {t.lanes[1]}, {t.thread[0]}, {t.thread[1]}, DEPTH, {chain}, THREADS, Out>(
+        p, place, a + at[0], b + at[1], c + at[2], memory);
+}}
+OPMUX_ENTRY({v.name})
+"""
+
+
+def _vector(access: Access, extent: int, tile: Tile) -> int:
+    return min(access.vector, tile.depth if access.along_depth else extent)
+
+
+def _flag(x: bool) -> str:
+    return "true" if x else "false"
+
+
+#: Name of the entry of :func:`adding`, and threads of a block.
+ADDING: Final = "matmul_add_shares"
+ADDING_THREADS: Final = 256
+
+
+def adding(result: str) -> str:
+    """Return the text of the kernel that adds partial results in ascending order."""
+    element = ELEMENTS[result][0]
+    return f"""\
+typedef {element} Out;
+
+extern "C" __global__ void __launch_bounds__({ADDING_THREADS}) {ADDING}(
+    u64 n, u32 shares, const Out::Value* parts, Out::Memory* c) {{
+    add_shares<Out>(parts, n, shares, c);
+}}
+OPMUX_ENTRY({ADDING})
+"""
+
+
+def product(problem: Problem, plan: Plan, *, vectors: bool) -> bytes:
+    """Return the bytes of ``Product``."""
+    m, n, k = problem.rows, problem.columns, problem.depth
+    share = orders.MATMUL_BLOCK if plan.shares > 1 else k
+    part = problem.count * m * n
+    return struct.pack("<9q4I", m, n, k, *problem.a, *problem.b, share, part, *plan.tiles, plan.shares, int(vectors))
