@@ -18,8 +18,6 @@ from .meeting import Member, check_not_launched, identity, meet
 if TYPE_CHECKING:  # messages between processes are loaded with the first one
     from ..arrays.array import Array
     from ..dispatch.decision import Decision
-    from ..dispatch.policy import Settings
-    from ..dispatch.tables import Slot, Tables
     from .begun import Begun
     from .control import Control
     from .engine import Running
@@ -89,9 +87,9 @@ class Mesh:
         self.local_ranks = tuple(i for i, m in enumerate(members) if m.process == process)
         self.local_devices = tuple(own)
         self.failure: MeshFailure | None = None
-        #: How calls over this mesh are done, for each policy: the tables that it was found under, and decisions by op,
-        #: signatures and attributes. They go with the mesh, whose messages end when nobody uses it any more.
-        self.decisions: dict[Slot[Settings], tuple[Tables[Settings], dict[Any, Decision]]] = {}
+        #: How calls over this mesh are done, by the tables in force, op, arguments as given, and the operands'
+        #: signatures. Decisions go with the mesh, whose messages end when nobody uses it any more.
+        self.decisions: dict[tuple[Any, ...], Decision] = {}
         self._path = path
         self._calls = itertools.count(1)
         self._lines: tuple[tuple[Endpoint, Control], ...] | None = None

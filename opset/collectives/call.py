@@ -16,7 +16,7 @@ from ...core.dispatch.call import frozen, run_decision, unhashable
 from ...core.dispatch.decision import Decision
 from ...core.dispatch.observe import OBSERVERS
 from ...core.dispatch.policy import Settings, current
-from ...core.dispatch.tables import LIMIT, Slot, exact
+from ...core.dispatch.tables import LIMIT, Tables, exact, slot_of
 from ...core.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -33,8 +33,6 @@ from ...core.signature import Signature
 from .problem import Problem
 
 _MISSING: Final = object()
-#: Policies under which a mesh knows its decisions; as many as stay known at all while nobody holds them.
-_MOST_POLICIES: Final = 64
 
 
 def public(op: Op) -> Callable[..., Any]:
@@ -46,26 +44,25 @@ def public(op: Op) -> Callable[..., Any]:
     def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *, wait: bool = True, **given: Any) -> Any:
         single = isinstance(arrays, Array)
         operands = (arrays,) if single else arrays
-        slot, decision = current().slot, None
+        tables, decision = current().slot.tables, None
         if operands.__class__ is list or operands.__class__ is tuple:
             # The short way: the mesh knows how such a call is done, under the same policy and registry.
             try:
-                tables, known = mesh.decisions[slot]
-                if tables is slot.tables:
-                    if len(operands) == 2:  # a list comprehension costs two ranks as much as finding the decision
-                        x, y = operands
-                        sigs: Any = x.__class__ is Array and x._sig, y.__class__ is Array and y._sig
-                    else:
-                        sigs = tuple([x.__class__ is Array and x._sig for x in operands])
-                    decision = known.get((op, sigs, exact(tuple(given.items())) if given else ()))
-            except (AttributeError, KeyError, TypeError):
-                pass  # no mesh, a new one, or an attribute that cannot be hashed: the long way says which
+                written = exact(tuple(given.items())) if given else ()
+                if len(operands) == 2:  # a list comprehension costs two ranks as much as finding the decision
+                    x, y = operands
+                    key: Any = tables, op, written, x.__class__ is Array and x._sig, y.__class__ is Array and y._sig
+                else:
+                    key = tables, op, written, *[x.__class__ is Array and x._sig for x in operands]
+                decision = mesh.decisions.get(key)
+            except (AttributeError, TypeError):
+                pass  # no mesh, or an attribute that cannot be hashed: the long way says which
         if decision is None:
             if arrays is _MISSING or mesh is _MISSING or not required <= given.keys() <= allowed:
                 raise _bad_call(op, defaults, required, given, arrays, mesh)
             if isinstance(mesh, Mesh) and not mesh.local_ranks and not operands:
                 return [] if wait else Handle.done_with([])  # a group that this process has no part in
-            decision = _decided(op, operands, mesh, defaults, given, slot)
+            decision = _decided(op, operands, mesh, defaults, given, tables)
         if mesh.failure is not None:
             mesh.check()
         if OBSERVERS or not wait:
@@ -88,7 +85,7 @@ def _bad_call(
 
 
 def _decided(
-    op: Op, operands: Any, mesh: Any, defaults: dict[str, Any], given: dict[str, Any], slot: Slot[Settings]
+    op: Op, operands: Any, mesh: Any, defaults: dict[str, Any], given: dict[str, Any], tables: Tables[Settings]
 ) -> Decision:
     """Return the decision for a call that is new, or is written in another way than before.
 
@@ -100,30 +97,33 @@ def _decided(
     arrays = checked(op, operands, mesh)
     for x in arrays:
         x._check_concrete()  # a mesh is not captured: a compiled function that uses one runs as it is
-    known = _known(mesh, slot)
-    sigs = tuple([x._sig for x in arrays])
+    known = mesh.decisions
+    _forget_old(known)
+    sigs = [x._sig for x in arrays]
     settled = {n: frozen(v) for n, v in {**defaults, **given}.items()}
-    key = op, sigs, exact(tuple(settled.items()))
     try:
+        key = tables, op, exact(tuple(settled.items())), *sigs
         found = known.get(key)
     except TypeError:
         raise unhashable(op, tuple(settled.items())) from None
     if found is None:
         found = known[key] = decide(op, arrays, mesh, settled)
     with suppress(TypeError):  # a list given for a tuple: right, but never on the short way
-        known[op, sigs, exact(tuple(given.items())) if given else ()] = found
+        known[tables, op, exact(tuple(given.items())) if given else (), *sigs] = found
     return found
 
 
-def _known(mesh: Mesh, slot: Slot[Settings]) -> dict[Any, Decision]:
-    """Return the mesh's decisions under a policy and the registry of now; whoever decides meanwhile writes into old."""
-    tables, known = mesh.decisions.get(slot, (None, {}))
-    if tables is not slot.tables or len(known) >= LIMIT:
-        if len(mesh.decisions) >= _MOST_POLICIES:
-            mesh.decisions.clear()
-        known = {}
-        mesh.decisions[slot] = slot.tables, known
-    return known
+def _forget_old(known: dict[Any, Decision]) -> None:
+    """Let go of the decisions of a mesh that were made under tables no longer in force, and of all where they are many.
+
+    Nobody finds the old ones: whoever decides while the registry changes has the old tables in the key.
+    """
+    if len(known) >= LIMIT:
+        known.clear()
+    old = {t for t in {key[0] for key in tuple(known)} if slot_of(t.settings).tables is not t}
+    for key in tuple(known) if old else ():
+        if key[0] in old:
+            known.pop(key, None)
 
 
 def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool, wait: bool) -> Any:

@@ -14,6 +14,7 @@ import pytest
 import opmux as ox
 from opmux.core.collectives.failure import Cause, MeshFailure
 from opmux.core.dispatch.observe import OBSERVERS
+from opmux.core.dispatch.policy import current
 from opmux.core.dispatch.record import Recorder
 from opmux.core.errors import ArgumentTypeError, CollectiveError, ConsumedError, DeviceError
 from opmux.core.plugins import manager
@@ -92,6 +93,16 @@ def test_recording_and_counting_see_the_next_call(call: Call, tmp_path: Path) ->
     assert "all_reduce" in (tmp_path / "log").read_text()
     assert call() == RIGHT
     assert recorder.calls == 1
+
+
+def test_a_mesh_forgets_what_no_longer_holds(hosts: Hosts) -> None:
+    mesh, arrays = ox.Mesh(hosts[:2]), [ox.asarray([1.0], device=d) for d in hosts[:2]]
+    for _ in range(3):
+        ox.all_reduce(arrays, mesh)
+        with planted():
+            ox.all_reduce(arrays, mesh)
+    ox.all_reduce(arrays, mesh)
+    assert {key[0] for key in mesh.decisions} == {current().slot.tables}
 
 
 def test_another_reduction_or_mesh_is_another_call(hosts: Hosts) -> None:
