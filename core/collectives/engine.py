@@ -139,7 +139,7 @@ class Call:
         self.sent = [0] * endpoint.ranks
         self.moved = False
         self.at = 0  # the step that comes next
-        self.is_begun = False  # whether its messages have been posted
+        self.posted: list[Wait] | None = None  # what comes of the opening step, where that was posted before
         self.rounds = 0
         self.looked = self.started
         self.grace = self.started + timeout
@@ -167,8 +167,7 @@ class Call:
         """Post this rank's header to every other rank, and a receive for each of theirs."""
         said = self.header.pack()
         self.told[self.rank] = said
-        sends = self.plan.steps[0].sends if self.plan.steps else ()
-        riding = {s.target: self.raw(s.data) for s in sends if self.rides(s)}
+        riding = {s.target: self.raw(s.data) for s in self.plan.opening.sends if self.rides(s)}
         # Each begins with its neighbour, so that no rank is met by all at once.
         for step in range(1, self.endpoint.ranks):
             peer = (self.rank - step) % self.endpoint.ranks
@@ -201,7 +200,6 @@ class Call:
         for step in self.plan.steps[self.at :]:
             kept = {id(r): self.snapshot(r) for r in step.copied}
             self.begin(step)
-            self.is_begun = False
             for local in step.locals:
                 if self.is_read(local.into):
                     yield from self.free(local.into)
@@ -257,7 +255,9 @@ class Call:
                 frame = self.frames[receive.source]
                 behind = frame.room[agreement.SIZE : agreement.SIZE + self.raw(receive.into).nbytes]
                 self.incoming.append(Wait(frame.ticket, frame.peer, 0, behind, None, receive))
-        if self.is_begun:
+        if self.posted is not None and step is self.plan.opening:
+            self.incoming += self.posted
+            self.posted = None
             return
         busy = [w.region for w in self.outgoing if w.region is not None]
         for receive in step.receives:
@@ -399,7 +399,7 @@ class Call:
 
     def waits(self) -> list[Wait]:
         """Return the messages that this rank waits for, the headers first, which data rides with."""
-        incoming = (w for w in self.incoming if w.number)
+        incoming = (w for w in (*self.incoming, *(self.posted or ())) if w.number)
         return [*self.headers, *incoming, *(w for w in self.outgoing if not _has_left(w))]
 
     def status(self) -> Status:

@@ -18,7 +18,7 @@ from .agreement import FRAME, SIZE, Header
 from .communicator import Endpoint, Standing, Ticket
 from .control import Control
 from .engine import Call, Combine, Elements, Refused, Running, Wait, finish, go_on, rides, tag
-from .rank_plan import RankPlan, RankStep, Receive, Region
+from .rank_plan import RankPlan, Receive, Region
 
 #: How often a message is asked for before others get a turn.
 _SPINS: Final = 4000
@@ -132,7 +132,7 @@ class Exchange:
         self.combine, self.timeout = combine, timeout
         self.itemsize = dtype.itemsize
         self.before, self.after = header.around()
-        first = plan.steps[0] if plan.steps else RankStep((), (), (), ())
+        first = plan.opening
         self.riding = [
             (_behind(frames.out[m.target], m.data, dtype), m.data.slot, _place(plan, m.data))
             for m in first.sends
@@ -262,8 +262,7 @@ class Exchange:
         if is_done:
             call.at = len(self.plan.steps)
         else:
-            call.incoming = coming
-            call.is_begun = native is None and bool(self.plan.steps)
+            call.incoming, call.posted = (coming, None) if native is not None else ([], coming)
         return call
 
 
@@ -271,7 +270,7 @@ def fits(plan: RankPlan, itemsize: int) -> bool:
     """Return whether a rank's part of a collective is one exchange, and local work that writes nothing still sent."""
     if not 1 < plan.ranks <= _MOST or any(step.copied for step in plan.steps):
         return False
-    if any(step.sends or step.receives for step in plan.steps[1:]):
+    if any((step.sends or step.receives) and step is not plan.opening for step in plan.steps):
         return False
     written = [work.into for step in plan.steps for work in (*step.locals, *step.receives)]
     read = [send.data for step in plan.steps for send in step.sends if not rides(send, itemsize)]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from .layout import Layout
-from .schedule import Schedule
+from .schedule import Schedule, Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Send:
         target: the rank it goes to.
         number: counts those from here to there, from 1: number 0 is the header.
         data: what is sent.
-        first: whether it is the first from here to there, of the schedule's first step: nothing has to come before it,
-            so it may go along with the header.
+        first: whether it is the first from here to there, of the first step with messages, and of what a rank brings:
+            nothing has to come before it, so it may go along with the header.
     """
 
     target: int
@@ -108,6 +109,11 @@ class RankPlan:
     sizes: tuple[int, ...]
     steps: tuple[RankStep, ...]
 
+    @cached_property
+    def opening(self) -> RankStep:
+        """The first step in which this rank sends or receives."""
+        return next((s for s in self.steps if s.sends or s.receives), RankStep((), (), (), ()))
+
 
 def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
     """Return a rank's part of a schedule.
@@ -123,12 +129,15 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
     sent = [0] * schedule.ranks
     received = [0] * schedule.ranks
     steps = []
+    lead = _lead(schedule)
     for index, (outgoing, incoming) in enumerate(schedule.of_rank(rank)):
         sends = []
         for t in outgoing:
             sent[t.target] += 1
-            number, region = sent[t.target], _region(layout, rank, t.slot, t.chunk, t.count)
-            sends.append(Send(t.target, number, region, index == 0 and number == 1))
+            origin = _origin(schedule, lead, t) if index == lead and sent[t.target] == 1 else None
+            slot, chunk = origin or (t.slot, t.chunk)
+            region = _region(layout, rank, slot, chunk, t.count)
+            sends.append(Send(t.target, sent[t.target], region, origin is not None))
         into = [_region(layout, rank, t.into, t.at, t.count) for t in incoming]
         base = [None if t.base is None else _region(layout, rank, t.base, t.at, t.count) for t in incoming]
         data = [_region(layout, rank, t.slot, t.chunk, t.count) if t.is_local else None for t in incoming]
@@ -142,7 +151,7 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
             number = 0 if t.is_local else received[t.source]
             beside = not t.is_local and (t.base is not None or any(into[i].overlaps(r) for r in reads))
             overwritten = _must_copy(i, into, base[i], data[i])
-            first = index == 0 and number == 1
+            first = index == lead and number == 1 and _origin(schedule, lead, t) is not None
             made = Receive(t.source, number, data[i], base[i], into[i], beside, overwritten, first)
             (local if t.is_local else arriving).append(made)
         if sends or arriving or local:
@@ -150,6 +159,29 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
             steps.append(RankStep(tuple(sends), tuple(arriving), tuple(local), copied))
     sizes = tuple(layout.size(rank, slot) for slot in range(schedule.slots))
     return RankPlan(rank, schedule.ranks, sizes, tuple(steps))
+
+
+def _lead(schedule: Schedule) -> int:
+    """Return how many steps come before the first one with messages."""
+    return next((i for i, step in enumerate(schedule.steps) if not all(t.is_local for t in step.transfers)), 0)
+
+
+def _origin(schedule: Schedule, lead: int, t: Transfer) -> tuple[int, int] | None:
+    """Return the slot and the chunk from which a message's data can be read before the leading steps, if they can.
+
+    Both ends come to the same answer: where a leading step copies a row as a whole, it is read where that copy is.
+    """
+    found = t.slot, t.chunk
+    for step in reversed(schedule.steps[:lead]):
+        for local in step.received_by(t.source):
+            slot, chunk = found
+            if local.into != slot or local.at + local.count <= chunk or chunk + t.count <= local.at:
+                continue
+            if local.base is not None or (local.at, local.count) != (chunk, t.count):
+                return None
+            found = local.slot, local.chunk
+            break
+    return found
 
 
 def _region(layout: Layout, rank: int, slot: int, chunk: int, count: int) -> Region:
