@@ -104,8 +104,11 @@ def _by_recipe(op: str) -> Kernel:
     return Kernel(op, op, KIND, prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL)
 
 
-def _copy(spec: CallSpec) -> Prepared:
-    """Copy bits of the operand's width, whatever they mean."""
+def _copy(spec: CallSpec) -> Prepared | Rejection:
+    """Copy bits of the operand's width, by 16 bytes at a time; :mod:`.movement_kernels` has the other copies."""
+    (x,) = spec.arrays
+    if not (x.contiguous and x.aligned):
+        return Rejection(Reason.LAYOUT, "the operand is not contiguous and aligned")
     return prepared(copy_program(word(spec.outputs[0].dtype)), spec)
 
 

@@ -28,8 +28,8 @@ class Pointer:
     offset: int = 0
 
 
-#: Arguments of a kernel in order: bytes passed by value, or the address of an array.
-Arguments = Sequence[bytes | Pointer]
+#: Arguments of a kernel in order: bytes passed by value, the address of an array, or a struct of such addresses.
+Arguments = Sequence[bytes | Pointer | tuple[Pointer, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,12 @@ class _Block:
         for argument in arguments:
             data += bytes(-len(data) % 16)
             self._offsets.append(len(data))
-            if isinstance(argument, Pointer):
-                self.places.append((len(data), argument.index, argument.offset))
-                data += bytes(8)
-            else:
+            if isinstance(argument, bytes):
                 data += argument
+                continue
+            for pointer in (argument,) if isinstance(argument, Pointer) else argument:
+                self.places.append((len(data), pointer.index, pointer.offset))
+                data += bytes(8)
         self._offset_of_addresses = len(data) + -len(data) % 8
         self._type = ctypes.c_char * (self._offset_of_addresses + 8 * len(self._offsets))
         self._template = bytes(data).ljust(len(self._type()), b"\0")
