@@ -163,7 +163,10 @@ class _Mpi4pyProgram:
 
 
 class _Headers:
-    """What the ranks of opmux tell each other in a call, alone: each one's header goes to every other rank."""
+    """What the ranks of opmux tell each other in a call, alone: each one's header goes to every other rank.
+
+    In opmux it travels in a message of a kilobyte more, with the first data; that part is not taken off.
+    """
 
     def __init__(self, mpi: Any, case: Case) -> None:
         world = mpi.COMM_WORLD

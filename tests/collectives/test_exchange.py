@@ -13,7 +13,9 @@ from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.engine import Running
 from opmux.core.collectives.exchange import Exchange, Frames, fits
+from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
+from opmux.core.collectives.schedule import Schedule, Step, Transfer
 from tests.collectives.nemesis import Network, SimulatedEndpoint, made
 
 
@@ -101,3 +103,14 @@ def test_an_interrupt_tells_the_other_rank(monkeypatch: pytest.MonkeyPatch) -> N
 def test_several_steps_of_messages_are_no_exchange(kind: str, ranks: int, one: bool) -> None:
     call = made(f"by {kind}", ranks, 6)
     assert fits(plan_rank(call.schedule, call.layout, 0), 8) is one
+
+
+@pytest.mark.parametrize(("base", "slot"), [(None, INPUT), (OUTPUT, OUTPUT)], ids=["copied", "combined"])
+def test_data_that_were_copied_first_ride_from_where_they_come(base: int | None, slot: int) -> None:
+    before = Step(tuple(Transfer(r, r, r, 1, INPUT, OUTPUT, base) for r in (0, 1)))
+    swap = Step(tuple(Transfer(r, 1 - r, r, 1, OUTPUT, OUTPUT) for r in (0, 1)))
+    schedule = Schedule("all_gather", "swap", 2, 2, 2, (before, swap))
+    for rank in (0, 1):
+        step = plan_rank(schedule, Layout((3, 3)), rank).opening
+        assert [(m.data.slot, m.first) for m in step.sends] == [(slot, base is None)]
+        assert [m.first for m in step.receives] == [base is None]
