@@ -1,0 +1,174 @@
+"""Reductions as kernels, all in the canonical order."""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from ...plugin import Accepts, CallSpec, Kernel, Nest, Prepared, orders, programs
+from . import reductions
+from .driver import KIND
+from .launching import Arguments, Pointer, Step, launcher
+from .nest import packed, parts
+from .reductions import KINDS, THREADS, WARP, Fold, Form, Plan, Variant
+from .rules import ARITHMETIC, CANONICAL, driver_of
+
+#: Parts of the sources that these kernels use.
+PARTS: Final = ("elementwise", "reductions")
+_INPUT, _OUTPUT, _WORKSPACE = range(3)
+_VECTOR_BYTES: Final = 16
+# Elements side by side that a thread of the kernel for columns takes: its accumulators must stay in registers.
+_MOST_WIDTH: Final = 4
+_FEWEST_ACROSS: Final = 4
+_LANES: Final = orders.LANES
+
+
+class _Reduction:
+    """The launches of one call, and how much workspace they share.
+
+    Args:
+        spec: the call.
+        fold: what is done to terms.
+        plan: how they lie.
+    """
+
+    def __init__(self, spec: CallSpec, fold: Fold, plan: Plan) -> None:
+        self.workspace = 0
+        self.steps: list[Step] = []
+        self._loader = driver_of(spec).loader
+        self._fold = fold
+        self._aligned = all(s.aligned for s in spec.arrays)
+        self._sizes = (max(programs.WIDTH[fold.source] // 8, 1), max(programs.WIDTH[fold.result] // 8, 1))
+        done = 0
+        for kept, (offset,) in parts(plan.kept):
+            self._part(Plan(kept, plan.reduced), offset, done)
+            done += math.prod(kept.shape)
+
+    def _part(self, plan: Plan, offset: int, done: int) -> None:
+        """Reduce a part of the rows, whose input is so far, and before which so many rows are done."""
+        given, result = Pointer(_INPUT, offset * self._sizes[0]), Pointer(_OUTPUT, done * self._sizes[1])
+        form = plan.form()
+        if form is Form.FEW:
+            few = reductions.power_of_two(max(plan.terms, 1))
+            variant = self._variant(form, plan, few=few)
+            arguments = [struct.pack("<I", plan.rows), struct.pack("<I", plan.terms), packed(plan.kept)]
+            self._add(variant, -(-plan.rows // THREADS), [*arguments, walk(plan.reduced), given, result])
+        elif form is Form.COLUMNS:
+            self._columns(plan, offset, given, result)
+        else:
+            team = _LANES * self._sizes[0] // _VECTOR_BYTES if form is Form.ROWS else WARP
+            variant = self._variant(form, plan)
+            self._rows(variant, plan, orders.BLOCK, WARP // team, (given, result))
+
+    def _rows(self, variant: Variant, plan: Plan, span: int, teams: int, ends: tuple[Pointer, Pointer]) -> None:
+        """Reduce rows, and what several blocks make of one row after them."""
+        given, result = ends
+        how = reductions.spread(plan.rows, plan.terms, span, teams)
+        variant = replace(variant, partial=how.tiles > 1)
+        target = self._partials(plan.rows * how.tiles) if how.tiles > 1 else result
+        numbers = [struct.pack("<I", plan.rows), struct.pack("<4I", *how.words()), struct.pack("<Q", plan.terms)]
+        walks = [walk(plan.reduced)] if variant.form is Form.STRIDED else []
+        arguments: Arguments = [*numbers, packed(plan.kept), *walks, given, target]
+        self._add(variant, -(-plan.rows // how.rows) * how.tiles, arguments)
+        if how.tiles > 1:
+            self._tree(plan.rows, how.tiles, target, result)
+
+    def _columns(self, plan: Plan, offset: int, given: Pointer, result: Pointer) -> None:
+        width = plan.kept.shape[-1]
+        outer = Nest(plan.kept.shape[:-1] or (1,), (plan.kept.strides[0][:-1] or (1,),))
+        wide = min(_VECTOR_BYTES // self._sizes[0], _MOST_WIDTH) if self._fold.kind not in ("argmax", "argmin") else 1
+        steps = (offset, width, *plan.reduced.strides[0], *outer.strides[0][: len(plan.kept.shape) - 1])
+        blocks = reductions.blocks_of(plan.terms)
+        rows = math.prod(outer.shape)
+        busy = rows * width // (WARP * wide) * blocks >= reductions.ENOUGH
+        if not (busy and self._aligned) or any(s % wide for s in steps):
+            wide = 1
+        across = min(max(reductions.power_of_two(-(-width // wide)), _FEWEST_ACROSS), WARP)
+        stripes = -(-width // (across * wide)) * rows
+        turns, tiles = reductions.columns_spread(stripes, blocks)
+        variant = self._variant(Form.COLUMNS, Plan(outer, plan.reduced), across=across, width=wide, partial=tiles > 1)
+        target = self._partials(plan.rows * tiles) if tiles > 1 else result
+        numbers = [struct.pack("<I", width), struct.pack("<Q", plan.terms), struct.pack("<I", turns)]
+        arguments: Arguments = [*numbers, struct.pack("<I", tiles), packed(outer), walk(plan.reduced), given, target]
+        self._add(variant, stripes * tiles, arguments)
+        if tiles > 1:
+            self._tree(plan.rows, tiles, target, result)
+
+    def _tree(self, rows: int, values: int, given: Pointer, result: Pointer) -> None:
+        plan = Plan(Nest((rows,), ((values,),)), Nest((values,), ((1,),)))
+        self._rows(Variant(self._fold, Form.TREE), plan, reductions.TREE_SPAN, 1, (given, result))
+
+    def _partials(self, count: int) -> Pointer:
+        """Return where in the workspace so many values go."""
+        begin = self.workspace
+        self.workspace += -(-count * self._fold.value_bytes // 256) * 256
+        return Pointer(_WORKSPACE, begin)
+
+    def _variant(
+        self, form: Form, plan: Plan, *, few: int = 0, across: int = 0, width: int = 0, partial: bool = False
+    ) -> Variant:
+        ranks = len(plan.kept.shape), len(plan.reduced.shape)
+        far = ranks[1] > 1 and reductions.far(plan.reduced)
+        return Variant(self._fold, form, *ranks, far, partial, few, across, width)
+
+    def _add(self, variant: Variant, blocks: int, arguments: Arguments) -> None:
+        function = self._loader.function(_source(variant), PARTS, variant.form.value)
+        self.steps.append(Step(function, (blocks, 1, 1), (THREADS, 1, 1), arguments))
+
+
+def walk(reduced: Nest) -> bytes:
+    """Return the bytes of what finds terms: ``Line``, ``Near`` or ``Far`` of reductions.cuh."""
+    (strides,) = reduced.strides
+    if len(strides) == 1:
+        return struct.pack("<q", strides[0])
+    if not reductions.far(reduced):
+        return packed(reduced)
+    return struct.pack(f"<{len(strides)}Q{len(strides)}q", *reduced.shape[::-1], *strides[::-1])
+
+
+@functools.lru_cache(maxsize=4096)
+def _source(variant: Variant) -> str:
+    return reductions.source(variant)
+
+
+def _chosen(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(rank))
+    return (axis,) if isinstance(axis, int) else tuple(axis)
+
+
+def _kernel(op: str) -> Kernel:
+    def prepare(spec: CallSpec) -> Prepared:
+        (x,), (out,) = spec.arrays, spec.outputs
+        if not out.size:
+            return Prepared(launcher(driver_of(spec).runtime, []))
+        fold = Fold(op, x.dtype.name, out.dtype.name)
+        axes = _chosen(spec.attributes["axis"], len(x.shape))
+        made = _Reduction(spec, fold, reductions.plan(x.shape, x.strides, axes, fold.ordered))
+        return Prepared(launcher(driver_of(spec).runtime, made.steps), made.workspace)
+
+    return Kernel(op, op, KIND, prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL)
+
+
+def variants() -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield the name, the text and the shared parts of kernels that stand for all, for the table of resources."""
+    for op, dtype in (("sum", "float32"), ("sum", "float64"), ("sum", "float16"), ("sum", "int64"), ("max", "float32"),
+                      ("max", "bfloat16"), ("any", "bool"), ("argmax", "float32"), ("argmin", "int8")):  # fmt: skip
+        result = {"any": "bool", "argmax": "int64", "argmin": "int64"}.get(op, dtype)
+        wide = 1 if op.startswith("arg") else min(_VECTOR_BYTES * 8 // max(programs.WIDTH[dtype], 8), _MOST_WIDTH)
+        fold = Fold(op, dtype, result)
+        for variant in (
+            Variant(fold, Form.ROWS, partial=True),
+            Variant(fold, Form.STRIDED, 2, 2),
+            Variant(fold, Form.COLUMNS, partial=True, across=WARP, width=wide),
+            Variant(fold, Form.FEW, few=reductions.FEW),
+            Variant(fold, Form.TREE),
+        ):
+            yield f"{variant.form} {op} {dtype}", _source(variant), PARTS
+
+
+KERNELS: Final = tuple(_kernel(op) for op in KINDS)

@@ -1,0 +1,379 @@
+"""Reductions over any set of axes, in the canonical order of ``opset.orders``, as CUDA C++.
+
+The order is laid on threads so that no addition waits for memory longer than it must. Four kernels do so, which differ
+in how the terms lie:
+
+- ``reduce_rows``: terms side by side. A thread holds as many neighbouring lanes as fit 16 bytes, so a block of 1024
+  terms is the work of 4 to 32 threads of a warp, by dtype, whose loads lie side by side too; a warp has one to eight
+  blocks at once. Rows that begin between two multiples of 16 bytes turn their lanes instead of loading less.
+- ``reduce_strided``: terms anywhere. A thread holds two lanes, a warp one block.
+- ``reduce_columns``: results side by side. Neighbouring threads hold neighbouring results, and the 64 lanes of each are
+  shared by 8 to 64 threads, in registers: every load is of neighbouring results, and none is of one thread alone.
+- ``reduce_few``: at most 32 terms; a thread per result.
+
+The tree over blocks is one of neighbours, so an aligned power of two of blocks is a branch of it: threads of
+a warp fold theirs by shuffles, the warps of a block through shared memory, and where a row is the work of several
+blocks, ``reduce_tree`` folds their values in another launch. How much work goes where depends on sizes alone, and
+the bits do not depend on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ...plugin import Nest, merge, orders, programs
+from . import emit
+
+KINDS: Final = ("sum", "prod", "max", "min", "all", "any", "argmax", "argmin")
+_LEAST: Final = ("min", "argmin")
+_PLACES: Final = ("argmax", "argmin")
+_EXTREMES: Final = ("max", "min", *_PLACES)
+
+WARP: Final = 32
+WARPS: Final = 8
+#: Threads of a block, in every kernel.
+THREADS: Final = WARP * WARPS
+#: Blocks that keep every multiprocessor of a large GPU busy: 132 with four each on an H200.
+ENOUGH: Final = 512
+#: Terms that one thread takes alone, where neighbouring threads' terms lie side by side; and where its own do.
+FEW: Final = 32
+FEW_IN_ROW: Final = 16
+#: Values of earlier launches that a warp folds at once.
+TREE_SPAN: Final = 128
+_MOST_TURNS: Final = 4
+_MOST_TURNS_OF_COLUMNS: Final = 8
+_NEAR: Final = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A reduction of one kind from one dtype to another, names as in the opset.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        source: dtype of the terms.
+        result: dtype of the result, to which terms of sums and products are cast first.
+    """
+
+    kind: str
+    source: str
+    result: str
+
+    @property
+    def ordered(self) -> bool:
+        """Whether another order would give other bits."""
+        return self.kind in _PLACES or (self.kind in ("sum", "prod") and self.result in programs.FLOATS)
+
+    @property
+    def value(self) -> str:
+        """The C++ type that terms are combined in: integers of 32 bits or more, floats of 32 or more, or a place."""
+        key = self._integer(self.source)
+        if self.kind in _PLACES:
+            return f"reduction::Place<{key}>"
+        if self.kind in ("all", "any"):
+            return "u32"
+        if self.kind in _EXTREMES:
+            return key
+        if self.result in programs.FLOATS:
+            return "f64" if self.result == "float64" else "f32"
+        return "u64" if programs.WIDTH[self.result] == 64 else "u32"
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of a value."""
+        return {"u32": 4, "i32": 4, "f32": 4}.get(self.value, 16 if self.kind in _PLACES else 8)
+
+    @staticmethod
+    def _integer(dtype: str) -> str:
+        width = 64 if programs.WIDTH[dtype] == 64 else 32
+        return f"{'i' if dtype in programs.SIGNED or dtype in programs.FLOATS else 'u'}{width}"
+
+    def source_text(self) -> str:
+        """Return the C++ struct of this fold."""
+        value, key = self.value, self._integer(self.source)
+        lowest = f"({key})({1 << programs.WIDTH[key_dtype(key)] - 1:#x}{'ull' if key.endswith('64') else 'u'})"
+        lowest = lowest if key.startswith("i") else f"({key})0"
+        if self.kind in _PLACES:
+            identity = f"{{{lowest}, ~0ull}}"
+        elif self.kind in _EXTREMES:
+            identity = lowest
+        else:
+            identity = "1" if self.kind in ("prod", "all") else "0"
+        return f"""\
+struct Fold {{
+    typedef {emit.MEMORY[self.source]} Memory;
+    typedef {value} Value;
+    typedef {emit.MEMORY[self.result]} Result;
+    static __device__ __forceinline__ Value identity() {{
+        Value none = {identity};
+        return none;
+    }}
+    static __device__ __forceinline__ Value term(Memory x, u64 i) {{
+        {self._term()}
+    }}
+    static __device__ __forceinline__ Value combine(Value a, Value b) {{ return {self._combined()}; }}
+    static __device__ __forceinline__ Result finish(Value v) {{ return {self._finished()}; }}
+}};
+"""
+
+    def _term(self) -> str:
+        x = emit.from_memory(self.source, "x")
+        if self.kind in _EXTREMES:
+            key = self._key()
+            return f"Value place = {{{key}, i}}; return place;" if self.kind in _PLACES else f"return {key};"
+        if self.kind in ("all", "any"):
+            return f"return {emit.converted(x, self.source, 'bool')};"
+        cast = emit.converted(x, self.source, self.result)
+        return f"return (Value){self._widened(cast)};"
+
+    def _widened(self, value: str) -> str:
+        return emit.converted(value, self.result, "float32") if self.result in programs.STORAGE_FLOATS else value
+
+    def _key(self) -> str:
+        """The integer that orders as the term does; descending where the least wins."""
+        integer = self._integer(self.source)
+        if self.source not in programs.FLOATS:
+            return f"{'~' if self.kind in _LEAST else ''}({integer})x"
+        width = programs.WIDTH[self.source]
+        bits = f"({integer})(i{width})x" if width == 16 else f"bits_as<{integer}>(x)"
+        flags = [str(width), str(self.kind in _LEAST).lower(), str(self.kind in _PLACES).lower()]
+        infinity = f"{programs.pattern(math.inf, self.source):#x}"
+        return f"reduction::key<{', '.join(flags)}>({bits}, ({integer}){infinity}{'ull' if width == 64 else 'u'})"
+
+    def _combined(self) -> str:
+        if self.kind in _PLACES:
+            return "reduction::better(a, b)"
+        if self.kind in _EXTREMES:
+            return "b > a ? b : a"
+        return f"a {({'sum': '+', 'prod': '*', 'all': '&', 'any': '|'})[self.kind]} b"
+
+    def _finished(self) -> str:
+        if self.kind in _PLACES:
+            return "(Result)v.index"
+        if self.kind in _EXTREMES:
+            key = "~v" if self.kind in _LEAST else "v"
+            if self.source not in programs.FLOATS:
+                return f"(Result)({key})"
+            bits = f"reduction::flipped<{programs.WIDTH[self.source]}>({key})"
+            return f"(Result){bits}" if self.source in programs.STORAGE_FLOATS else f"bits_as<Result>({bits})"
+        if self.result in programs.STORAGE_FLOATS:
+            return emit.converted("v", "float32", self.result)
+        return "(Result)v"
+
+
+def key_dtype(key: str) -> str:
+    """Return the dtype of a C++ integer type.
+
+    >>> key_dtype("u32")
+    'uint32'
+    """
+    return f"{'int' if key[0] == 'i' else 'uint'}{key[1:]}"
+
+
+class Form(StrEnum):
+    """How terms and results lie; the value is the entry's name."""
+
+    ROWS = "reduce_rows"
+    STRIDED = "reduce_strided"
+    COLUMNS = "reduce_columns"
+    FEW = "reduce_few"
+    TREE = "reduce_tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A reduction's loops, outermost first.
+
+    Attributes:
+        kept: the kept dimensions in row-major order, which is the order of results in memory; the input's strides.
+        reduced: the reduced dimensions in the order of terms; the input's strides.
+    """
+
+    kept: Nest
+    reduced: Nest
+
+    @property
+    def rows(self) -> int:
+        """Number of results."""
+        return math.prod(self.kept.shape)
+
+    @property
+    def terms(self) -> int:
+        """Number of terms of each result."""
+        return math.prod(self.reduced.shape)
+
+    def form(self) -> Form:
+        """Return the kernel that suits these strides."""
+        in_row = len(self.reduced.shape) == 1 and self.reduced.strides[0][0] == 1
+        if self.terms <= (FEW_IN_ROW if in_row else FEW):
+            return Form.FEW
+        if in_row:
+            return Form.ROWS
+        side_by_side = self.kept.shape[-1] > 1 and self.kept.strides[0][-1] == 1
+        return Form.COLUMNS if side_by_side else Form.STRIDED
+
+
+def plan(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int], ordered: bool = True) -> Plan:
+    """Split an input's dimensions into kept and reduced ones.
+
+    Args:
+        shape: of the input.
+        strides: of the input, in elements.
+        axes: the reduced ones, not negative.
+        ordered: whether terms must come in row-major order; others go as they lie in memory.
+
+    >>> plan((4, 60), (60, 1), (1,)).form(), plan((60, 4), (4, 1), (0,)).form()
+    (<Form.ROWS: 'reduce_rows'>, <Form.COLUMNS: 'reduce_columns'>)
+    """
+    keep = [d for d in range(len(shape)) if d not in axes]
+    gone = [d for d in range(len(shape)) if d in axes]
+    if not ordered:
+        gone.sort(key=lambda d: -abs(strides[d]))
+    kept = merge([shape[d] for d in keep], [[strides[d] for d in keep]])
+    reduced = merge([shape[d] for d in gone], [[strides[d] for d in gone]])
+    none = Nest((1,), ((1,),))
+    return Plan(kept if kept.shape else none, reduced if reduced.shape else none)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Everything that the code of a reduction depends on.
+
+    Attributes:
+        fold: what is done to the terms.
+        form: which kernel.
+        kept_rank: dimensions of the kept nest.
+        reduced_rank: dimensions of the reduced nest, where the kernel walks one.
+        far: whether there are more terms than 32 bits count.
+        partial: whether values go on to another launch.
+        few: most terms of ``reduce_few``.
+        across: threads side by side in ``reduce_columns``.
+        width: neighbouring results per thread there.
+    """
+
+    fold: Fold
+    form: Form
+    kept_rank: int = 1
+    reduced_rank: int = 1
+    far: bool = False
+    partial: bool = False
+    few: int = 0
+    across: int = 0
+    width: int = 0
+
+    def walk(self) -> str:
+        """The C++ type that finds terms."""
+        if self.reduced_rank == 1:
+            return "reduction::Line"
+        return f"reduction::{'Far' if self.far else 'Near'}<{self.reduced_rank}>"
+
+
+def source(variant: Variant) -> str:
+    """Return the kernel's CUDA C++, without what all kernels share."""
+    partial = str(variant.partial).lower()
+    walk, kept = f"{variant.walk()} walk", f"reduction::Near<{variant.kept_rank}> kept"
+    of_rows = ["u32 count", "reduction::Spread spread", "u64 n", kept]
+    strided = f"Strided<Fold, {variant.walk()}>"
+    parameters, call = {
+        Form.ROWS: (of_rows, f"rows<Fold, Dense<Fold>, {partial}>(count, spread, Dense<Fold>{{n}}"),
+        Form.TREE: (of_rows, f"rows<Fold, Partial<Fold>, {partial}>(count, spread, Partial<Fold>{{n}}"),
+        Form.STRIDED: ([*of_rows, walk], f"rows<Fold, {strided}, {partial}>(count, spread, {strided}{{n, walk}}"),
+        Form.FEW: (["u32 count", "u32 n", kept, walk], f"few<Fold, {variant.few}>(count, n, walk"),
+        Form.COLUMNS: (
+            ["u32 width", "u64 n", "u32 turns", "u32 tiles", kept, walk],
+            f"columns<Fold, {variant.across}, {variant.width}, {partial}>(width, n, turns, tiles, walk",
+        ),
+    }[variant.form]
+    memory = "Value" if variant.form is Form.TREE else "Memory"
+    return f"""\
+{variant.fold.source_text()}
+extern "C" __global__ void __launch_bounds__({THREADS}) {variant.form.value}(
+    {", ".join(parameters)}, const Fold::{memory}* in, void* out
+) {{
+    using namespace reduction;
+    {call}, kept, in, out);
+}}
+OPMUX_ENTRY({variant.form.value})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the work on rows is spread over threads; ``Spread`` of reductions.cuh.
+
+    Attributes:
+        teams, warps: of a warp and of a block, that share a row; powers of two.
+        turns: how often a block goes on.
+        tiles: blocks that share a row.
+        rows: rows of a block.
+    """
+
+    teams: int
+    warps: int
+    turns: int
+    tiles: int
+    rows: int
+
+    def words(self) -> tuple[int, int, int, int]:
+        """Return the members as the kernel takes them."""
+        return self.teams.bit_length() - 1, self.warps.bit_length() - 1, self.turns, self.tiles
+
+
+def spread(rows: int, terms: int, span: int, teams: int) -> Spread:
+    """Spread rows over threads, by sizes alone.
+
+    Args:
+        rows: how many.
+        terms: of each.
+        span: terms that a team takes at once.
+        teams: of a warp.
+
+    >>> spread(1, 2**20, 1024, 2)
+    Spread(teams=2, warps=8, turns=1, tiles=64, rows=1)
+    >>> spread(1000, 100, 1024, 2)
+    Spread(teams=1, warps=1, turns=1, tiles=1, rows=16)
+    """
+    spans = max(-(-terms // span), 1)
+    each = min(power_of_two(spans), teams)
+    groups = -(-spans // each)
+    warps = min(power_of_two(groups), WARPS)
+    tiles = -(-groups // warps)
+    turns = _turns(rows * tiles, tiles, _MOST_TURNS)
+    return Spread(each, warps, turns, -(-tiles // turns), WARPS // warps * (teams // each))
+
+
+def columns_spread(stripes: int, blocks: int) -> tuple[int, int]:
+    """Return how many blocks of terms one block of threads takes, and how many of those share a column."""
+    turns = _turns(stripes * blocks, blocks, _MOST_TURNS_OF_COLUMNS)
+    return turns, -(-blocks // turns)
+
+
+def _turns(blocks: int, tiles: int, most: int) -> int:
+    """Take as many turns as leave enough blocks, and no more than there is work for."""
+    turns = 1
+    while turns < min(most, tiles) and blocks // (2 * turns) >= ENOUGH:
+        turns *= 2
+    return turns
+
+
+def power_of_two(n: int) -> int:
+    """Return the least power of two that is not below a positive number.
+
+    >>> power_of_two(1), power_of_two(5)
+    (1, 8)
+    """
+    return 1 << (n - 1).bit_length()
+
+
+def far(reduced: Nest) -> bool:
+    """Return whether a nest has more elements than the kernels count with 32 bits."""
+    return math.prod(reduced.shape) >= _NEAR
+
+
+def blocks_of(terms: int) -> int:
+    """Return the number of canonical blocks, at least one."""
+    return max(-(-terms // orders.BLOCK), 1)
