@@ -74,9 +74,6 @@ class MpiCommunicator:
         self._largest_tag = int(MPI.COMM_WORLD.Get_attr(MPI.TAG_UB))
         atexit.register(self._leave)
         self._hosts = [r.decode() for r in self.gather(MPI.Get_processor_name().encode(), _JOIN)]
-        #: Whether processes of this machine share processors; where yielding one is possible at all.
-        here = self._hosts.count(self._hosts[self.process])
-        self._is_crowded = here > (os.cpu_count() or 1) and hasattr(os, "sched_yield")
         self._links = self._measure()
 
     def _wait(self, over: Callable[[], bool], timeout: float, whose: Callable[[], int | None], what: str) -> None:
@@ -160,7 +157,6 @@ class MpiCommunicator:
             self._guard,
             self._troubled,
             self._mpi.Is_finalized,
-            self._is_crowded,
         )
 
     def _enter(self, mesh: int, owners: Sequence[int]) -> _Room:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -40,12 +39,9 @@ class Message:
         peer: the other rank; -1 for a collective of MPI's own.
     """
 
-    __slots__ = ("_error", "_guard", "_is_crowded", "_mpi", "_size", "_status", "needed", "peer", "request")
+    __slots__ = ("_error", "_guard", "_mpi", "_size", "_status", "needed", "peer", "request")
 
-    def __init__(
-        self, mpi: Any, request: Any, peer: int, size: int, needed: bool, guard: Guard, is_crowded: bool = False
-    ) -> None:
-        self._is_crowded = is_crowded
+    def __init__(self, mpi: Any, request: Any, peer: int, size: int, needed: bool, guard: Guard) -> None:
         self.request = request
         self.needed = needed
         self._mpi = mpi
@@ -79,8 +75,6 @@ class Message:
             self._error = _error_of(self._mpi, error, self.peer)
             raise self._error from error
         if not over:
-            if self._is_crowded and self.needed:
-                os.sched_yield()
             return False
         if self._status is not None and (count := self._status.Get_count(self._mpi.BYTE)) != self._size:
             said = f"a message of {count} bytes came from rank {self.peer} where {self._size} were expected"
@@ -98,7 +92,6 @@ class StandingMessages:
         coming: requests of receives, by source.
         going: requests of sends, by target.
         is_closed: whether MPI has ended here.
-        is_crowded: as of :class:`MpiEndpoint`.
     """
 
     def __init__(
@@ -107,9 +100,7 @@ class StandingMessages:
         coming: Mapping[int, Any],
         going: Mapping[int, Any],
         is_closed: Callable[[], bool],
-        is_crowded: bool,
     ) -> None:
-        self._is_crowded = is_crowded
         self._mpi = mpi
         self._requests = coming, going
         self._starts = [request.Start for request in (*coming.values(), *going.values())]
@@ -143,7 +134,7 @@ class StandingMessages:
             return False
         try:
             while number < len(self._coming):
-                if not _passes(self._coming[number], polls, self._is_crowded):
+                if not _passes(self._coming[number], polls):
                     return False
                 number += 1
         except self._mpi.Exception as error:
@@ -158,7 +149,7 @@ class StandingMessages:
         number = self._left
         try:
             while number < len(self._going):
-                if not _passes(self._going[number], polls, self._is_crowded):
+                if not _passes(self._going[number], polls):
                     return False
                 number += 1
         except self._mpi.Exception as error:
@@ -178,7 +169,7 @@ class StandingMessages:
         )
 
     def _ticket(self, number: int, peer: int, request: Any, is_over: bool) -> Message:
-        made = Message(self._mpi, None if is_over else request, peer, -1, True, None, self._is_crowded)
+        made = Message(self._mpi, None if is_over else request, peer, -1, True, None)
         if number in self._errors:
             made.fail(self._errors[number])
         elif number >= self._started:
@@ -186,12 +177,9 @@ class StandingMessages:
         return made
 
 
-def _passes(test: Callable[[], bool], polls: int, is_crowded: bool) -> bool:
-    if test():
-        return True
-    for _ in range(polls):
-        if is_crowded:
-            os.sched_yield()
+def _passes(test: Callable[[], bool], polls: int) -> bool:
+    """Return whether a message is over soon. Where processes share processors, MPI lets others run in every test."""
+    for _ in range(polls):  # noqa: SIM110 - a generator would be asked in place of MPI
         if test():
             return True
     return False
@@ -225,7 +213,6 @@ class MpiEndpoint:
         guard: held in every call of MPI; None where it may be called by several threads at once.
         troubled: called when a message of a call is given up.
         is_closed: whether MPI has ended here; calling it then ends the process.
-        is_crowded: whether processes share processors, so that one that waits has to let others run.
     """
 
     def __init__(
@@ -238,9 +225,7 @@ class MpiEndpoint:
         guard: Guard,
         troubled: Callable[[], None],
         is_closed: Callable[[], bool],
-        is_crowded: bool = False,
     ) -> None:
-        self._is_crowded = is_crowded
         self.rank = rank
         self.ranks = len(owners)
         self.comm = comm
@@ -302,7 +287,7 @@ class MpiEndpoint:
                     request = call((data, size, self._byte), process, at)
         except self._mpi.Exception as error:
             raise _error_of(self._mpi, error, peer) from error
-        return Message(self._mpi, request, peer, -1 if out else size, tag != 0, self._guard, self._is_crowded)
+        return Message(self._mpi, request, peer, -1 if out else size, tag != 0, self._guard)
 
     def standing(self, into: Mapping[int, HostBytes], out: Mapping[int, HostBytes]) -> StandingMessages | None:
         """Return MPI's persistent requests for headers; None where MPI is called under a lock."""
@@ -318,7 +303,7 @@ class MpiEndpoint:
                 (self.comm.Send_init, self._out, out),
             )
         ]
-        return StandingMessages(self._mpi, made[0], made[1], self._is_closed, self._is_crowded)
+        return StandingMessages(self._mpi, made[0], made[1], self._is_closed)
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a message; one that has begun to arrive, or is going out, keeps its memory."""
@@ -381,7 +366,7 @@ class MpiEndpoint:
                     request = start(x, y, lengths, root)
             except self._mpi.Exception as error:
                 raise _error_of(self._mpi, error, -1) from error
-            return Message(self._mpi, request, -1, -1, True, self._guard, self._is_crowded)
+            return Message(self._mpi, request, -1, -1, True, self._guard)
 
         return begin
 
