@@ -24,6 +24,8 @@ from .rank_plan import RankPlan, Receive, Region
 _SPINS: Final = 4000
 #: Of more ranks the messages are what takes the time, and each would hold memory for every other one.
 _MOST: Final = 64
+#: Bytes that are kept from one call of a decision to the next, at most.
+KEPT: Final = 1 << 24
 _EMPTY: Final = np.empty(0, np.uint8)
 
 
@@ -267,10 +269,16 @@ class Exchange:
 
 
 def fits(plan: RankPlan, itemsize: int) -> bool:
-    """Return whether a rank's part of a collective is one exchange, and local work that writes nothing still sent."""
+    """Return whether a rank's part of a collective is one exchange, and local work that writes nothing still sent.
+
+    What is kept from call to call, the slots beside input and output included, has to be little.
+    """
     if not 1 < plan.ranks <= _MOST or any(step.copied for step in plan.steps):
         return False
     if any((step.sends or step.receives) and step is not plan.opening for step in plan.steps):
+        return False
+    beside = sum(m.into.length for m in plan.opening.receives if m.beside and not rides(m, itemsize))
+    if (beside + sum(plan.sizes[2:])) * itemsize > KEPT:
         return False
     written = [work.into for step in plan.steps for work in (*step.locals, *step.receives)]
     read = [send.data for step in plan.steps for send in step.sends if not rides(send, itemsize)]

@@ -17,7 +17,7 @@ from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
 from ...core.collectives.communicator import NativeStart
 from ...core.collectives.engine import Elements, Running, run_rank
-from ...core.collectives.exchange import Exchange, Frames, fits
+from ...core.collectives.exchange import KEPT, Exchange, Frames, fits
 from ...core.collectives.handle import Handle
 from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
@@ -66,7 +66,8 @@ class Prepared:
             (rank,) = mesh.local_ranks
             self.result_as, self.native_cuts = self.outputs[rank], self.cuts(rank)
             self.scratch = [np.empty(n, problem.accumulator.numpy) for n in self.plans[0].sizes[2:]]
-        self.spare: dict[int, list[HostBytes]] = {}
+        most = max(sum(plan.sizes) for plan in self.plans) if self.plans else 0
+        self.spare: dict[int, list[HostBytes]] | None = {} if most * problem.accumulator.itemsize <= KEPT else None
         alike = len(set(problem.operands)) == 1
         self.said = {
             "collective": problem.collective,

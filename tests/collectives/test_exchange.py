@@ -12,7 +12,7 @@ import opmux as ox
 from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.engine import Running
-from opmux.core.collectives.exchange import Exchange, Frames, fits
+from opmux.core.collectives.exchange import KEPT, Exchange, Frames, fits
 from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
@@ -114,3 +114,8 @@ def test_data_that_were_copied_first_ride_from_where_they_come(base: int | None,
         step = plan_rank(schedule, Layout((3, 3)), rank).opening
         assert [(m.data.slot, m.first) for m in step.sends] == [(slot, base is None)]
         assert [m.first for m in step.receives] == [base is None]
+
+
+def test_much_memory_is_not_kept_between_calls() -> None:
+    found = [made("by doubling", 2, n) for n in (KEPT // 16, KEPT // 16 + 1)]  # a message and scratch, 8 bytes each
+    assert [fits(plan_rank(c.schedule, c.layout, 0), 8) for c in found] == [True, False]
