@@ -60,13 +60,13 @@ class Tile:
         return (2 * self.depth * (self.rows + self.columns) + sums) * value
 
 
-#: 128 x 128 in 256 threads of 8 x 8 is what S. Boehm's "How to Optimize a CUDA Matmul Kernel" (2022) ends with, too.
-LARGE: Final = Tile((2, 4), (8, 4), (8, 8), 16, 2)
+#: A thread of 8 x 8 float32 needs 160 registers or so: three blocks of 128 threads fill a multiprocessor's 65536.
+LARGE: Final = Tile((2, 2), (8, 4), (8, 8), 16, 3)
 MEDIUM: Final = Tile((2, 2), (4, 8), (8, 4), 16, 4)
-SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 8)
+SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 6)
 #: For a result of a few columns, or a few rows: what is long is read once.
-TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 4)
-WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 4)
+TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 3)
+WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 3)
 _FEW: Final = 8
 #: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, or 32 of 8.
 _BLOCKED: Final[dict[int, tuple[Tile, ...]]] = {4: (LARGE, MEDIUM), 8: (MEDIUM,)}
@@ -88,7 +88,7 @@ class Problem:
         rows, columns, depth: m, n and k.
         a: strides of A along m and k.
         b: strides of B along k and n.
-        batch: the batch axes left, over A, B and C; C is contiguous.
+        batch: the batch axes left, over A, B and C; C is contiguous, so that kernels need no strides of it.
     """
 
     rows: int
@@ -225,7 +225,8 @@ class Variant:
 
 def parts_dtype(result: str) -> str:
     """Return the dtype of partial results."""
-    return {4: "float32", 8: "float64"}[ELEMENTS[result][1]] if result in _FLOATING else f"uint{ELEMENTS[result][1] * 8}"
+    bits = ELEMENTS[result][1] * 8
+    return f"float{bits}" if result in _FLOATING else f"uint{bits}"
 
 
 def source(v: Variant) -> str:
@@ -243,13 +244,14 @@ typedef Held<In::Value, {t.warps[0]}, {t.lanes[0]}, {t.thread[0]}> Rows;
 typedef Held<In::Value, {t.warps[1]}, {t.lanes[1]}, {t.thread[1]}> Columns;
 
 extern "C" __global__ void __launch_bounds__(THREADS, {t.resident}) {v.name}(
-    Product p, Nest<{v.rank}, 3> batch, const In::Memory* a, const In::Memory* b, Out::Memory* c) {{
+    Product p, Nest<{v.rank}, 2> batch, const In::Memory* a, const In::Memory* b, Out::Memory* c) {{
     OPMUX_DYNAMIC_SHARED(memory);
     Place place(p);
-    i64 at[3];
+    i64 at[2];
     offsets(batch, place.batch, at);
-    multiply<A, B, Rows, Columns, {t.warps[1]}, {t.lanes[1]}, {t.thread[0]}, {t.thread[1]}, DEPTH, {chain}, THREADS, Out>(
-        p, place, a + at[0], b + at[1], c + at[2], memory);
+    constexpr int WARPS = {t.warps[1]}, LANES = {t.lanes[1]}, CHAIN = {chain};
+    multiply<A, B, Rows, Columns, WARPS, LANES, {t.thread[0]}, {t.thread[1]}, DEPTH, CHAIN, THREADS, Out>(
+        p, place, a + at[0], b + at[1], c, memory);
 }}
 OPMUX_ENTRY({v.name})
 """

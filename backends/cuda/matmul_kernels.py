@@ -6,10 +6,10 @@ import functools
 import struct
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Nest, Prepared
+from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Nest, Prepared, orders
 from . import matmul
 from .driver import KIND
-from .launching import MOST_BLOCKS, Pointer, Step, blocks_for, launcher
+from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
 from .nest import packed, parts
 from .rules import CANONICAL, driver_of
@@ -18,8 +18,8 @@ from .rules import CANONICAL, driver_of
 PARTS: Final = ("elementwise", "matmul")
 _A, _B, _C, _WORKSPACE = range(4)
 #: Shares of a device's best rates, declared and not yet measured. Products of float16, bfloat16 and int8 are counted
-#: against tensor cores, which are 16 times as fast as what these kernels do in float32; integers are multiplied at half of
-#: float32's rate, those of 64 bits in several steps.
+#: against tensor cores, which are 16 times as fast as what these kernels do in float32; integers are multiplied at half
+#: of float32's rate, those of 64 bits in several steps.
 _COST: Final = CostTerms(
     compute=0.4,
     compute_for={
@@ -42,7 +42,12 @@ def _matmul(spec: CallSpec) -> Prepared:
     if plan.shares == 1:
         return Prepared(launcher(driver.runtime, steps))
     add = driver.loader.function(matmul.adding(out.dtype.name), PARTS, ADDING)
-    arguments = [struct.pack("<Q", out.size), struct.pack("<I", plan.shares), Pointer(_WORKSPACE), Pointer(_C)]
+    arguments: Arguments = [
+        struct.pack("<Q", out.size),
+        struct.pack("<I", plan.shares),
+        Pointer(_WORKSPACE),
+        Pointer(_C),
+    ]
     steps.append(Step(add, blocks_for(out.size, ADDING_THREADS), (ADDING_THREADS, 1, 1), arguments))
     return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * value)
 
@@ -66,7 +71,7 @@ def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> li
     written = value if partial else out.dtype.itemsize
     vectors = n % min(tile.thread[1], 16 // value) == 0 and (partial or out.aligned)
     header = matmul.product(problem, plan, vectors=vectors)
-    chains = 1 if partial else -(-k // matmul.orders.MATMUL_BLOCK)
+    chains = 1 if partial else -(-k // orders.MATMUL_BLOCK)
     shared = tile.shared(value, chains)
     function = driver_of(spec).loader.function(_source(variant), PARTS, variant.name, shared)
     blocks = plan.tiles[0] * plan.tiles[1] * plan.shares
@@ -75,12 +80,13 @@ def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> li
         grid = blocks
         for length in part.shape:
             grid *= length
+        operands = Nest(part.shape, part.strides[:2])
         pointers = (
             Pointer(_A, at_a * x.dtype.itemsize),
             Pointer(_B, at_b * y.dtype.itemsize),
             Pointer(_WORKSPACE if partial else _C, at_c * written),
         )
-        steps.append(Step(function, (grid, 1, 1), (tile.threads, 1, 1), [header, packed(part), *pointers], shared))
+        steps.append(Step(function, (grid, 1, 1), (tile.threads, 1, 1), [header, packed(operands), *pointers], shared))
     return steps
 
 
@@ -93,6 +99,4 @@ def _source(variant: Variant) -> str:
     return matmul.source(variant)
 
 
-KERNELS: Final = (
-    Kernel("matmul", "matmul", KIND, _matmul, Accepts(dtypes=(frozenset(ELEMENTS),)), CANONICAL, _COST),
-)
+KERNELS: Final = (Kernel("matmul", "matmul", KIND, _matmul, Accepts(dtypes=(frozenset(ELEMENTS),)), CANONICAL, _COST),)

@@ -80,7 +80,7 @@ template <class E, int EXTENT, int DEPTH, int VECTOR, bool ALONG_DEPTH, int THRE
     // A warp whose lanes go along the depth writes to several rows of shared memory at once: they are exchanged in units
     // such that the banks differ. A unit holds whole vectors, which readers then find unbroken.
     static constexpr int UNIT = larger(32 / smaller(ACROSS, 32), WIDTH);
-    static constexpr int SPREAD = larger(smaller(ACROSS, EXTENT / UNIT), 1);
+    static constexpr int SPREAD = larger(smaller(ACROSS, smaller(EXTENT, 128 / (int)sizeof(Value)) / UNIT), 1);
     static_assert(THREADS % ACROSS == 0, "threads go across lines in whole rounds");
 
     const Memory* from;
@@ -134,18 +134,20 @@ template <class E, int EXTENT, int DEPTH, int VECTOR, bool ALONG_DEPTH, int THRE
     }
 };
 
-// The rows, or the columns, of a tile that one thread has: COUNT of them, in vectors that lanes take in turn.
+// The rows, or the columns, of a tile that one thread has: COUNT of them in vectors, which lie evenly over the tile.
 template <class Value, int WARPS, int LANES, int COUNT> struct Held {
     static constexpr int WIDTH = smaller(COUNT, 16 / sizeof(Value));
-    static constexpr int EXTENT = WARPS * LANES * COUNT;
+    static constexpr int EXTENT = WARPS * LANES * COUNT, APART = WARPS * LANES * WIDTH;
     static __device__ __forceinline__ int at(int warp, int lane, int i) {
-        return warp * (LANES * COUNT) + i / WIDTH * (LANES * WIDTH) + lane * WIDTH + i % WIDTH;
+        return (warp * LANES + lane) * WIDTH + i / WIDTH * APART + i % WIDTH;
     }
     template <class L>
     static __device__ __forceinline__ void read(Value (&to)[COUNT], const Value* shared, int warp, int lane, int d) {
+        static_assert(COUNT == WIDTH || APART % (L::UNIT * L::SPREAD) == 0, "one exchange serves all of a thread's vectors");
+        shared += L::place(at(warp, lane, 0), d);
 #pragma unroll
         for (int i = 0; i < COUNT; i += WIDTH) {
-            auto vector = *reinterpret_cast<const Vector<Value, WIDTH>*>(shared + L::place(at(warp, lane, i), d));
+            auto vector = *reinterpret_cast<const Vector<Value, WIDTH>*>(shared + i / WIDTH * APART);
 #pragma unroll
             for (int w = 0; w < WIDTH; ++w) to[i + w] = vector.elements[w];
         }
@@ -160,10 +162,12 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
                                          const typename B::Memory* b, typename Out::Memory* c, u8* memory) {
     typedef typename A::Value Value;
     constexpr int M = Rows::EXTENT, N = Columns::EXTENT;
+    constexpr int UNROLLED = 8;  // more of them take more registers than there are
     i64 row = (i64)place.row_tile * M, column = (i64)place.column_tile * N, first = place.share * p.share;
     i64 terms = p.depth - first < p.share ? p.depth - first : p.share;
     int rows = (int)(p.rows - row < M ? p.rows - row : M), columns = (int)(p.columns - column < N ? p.columns - column : N);
     u32 steps = (u32)((terms + DEPTH - 1) / DEPTH);
+    int last = (int)(terms - ((i64)steps - 1) * DEPTH);  // terms of the last step
 
     Value* shared_a = reinterpret_cast<Value*>(memory);
     Value* shared_b = shared_a + 2 * DEPTH * M;
@@ -176,8 +180,7 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
     A from_a(a + row * p.a_row + first * p.a_depth, p.a_row, p.a_depth);
     B from_b(b + column * p.b_column + first * p.b_depth, p.b_column, p.b_depth);
     auto fetch = [&](u32 step) {
-        i64 rest = terms - (i64)step * DEPTH;
-        int depth = (int)(rest < DEPTH ? rest : DEPTH);
+        int depth = step + 1 < steps ? DEPTH : last;
         from_a.fetch(rows, depth, A::Kind::minus_zero());
         from_b.fetch(columns, depth, (typename B::Memory)0);
     };
@@ -194,16 +197,10 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
         for (int j = 0; j < TN; ++j) chain[i][j] = 0;
     bool later = false;  // whether there is a sum of chains before this one
 
-    if (steps) {
-        fetch(0);
-        store(0);
-    }
-    for (u32 step = 0; step < steps; ++step) {
-        bool more = step + 1 < steps;
-        if (more) fetch(step + 1);
+    auto compute = [&](u32 step) {
         const Value* now_a = shared_a + step % 2 * (DEPTH * M);
         const Value* now_b = shared_b + step % 2 * (DEPTH * N);
-#pragma unroll
+#pragma unroll UNROLLED
         for (int d = 0; d < DEPTH; ++d) {
             Value x[TM], y[TN];
             Rows::template read<A>(x, now_a, warp_row, lane_row, d);
@@ -213,22 +210,30 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
 #pragma unroll
                 for (int j = 0; j < TN; ++j) chain[i][j] = multiply_add(x[i], y[j], chain[i][j]);
         }
-        if (!more) break;
-        if (CHAIN && (step + 1) % (CHAIN / DEPTH) == 0) {
+    };
+    if (steps) {
+        fetch(0);
+        store(0);
+        for (u32 step = 0; step + 1 < steps; ++step) {
+            fetch(step + 1);
+            compute(step);
+            if (CHAIN && (step + 1) % (CHAIN / DEPTH) == 0) {
 #pragma unroll
-            for (int i = 0; i < TM; ++i)
+                for (int i = 0; i < TM; ++i)
 #pragma unroll
-                for (int j = 0; j < TN; ++j) {
-                    Value& sum = sums[(i * TN + j) * THREADS];
-                    sum = later ? sum + chain[i][j] : chain[i][j];
-                    chain[i][j] = 0;
-                }
-            later = true;
+                    for (int j = 0; j < TN; ++j) {
+                        Value& sum = sums[(i * TN + j) * THREADS];
+                        sum = later ? sum + chain[i][j] : chain[i][j];
+                        chain[i][j] = 0;
+                    }
+                later = true;
+            }
+            store(step + 1);
         }
-        store(step + 1);
+        compute(steps - 1);
     }
 
-    c += place.share * p.part + row * p.columns + column;
+    c += place.share * p.part + (place.batch * p.rows + (i64)place.row_tile * M) * p.columns + (i64)place.column_tile * N;
 #pragma unroll
     for (int i = 0; i < TM; ++i) {
         int at_row = Rows::at(warp_row, lane_row, i);
