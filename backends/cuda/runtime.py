@@ -33,6 +33,13 @@ class CudaError(RuntimeError):
         self.sticky = sticky
 
 
+class ForkedError(CudaError):
+    """CUDA was started before this process was forked, and does not follow it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("cudaErrorInitializationError", message, sticky=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Properties:
     """What a GPU says of itself.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -51,10 +51,26 @@ TARGETS: Final[dict[str, Target]] = {
 
 
 def target_for(capability: tuple[int, int]) -> Target | None:
-    """Return the target whose code serves a compute capability best, or None where none runs on it.
+    """Return the target whose code serves a compute capability best, or None where no kernel runs on it.
 
-    >>> target_for((9, 0)).name, target_for((8, 7)).name, target_for((7, 5))
-    ('sm_90a', 'sm_86', None)
+    A capability that is later than those listed, and that none of them serves, gets a target of its own, with the least
+    of what the listed ones have.
+
+    >>> target_for((9, 0)).name, target_for((8, 7)).name, target_for((12, 0)).name, target_for((7, 5))
+    ('sm_90a', 'sm_86', 'sm_120', None)
     """
     fitting = [t for t in TARGETS.values() if t.runs_on(capability)]
+    if not fitting and capability > min(t.capability for t in TARGETS.values()):
+        least = min(TARGETS.values(), key=lambda t: (t.shared, t.threads))
+        return replace(least, name="sm_{}{}".format(*capability), capability=capability)
     return max(fitting, key=lambda t: (t.capability, t.exact), default=None)
+
+
+def refusal(name: str, capability: tuple[int, int]) -> str:
+    """Return what to say of a GPU that no kernel runs on.
+
+    >>> refusal("Quadro RTX 4000", (7, 5))
+    'Quadro RTX 4000 has compute capability 7.5; the kernels need 8.0 or later'
+    """
+    major, minor = min(t.capability for t in TARGETS.values())
+    return f"{name} has compute capability {capability[0]}.{capability[1]}; the kernels need {major}.{minor} or later"

@@ -1,0 +1,42 @@
+"""CuPy's bindings of CUDA for tests: nothing is computed, every call is recorded, and what CUDA forbids is refused.
+
+:class:`FakeCuda` is the machine. A call that breaks a rule of CUDA's raises :class:`MisuseError`, which no code under
+test knows, so that it reaches the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from unittest import mock
+
+import opmux.backends.cuda
+from opmux.backends.cuda import cupy_runtime
+from opmux.core.errors import PluginError
+from opmux.core.plugins import manager
+
+from .bindings import CUDADriverError, CUDARuntimeError, modules
+from .machine import FakeCuda, Gpu, MisuseError
+
+__all__ = ["CUDADriverError", "CUDARuntimeError", "FakeCuda", "Gpu", "MisuseError", "installed", "registered"]
+
+
+@contextlib.contextmanager
+def installed(cuda: FakeCuda) -> Iterator[FakeCuda]:
+    """Let CuPy's bindings be those of a fake machine, in a process that has not started CUDA."""
+    process = cupy_runtime._process
+    with mock.patch.dict(sys.modules, modules(cuda)), mock.patch.multiple(process, started=False, forked=False):
+        yield cuda
+
+
+@contextlib.contextmanager
+def registered() -> Iterator[None]:
+    """Let opmux have the backend with the GPUs that there are now."""
+    with contextlib.suppress(PluginError):  # the installed one, which found no GPU
+        manager.unregister("cuda")
+    manager.register("cuda", opmux.backends.cuda)
+    try:
+        yield
+    finally:
+        manager.unregister("cuda")

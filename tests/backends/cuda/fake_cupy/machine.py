@@ -1,0 +1,233 @@
+"""The machine behind the fake bindings: GPUs with memory, streams, events, modules, and an order of all work."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import struct
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from opmux.backends.cuda.cubin import resources
+
+from .images import parameters
+
+#: Limits of a launch (CUDA C++ Programming Guide, technical specifications).
+MOST_BLOCKS: Final = (2**31 - 1, 65535, 65535)
+MOST_THREADS: Final = (1024, 1024, 64)
+THREADS_OF_A_BLOCK: Final = 1024
+SHARED_UNASKED: Final = 48 << 10
+#: Device addresses lie in a range that no host address and no size falls into.
+FIRST_ADDRESS: Final = 0x6F00 << 32
+LAST_ADDRESS: Final = 0x7000 << 32
+STICKY: Final = (46, 214, 700, 719)
+
+#: How much of each stream's work lies before a moment.
+Clock = dict[int, int]
+
+
+class MisuseError(BaseException):
+    """What CUDA forbids, or leaves undefined."""
+
+
+@dataclass
+class Gpu:
+    """What a GPU says of itself, in the units of ``cudaDeviceGetAttribute``."""
+
+    name: str = "NVIDIA H200"
+    capability: tuple[int, int] = (9, 0)
+    memory: int = 1 << 30
+    shared: int = 227 << 10
+    pools: int = 1
+    page_tables: int = 0
+    lost: int = 0
+
+    def attribute(self, number: int) -> int:
+        return {
+            13: 1980000, 16: 132, 36: 3201000, 37: 6144, 38: 60 << 20, 75: self.capability[0], 76: self.capability[1],
+            97: self.shared, 100: self.page_tables, 115: self.pools,
+        }[number]  # fmt: skip
+
+
+@dataclass
+class Block:
+    """Memory, with the uses that a release has to come after."""
+
+    device: int
+    nbytes: int
+    uses: Clock
+    data: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class Stream:
+    device: int
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch as it was asked for, with the device addresses among its arguments."""
+
+    entry: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared: int
+    stream: int
+    values: tuple[bytes, ...]
+    pointers: tuple[int, ...]
+
+
+@dataclass
+class _Thread(threading.local):
+    device: int = 0
+    ready: bool = False
+
+
+class FakeCuda:
+    """A machine.
+
+    Args:
+        gpus: its GPUs.
+        driver: the version that the driver serves, as CUDA numbers it; 0 for no driver.
+
+    Attributes:
+        calls: names of all calls, in order.
+        launches: all launches, in order.
+        failures: by call, the errors that it gives next; 0 lets one pass.
+        pinned: host addresses that CUDA knows.
+    """
+
+    def __init__(self, *gpus: Gpu, driver: int = 13020) -> None:
+        self.gpus = gpus
+        self.driver = driver
+        self.calls: list[str] = []
+        self.launches: list[Launch] = []
+        self.failures: dict[str, deque[int]] = {}
+        self.pinned: set[int] = set()
+        self.blocks: dict[int, Block] = {}
+        self.streams: dict[int, Stream] = {}
+        self.events: dict[int, Clock] = {}
+        self.modules: dict[int, bytes] = {}
+        self.functions: dict[int, tuple[int, int, str]] = {}
+        self.allowed: dict[int, int] = {}
+        self.kept: dict[int, list[tuple[int, Clock]]] = {}
+        self.thread = _Thread()
+        self.lock = threading.RLock()
+        self._numbers = itertools.count(0x1000)
+        self._addresses = FIRST_ADDRESS
+        self._host: Clock = {}
+
+    def failing(self, call: str) -> int:
+        """Note a call and return the error that it gives."""
+        self.calls.append(call)
+        planned = self.failures.get(call)
+        return planned.popleft() if planned else 0
+
+    def number(self) -> int:
+        return next(self._numbers)
+
+    # Order
+
+    def work(self, stream: int) -> tuple[int, Clock]:
+        """Put work on a stream; return its number there and all that it comes after."""
+        self.check(stream in self.streams, f"there is no stream {stream:#x}")
+        found = self.streams[stream]
+        self.check(found.device == self.thread.device, f"stream {stream:#x} is of GPU {found.device}")
+        _merge(found.clock, self._host)
+        found.clock[stream] = found.clock.get(stream, 0) + 1
+        return found.clock[stream], found.clock
+
+    def synchronized(self, stream: int) -> None:
+        _merge(self._host, self.work(stream)[1])
+
+    def wait(self, stream: int, event: int) -> None:
+        self.check(event in self.events, f"there is no event {event:#x}")
+        _merge(self.work(stream)[1], self.events[event])
+
+    def check(self, rule: bool, broken: str) -> None:
+        if not rule:
+            raise MisuseError(broken)
+
+    # Memory
+
+    def used(self, device: int) -> int:
+        """Return the bytes of a GPU that are taken, or kept in its pools."""
+        kept = sum(nbytes for nbytes, _ in self.kept.get(device, ()))
+        return kept + sum(b.nbytes for b in self.blocks.values() if b.device == device)
+
+    def allocate(self, nbytes: int, stream: int) -> int:
+        """Return an address, or 0 where no memory is left."""
+        self.check(nbytes > 0, "an allocation of nothing")
+        tick, _ = self.work(stream)
+        device = self.thread.device
+        kept = self.kept.setdefault(device, [])
+        again = next((entry for entry in kept if entry[0] == nbytes), None)
+        if again is not None:
+            kept.remove(again)
+        elif self.used(device) + nbytes > self.gpus[device].memory:
+            return 0
+        pointer = self._addresses
+        self._addresses += -(-nbytes // 256) * 256 + 256
+        self.check(self._addresses < LAST_ADDRESS, "the fake has no addresses left")
+        self.blocks[pointer] = Block(device, nbytes, {stream: tick})
+        return pointer
+
+    def release(self, pointer: int, stream: int) -> None:
+        self.check(pointer in self.blocks, f"{pointer:#x} is freed and was not allocated, or was freed before")
+        _, clock = self.work(stream)
+        block = self.blocks.pop(pointer)
+        for used_on, tick in block.uses.items():
+            self.check(clock.get(used_on, 0) >= tick, f"{pointer:#x} is freed while stream {used_on:#x} uses it")
+        self.kept[block.device].append((block.nbytes, dict(clock)))
+
+    def trim(self, device: int) -> None:
+        """Give back what was kept and whose release is known to be over."""
+        kept = self.kept.get(device, [])
+        self.kept[device] = [e for e in kept if any(self._host.get(s, 0) < tick for s, tick in e[1].items())]
+
+    def touch(self, pointer: int, nbytes: int, stream: int, tick: int) -> Block:
+        """Note that work of a stream uses memory."""
+        start = max((p for p in self.blocks if p <= pointer), default=0)
+        block = self.blocks.get(start)
+        whole = block is not None and pointer + nbytes <= start + block.nbytes
+        if block is None or not whole:
+            raise MisuseError(f"{nbytes} bytes at {pointer:#x} are not within live memory")
+        clock = self.streams[stream].clock
+        for used_on, before in block.uses.items():
+            self.check(clock.get(used_on, 0) >= before, f"{pointer:#x} is used while stream {used_on:#x} may use it")
+        block.uses[stream] = tick
+        return block
+
+    # Launches
+
+    def launch(self, function: int, grid: tuple[int, int, int], block: tuple[int, int, int], *rest: int) -> None:
+        shared, stream, arguments, extra = rest
+        self.check(function in self.functions, f"there is no function {function:#x}")
+        self.check(extra == 0, "arguments come in one of two ways")
+        for got, most in zip((*grid, *block), (*MOST_BLOCKS, *MOST_THREADS), strict=True):
+            self.check(1 <= got <= most, f"grid {grid} of blocks {block} is beyond the limits")
+        self.check(block[0] * block[1] * block[2] <= THREADS_OF_A_BLOCK, f"a block of {block} threads")
+        allowed = self.allowed.get(function, SHARED_UNASKED)
+        self.check(shared <= allowed, f"{shared} bytes of dynamic shared memory, and {allowed} allowed")
+        tick, _ = self.work(stream)
+        device, module, entry = self.functions[function]
+        self.check(device == self.thread.device, f"function {entry} is of GPU {device}")
+        sizes = parameters(self.modules[module], entry)
+        addresses = struct.unpack(f"<{len(sizes)}Q", ctypes.string_at(arguments, 8 * len(sizes)) if sizes else b"")
+        values = tuple(ctypes.string_at(a, n) for a, n in zip(addresses, sizes, strict=True))
+        words = [w for v in values for (w,) in struct.iter_unpack("<Q", v[: len(v) // 8 * 8])]
+        pointers = tuple(w for w in words if FIRST_ADDRESS <= w < LAST_ADDRESS)
+        for pointer in pointers:
+            self.touch(pointer, 1, stream, tick)
+        self.launches.append(Launch(entry, grid, block, shared, stream, values, pointers))
+
+    def has_entry(self, module: int, name: str) -> bool:
+        return name in resources(self.modules[module])
+
+
+def _merge(into: Clock, other: Clock) -> None:
+    for stream, tick in other.items():
+        into[stream] = max(into.get(stream, 0), tick)

@@ -1,0 +1,273 @@
+"""The backend over CuPy's bindings: what it asks of CUDA is allowed, and what CUDA answers is told in opmux's terms."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import opmux as ox
+from opmux.backends.cuda.cupy_runtime import runtimes
+from opmux.core.errors import DeviceError, DeviceLostError, KernelError, OutOfMemoryError
+from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, MisuseError, installed, registered
+from tests.backends.cuda.forked import in_child
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def cuda() -> Iterator[FakeCuda]:
+    """One GPU of 64 MiB, as opmux sees it."""
+    with installed(FakeCuda(Gpu(memory=64 * MIB))) as machine, registered():
+        yield machine
+
+
+def test_values_come_back_and_launches_name_live_memory(cuda: FakeCuda) -> None:
+    x = ox.asarray(np.arange(1000, dtype=np.float32), device="cuda:0")
+    y = ox.add(x, x)
+    (launch,) = cuda.launches
+    assert launch.entry == "elementwise_dense"
+    assert len(launch.pointers) == 3
+    assert int.from_bytes(launch.values[0], "little") == 1000
+    assert x.numpy().tolist() == list(range(1000))
+    assert y.shape == (1000,)
+
+
+def test_nothing_is_opened_on_a_gpu_that_is_only_listed() -> None:
+    with installed(FakeCuda(Gpu())) as machine, registered():
+        assert ox.device("cuda:0").info.name == "NVIDIA H200"
+        assert not set(machine.calls) - {
+            "driverGetVersion", "getDeviceCount", "getDeviceProperties", "deviceGetAttribute",
+        }  # fmt: skip
+
+
+def test_properties_are_in_bytes_and_hertz() -> None:
+    with installed(FakeCuda(Gpu(memory=5 * MIB))):
+        (found,) = runtimes()
+    properties = found.properties
+    assert (properties.memory, properties.capability, properties.multiprocessors) == (5 * MIB, (9, 0), 132)
+    assert properties.clock == 1.98e9
+    assert properties.bandwidth == pytest.approx(4.917e12, rel=1e-3)
+
+
+def test_memory_that_is_kept_is_given_back_before_an_allocation_fails(cuda: FakeCuda) -> None:
+    x = ox.full((40 * MIB // 4,), 1.0, dtype=ox.float32, device="cuda:0")
+    del x
+    assert 40 * MIB <= cuda.used(0) < 41 * MIB
+    y = ox.full((60 * MIB // 4,), 1.0, dtype=ox.float32, device="cuda:0")
+    assert 60 * MIB <= cuda.used(0) < 61 * MIB
+    assert cuda.calls.count("memPoolTrimTo") == 1
+    assert y.size == 15 * MIB
+
+
+def test_out_of_memory_is_typed_and_the_next_call_works(cuda: FakeCuda) -> None:
+    with pytest.raises(OutOfMemoryError, match=r"cuda:0 could not allocate .*free arrays"):
+        ox.full((65 * MIB,), 1, dtype=ox.uint8, device="cuda:0")
+    assert ox.full((10,), 1, dtype=ox.uint8, device="cuda:0").size == 10
+
+
+def test_memory_is_used_again_on_its_queue_without_a_wait(cuda: FakeCuda) -> None:
+    x = ox.full((MIB,), 1.0, dtype=ox.float32, device="cuda:0")
+    for _ in range(20):
+        x = ox.add(x, x)
+    assert cuda.used(0) <= 12 * MIB
+    assert "streamWaitEvent" not in cuda.calls
+    assert "streamSynchronize" not in cuda.calls
+
+
+def test_memory_that_another_queue_uses_is_released_after_it(cuda: FakeCuda) -> None:
+    device = ox.device("cuda:0")
+    x = ox.full((1000,), 1.0, dtype=ox.float32, device=device)
+    other = device.queue()
+    with ox.use_queue(other):
+        y = ox.add(x, x)
+    streams = {launch.stream for launch in cuda.launches}
+    assert len(streams) == 2
+    del x
+    assert "streamWaitEvent" in cuda.calls
+    del y
+
+
+@pytest.mark.parametrize("call", ["launchKernel", "streamSynchronize", "mallocFromPoolAsync", "memcpyAsync"])
+def test_a_sticky_error_loses_the_device_and_not_the_host(cuda: FakeCuda, call: str) -> None:
+    x = ox.asarray(np.ones(8, np.float32), device="cuda:0")
+    ox.add(x, x)
+    cuda.failures[call] = deque([700])
+    with pytest.raises(DeviceLostError, match=r"NVIDIA H200 is lost .*cudaErrorIllegalAddress.*new process"):
+        ox.add(x, x).numpy()
+    asked = len(cuda.calls)
+    for use in (lambda: ox.add(x, x), x.numpy, lambda: ox.asarray(np.ones(3), device="cuda:0")):
+        with pytest.raises(DeviceLostError, match="cudaErrorIllegalAddress"):
+            use()
+    x = None
+    assert len(cuda.calls) == asked, "a lost device is asked again"
+    assert ox.add(ox.asarray([1.0]), 1.0).numpy().tolist() == [2.0]
+
+
+def test_an_error_that_is_not_sticky_costs_one_call(cuda: FakeCuda) -> None:
+    x = ox.asarray(np.ones(8, np.float32), device="cuda:0")
+    cuda.failures["launchKernel"] = deque([1])
+    with pytest.raises(KernelError, match="CUDA_ERROR_1"):
+        ox.add(x, x)
+    assert ox.add(x, x).shape == (8,)
+
+
+def test_threads_have_the_gpu_current_and_work_at_once(cuda: FakeCuda) -> None:
+    x = ox.asarray(np.ones(64, np.float32), device="cuda:0")
+    ox.add(x, x)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            mine = ox.asarray(np.full(64, 3, np.float32), device="cuda:0")
+            for _ in range(50):
+                ox.add(x, mine)
+            assert mine.numpy().tolist() == [3.0] * 64
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(cuda.launches) == 201
+
+
+def test_a_thread_may_begin_with_a_launch(cuda: FakeCuda) -> None:
+    runtime = ox.device("cuda:0").driver.runtime
+    stream = runtime.open_stream()
+    module = runtime.load(runtime.compiler.image('extern "C" __global__ void f() {}', ()))
+    entry = runtime.function(module, "f", 0)
+    thread = threading.Thread(target=runtime.launch, args=(entry, (1, 1, 1), (1, 1, 1), 0, stream, 0))
+    thread.start()
+    thread.join()
+    assert [launch.entry for launch in cuda.launches] == ["f"]
+
+
+def test_every_gpu_gets_its_own_work_and_the_callers_stays_current() -> None:
+    with installed(FakeCuda(Gpu(), Gpu(name="NVIDIA A100", capability=(8, 0)))) as machine, registered():
+        a = ox.asarray(np.ones(4, np.float32), device="cuda:0")
+        b = ox.asarray(np.ones(4, np.float32), device="cuda:1")
+        ox.add(b, b)
+        assert machine.thread.device == 0
+        ox.add(a, a)
+        assert [machine.streams[launch.stream].device for launch in machine.launches] == [1, 0]
+        assert ox.device("cuda:1").info.features == frozenset({"sm_80"})
+
+
+@pytest.mark.parametrize(("known", "tables", "waits"), [(False, 0, 0), (True, 0, 1), (False, 1, 1)])
+def test_an_upload_waits_where_cuda_may_still_read_the_source(known: bool, tables: int, waits: int) -> None:
+    with installed(FakeCuda(Gpu(page_tables=tables))) as machine:
+        (runtime,) = runtimes()
+        stream = runtime.open_stream()
+        source = np.arange(16, dtype=np.uint8)
+        machine.pinned = {source.ctypes.data} if known else set()
+        pointer = runtime.allocate(16, stream)
+        runtime.upload(pointer, source, stream)
+        assert machine.calls.count("streamSynchronize") == waits
+
+
+def test_more_shared_memory_than_48_kib_is_asked_for_and_never_taken_back(cuda: FakeCuda) -> None:
+    runtime = ox.device("cuda:0").driver.runtime
+    image = runtime.compiler.image('extern "C" __global__ void f(u8* p) { p[0] = 1; }', ())
+    module = runtime.load(image)
+    entry = runtime.function(module, "f", 100 << 10)
+    assert runtime.function(module, "f", 60 << 10) == entry
+    assert cuda.allowed == {entry: 100 << 10}
+
+
+def test_elements_beyond_2_to_the_31_are_counted_in_64_bits() -> None:
+    n = 2**33 + 5
+    with installed(FakeCuda(Gpu(memory=1 << 40))) as machine, registered():
+        x = ox.full((n,), 1, dtype=ox.uint8, device="cuda:0")
+        ox.bitwise_invert(x)
+        assert int.from_bytes(machine.launches[-1].values[0], "little") == n
+        rows = ox.broadcast_to(ox.full((2**16, 1), 1, dtype=ox.uint8, device="cuda:0"), (2**16, 2**16))
+        machine.launches.clear()
+        ox.bitwise_invert(rows)
+        counts = [int.from_bytes(launch.values[0], "little") for launch in machine.launches]
+        assert counts == [2**31, 2**31]
+        outs = [launch.pointers[-1] for launch in machine.launches]
+        assert outs[1] - outs[0] == 2**31
+
+
+def test_a_forked_child_is_told_and_its_parent_goes_on(cuda: FakeCuda) -> None:
+    x = ox.asarray(np.ones(4, np.float32), device="cuda:0")
+    ox.add(x, x)
+    calls = len(cuda.calls)
+    for use in (lambda: ox.add(x, x), x.numpy, runtimes):
+        said = in_child(use)
+        assert "forked" in said
+        assert said.startswith(("DeviceLostError", "DeviceError"))
+    assert in_child(lambda: len(cuda.calls)) == str(calls), "the child asked CUDA"
+    assert x.numpy().tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        (FakeCuda(Gpu(capability=(7, 5))), r"compute capability 7\.5; the kernels need 8\.0"),
+        (FakeCuda(Gpu(pools=0)), "no memory pools"),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_refused_by_name(machine: FakeCuda, said: str) -> None:
+    with installed(machine), pytest.raises(DeviceError, match=f"NVIDIA H200 .*{said}"):
+        runtimes()
+
+
+def test_a_gpu_of_a_later_capability_gets_code_of_its_own() -> None:
+    with installed(FakeCuda(Gpu(capability=(12, 0)))), registered():
+        assert ox.device("cuda:0").info.features == frozenset({"sm_120"})
+        x = ox.asarray(np.ones(4, np.float32), device="cuda:0")
+        assert ox.add(x, x).shape == (4,)
+
+
+def test_an_unfit_gpu_beside_a_fit_one_is_left_out() -> None:
+    with installed(FakeCuda(Gpu(name="Quadro", capability=(7, 5)), Gpu())):
+        assert [r.properties.name for r in runtimes()] == ["NVIDIA H200"]
+
+
+def test_no_driver_and_no_gpu_are_nothing_to_complain_of() -> None:
+    for machine in (FakeCuda(driver=0), FakeCuda()):
+        with installed(machine):
+            assert runtimes() == []
+
+
+def test_an_old_driver_is_told_with_both_versions() -> None:
+    machine = FakeCuda(Gpu(), driver=12040)
+    machine.failures["getDeviceCount"] = deque([35])
+    with installed(machine), pytest.raises(DeviceError, match=r"CUDA 12\.4 .*CUDA 13\.2: install a newer driver"):
+        runtimes()
+
+
+def test_what_else_keeps_cuda_from_starting_is_told() -> None:
+    machine = FakeCuda(Gpu())
+    machine.failures["getDeviceCount"] = deque([803])
+    with installed(machine), pytest.raises(DeviceError, match=r"cudaErrorSystemDriverMismatch.*nvidia-smi"):
+        runtimes()
+
+
+def test_the_fake_refuses_what_cuda_forbids() -> None:
+    with installed(FakeCuda(Gpu())) as machine:
+        (runtime,) = runtimes()
+        one, two = runtime.open_stream(), runtime.open_stream()
+        pointer = runtime.allocate(64, one)
+        with pytest.raises(MisuseError, match="may use it"):
+            runtime.upload(pointer, np.zeros(64, np.uint8), two)
+        runtime.wait(two, runtime.record(one))
+        runtime.upload(pointer, np.zeros(64, np.uint8), two)
+        with pytest.raises(MisuseError, match="while stream"):
+            runtime.release(pointer, one)
+        with pytest.raises(MisuseError, match="there is no function"):
+            runtime.launch(7, (1, 1, 1), (1, 1, 1), 0, one, 0)
+        image = runtime.compiler.image('extern "C" __global__ void f(u8* p) { p[0] = 1; }', ())
+        entry = runtime.function(runtime.load(image), "f", 0)
+        for grid, block, shared in (((1, 65536, 1), 1, 0), ((1, 1, 1), 1025, 0), ((1, 1, 1), 1, 50000)):
+            with pytest.raises(MisuseError, match=r"limits|allowed"):
+                runtime.launch(entry, grid, (block, 1, 1), shared, one, 0)
+        assert machine.launches == []
