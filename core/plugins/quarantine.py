@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from ..errors import OpmuxError, PluginError
+from ..errors import DeviceError, OpmuxError, PluginError
 
 #: Characters of a traceback or of a plugin's output that are kept: its end, where the cause is.
 KEPT_TEXT: Final = 64 << 10
@@ -41,6 +41,7 @@ class QuarantineReason(StrEnum):
     DEVICE_KIND_TAKEN = "device-kind-taken"
     IMPORT_ERROR = "import-error"
     BAD_SETTING = "bad-setting"
+    DEVICE_ERROR = "device-error"
     EXCEPTION = "exception"
     EXITED = "exited"
     CRASHED = "crashed"
@@ -63,6 +64,7 @@ _REMEDIES: Final[Mapping[QuarantineReason, str]] = {
     QuarantineReason.DEVICE_KIND_TAKEN: "keep one of the two with OPMUX_DISABLE={name}",
     QuarantineReason.IMPORT_ERROR: "install what is missing, then run `opmux doctor --retry`",
     QuarantineReason.BAD_SETTING: "correct the environment variable that is named here",
+    QuarantineReason.DEVICE_ERROR: "correct what is named here, then run `opmux doctor --retry`",
     QuarantineReason.EXCEPTION: "report the traceback to the authors of {distribution}",
     QuarantineReason.EXITED: "report it to the authors of {distribution}: a plugin must not end the process",
     QuarantineReason.CRASHED: "report the traceback to the authors of {distribution}; check the driver's version",
@@ -130,7 +132,8 @@ def describe(error: BaseException) -> str:
 def guarded(stage: Stage, what: str) -> Iterator[None]:
     """Turn whatever a plugin's code raises into a refusal that keeps the traceback.
 
-    An opmux error with a ``variable`` is the user's mistake in that environment variable: its message says all.
+    An opmux error with a ``variable`` is the user's mistake in that environment variable, and a ``DeviceError`` says
+    what keeps the devices of this machine from being used: their messages say all.
 
     Raises:
         QuarantineError: instead of any exception, `SystemExit` included.
@@ -143,6 +146,8 @@ def guarded(stage: Stage, what: str) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, OpmuxError) and "variable" in error.culprits:
             raise refusal(stage, QuarantineReason.BAD_SETTING, str(error), variable=error.variable) from error
+        if isinstance(error, DeviceError):
+            raise refusal(stage, QuarantineReason.DEVICE_ERROR, str(error)) from error
         reason, said = _classify(error)
         detail = "".join(traceback.format_exception(error))
         raise refusal(stage, reason, f"{what} {said}", detail=detail) from error

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from opmux.conformance.target import Target, targets
-from opmux.core.plugins import manager
-from tests.backends.cuda.host.plugin import OnHost
+from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 
 
@@ -16,14 +15,12 @@ from tests.backends.cuda.host.runtime import HostRuntime
 def gpu(request: pytest.FixtureRequest) -> Iterator[HostRuntime]:
     """A GPU whose threads take their turns in one order, and in the other."""
     runtime = HostRuntime(reversed_turns=request.param)
-    manager.register("cuda", OnHost(runtime))
-    yield runtime
-    manager.unregister("cuda")
+    with registered(OnHost(runtime)):
+        yield runtime
 
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     """The backend as the conformance suite sees it."""
-    manager.register("cuda", OnHost())
-    yield targets("cuda")[0]
-    manager.unregister("cuda")
+    with registered(OnHost()):
+        yield targets("cuda")[0]

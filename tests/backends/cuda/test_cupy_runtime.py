@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends import cuda as plugin
 from opmux.backends.cuda.cupy_runtime import runtimes
 from opmux.core.errors import DeviceError, DeviceLostError, KernelError, OutOfMemoryError
-from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, MisuseError, installed, registered
+from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, MisuseError, installed
 from tests.backends.cuda.forked import in_child
+from tests.backends.cuda.host.plugin import registered
 
 MIB = 1 << 20
 
@@ -21,7 +23,7 @@ MIB = 1 << 20
 @pytest.fixture
 def cuda() -> Iterator[FakeCuda]:
     """One GPU of 64 MiB, as opmux sees it."""
-    with installed(FakeCuda(Gpu(memory=64 * MIB))) as machine, registered():
+    with installed(FakeCuda(Gpu(memory=64 * MIB))) as machine, registered(plugin):
         yield machine
 
 
@@ -37,7 +39,7 @@ def test_values_come_back_and_launches_name_live_memory(cuda: FakeCuda) -> None:
 
 
 def test_nothing_is_opened_on_a_gpu_that_is_only_listed() -> None:
-    with installed(FakeCuda(Gpu())) as machine, registered():
+    with installed(FakeCuda(Gpu())) as machine, registered(plugin):
         assert ox.device("cuda:0").info.name == "NVIDIA H200"
         assert not set(machine.calls) - {
             "driverGetVersion", "getDeviceCount", "getDeviceProperties", "deviceGetAttribute",
@@ -150,7 +152,7 @@ def test_a_thread_may_begin_with_a_launch(cuda: FakeCuda) -> None:
 
 
 def test_every_gpu_gets_its_own_work_and_the_callers_stays_current() -> None:
-    with installed(FakeCuda(Gpu(), Gpu(name="NVIDIA A100", capability=(8, 0)))) as machine, registered():
+    with installed(FakeCuda(Gpu(), Gpu(name="NVIDIA A100", capability=(8, 0)))) as machine, registered(plugin):
         a = ox.asarray(np.ones(4, np.float32), device="cuda:0")
         b = ox.asarray(np.ones(4, np.float32), device="cuda:1")
         ox.add(b, b)
@@ -183,7 +185,7 @@ def test_more_shared_memory_than_48_kib_is_asked_for_and_never_taken_back(cuda: 
 
 def test_elements_beyond_2_to_the_31_are_counted_in_64_bits() -> None:
     n = 2**33 + 5
-    with installed(FakeCuda(Gpu(memory=1 << 40))) as machine, registered():
+    with installed(FakeCuda(Gpu(memory=1 << 40))) as machine, registered(plugin):
         x = ox.full((n,), 1, dtype=ox.uint8, device="cuda:0")
         ox.bitwise_invert(x)
         assert int.from_bytes(machine.launches[-1].values[0], "little") == n
@@ -221,7 +223,7 @@ def test_a_gpu_that_cannot_be_used_is_refused_by_name(machine: FakeCuda, said: s
 
 
 def test_a_gpu_of_a_later_capability_gets_code_of_its_own() -> None:
-    with installed(FakeCuda(Gpu(capability=(12, 0)))), registered():
+    with installed(FakeCuda(Gpu(capability=(12, 0)))), registered(plugin):
         assert ox.device("cuda:0").info.features == frozenset({"sm_120"})
         x = ox.asarray(np.ones(4, np.float32), device="cuda:0")
         assert ox.add(x, x).shape == (4,)

@@ -11,15 +11,12 @@ import sys
 from collections.abc import Iterator
 from unittest import mock
 
-import opmux.backends.cuda
 from opmux.backends.cuda import cupy_runtime
-from opmux.core.errors import PluginError
-from opmux.core.plugins import manager
 
 from .bindings import CUDADriverError, CUDARuntimeError, modules
 from .machine import FakeCuda, Gpu, MisuseError
 
-__all__ = ["CUDADriverError", "CUDARuntimeError", "FakeCuda", "Gpu", "MisuseError", "installed", "registered"]
+__all__ = ["CUDADriverError", "CUDARuntimeError", "FakeCuda", "Gpu", "MisuseError", "installed"]
 
 
 @contextlib.contextmanager
@@ -28,15 +25,3 @@ def installed(cuda: FakeCuda) -> Iterator[FakeCuda]:
     process = cupy_runtime._process
     with mock.patch.dict(sys.modules, modules(cuda)), mock.patch.multiple(process, started=False, forked=False):
         yield cuda
-
-
-@contextlib.contextmanager
-def registered() -> Iterator[None]:
-    """Let opmux have the backend with the GPUs that there are now."""
-    with contextlib.suppress(PluginError):  # the installed one, which found no GPU
-        manager.unregister("cuda")
-    manager.register("cuda", opmux.backends.cuda)
-    try:
-        yield
-    finally:
-        manager.unregister("cuda")

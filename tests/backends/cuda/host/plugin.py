@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from opmux.backends.cuda.driver import CudaDriver
 from opmux.backends.cuda.kernels import KERNELS
+from opmux.core.errors import PluginError
+from opmux.core.plugins import manager
 from opmux.plugin import DeviceDriver, Kernel, hookimpl
 
 from .runtime import HostRuntime
@@ -24,3 +27,16 @@ class OnHost:
     @hookimpl
     def opmux_kernels(self) -> Iterable[Kernel]:
         return KERNELS
+
+
+@contextlib.contextmanager
+def registered(plugin: object) -> Iterator[None]:
+    """Let opmux have a plugin as the backend, in place of the installed one, which found no GPU."""
+    manager.status()  # loads what is installed
+    with contextlib.suppress(PluginError):  # unless that was taken out before
+        manager.unregister("cuda")
+    manager.register("cuda", plugin)
+    try:
+        yield
+    finally:
+        manager.unregister("cuda")
