@@ -5,11 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from ...plugin import Kernel
-from . import elementwise_kernels, matmul_kernels, movement_kernels, reduction_kernels
+from . import (
+    creation_kernels,
+    elementwise_kernels,
+    indexed,
+    matmul_kernels,
+    movement_kernels,
+    random_kernels,
+    reduction_kernels,
+    sorting,
+)
 
 KERNELS: Final[tuple[Kernel, ...]] = (
+    *creation_kernels.KERNELS,
     *elementwise_kernels.KERNELS,
+    *indexed.KERNELS,
     *matmul_kernels.KERNELS,
     *movement_kernels.KERNELS,
+    *random_kernels.KERNELS,
     *reduction_kernels.KERNELS,
+    *sorting.KERNELS,
 )

@@ -215,5 +215,10 @@ static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline void __threadfence() {}
+static inline unsigned atomicMax(unsigned* at, unsigned with) {
+    unsigned old = *at;  // one thread of the host carries out a launch
+    if (with > old) *at = with;
+    return old;
+}
 static inline unsigned atomicAdd(unsigned* at, unsigned by) { return __atomic_fetch_add(at, by, __ATOMIC_SEQ_CST); }
 template <class T> static T __ldg(const T* at) { return *at; }
