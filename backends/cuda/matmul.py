@@ -19,6 +19,8 @@ ELEMENTS: Final[dict[str, tuple[str, int]]] = {
 }  # fmt: skip
 _FLOATING: Final = frozenset({"float16", "bfloat16", "float32", "float64"})
 _VECTOR_BYTES: Final = 16
+#: Values that come from one access; those of narrow types would take too many registers until they are stored.
+_VECTOR_VALUES: Final = 4
 #: Bytes that partial results of a product may take.
 _MOST_PARTS: Final = 1 << 28
 
@@ -136,21 +138,28 @@ def problem_of(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> Prob
     return found
 
 
-def access(operand: Signature, extent: tuple[int, int], depth: tuple[int, int], batch: Sequence[int]) -> Access:
+def access(
+    operand: Signature, extent: tuple[int, int], depth: tuple[int, int], batch: Sequence[int], vector: int
+) -> Access:
     """Return how an operand is read fastest.
 
     Args:
         operand: dtype and alignment.
         extent, depth: length and stride along the result, and along the terms.
         batch: strides of the batch.
+        vector: elements to read at a time where they lie so.
     """
-    vector = _VECTOR_BYTES // operand.dtype.itemsize
     for along, (length, stride), (others, pitch) in ((True, depth, extent), (False, extent, depth)):
         if stride == 1 and length > 1:
             whole = (length, *batch, *((pitch,) if others > 1 else ()))
             dense = operand.aligned and all(n % vector == 0 for n in whole)
             return Access(vector if dense else 1, along)
     return Access(1, extent[0] == 1 or (depth[0] > 1 and abs(depth[1]) < abs(extent[1])))
+
+
+def vector_of(operand: Signature) -> int:
+    """Return how many elements of an operand go to registers at a time."""
+    return min(_VECTOR_BYTES // operand.dtype.itemsize, _VECTOR_VALUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +293,16 @@ OPMUX_ENTRY({ADDING})
 """
 
 
-def product(problem: Problem, plan: Plan, *, vectors: bool) -> bytes:
-    """Return the bytes of ``Product``."""
+def product(problem: Problem, tiles: tuple[int, int], shares: int = 1, *, vectors: bool) -> bytes:
+    """Return the bytes of ``Product``.
+
+    Args:
+        problem: what is computed.
+        tiles: of the result, along rows and columns.
+        shares: blocks of terms that are computed apart.
+        vectors: whether rows of the result may be written as vectors.
+    """
     m, n, k = problem.rows, problem.columns, problem.depth
-    share = orders.MATMUL_BLOCK if plan.shares > 1 else k
+    share = orders.MATMUL_BLOCK if shares > 1 else k
     part = problem.count * m * n
-    return struct.pack("<9q4I", m, n, k, *problem.a, *problem.b, share, part, *plan.tiles, plan.shares, int(vectors))
+    return struct.pack("<9q4I", m, n, k, *problem.a, *problem.b, share, part, *tiles, shares, int(vectors))
