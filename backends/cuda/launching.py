@@ -6,7 +6,7 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...plugin import Array, Launch
 from .runtime import Extent, Function, Runtime
@@ -52,52 +52,94 @@ class Step:
 
 
 class _Block:
-    """The arguments of a step: a template of their bytes, and where pointers go.
+    """Memory with the arguments of all steps of a call, each launch ready but for its stream.
 
-    CUDA copies arguments while it launches, so a block lives for one call, and threads share none.
+    Attributes:
+        memory: the addresses of arrays come first, in the order of :attr:`_Layout.places`.
+        launches: function, grid, block, shared memory and where the addresses of the arguments are.
     """
 
-    def __init__(self, arguments: Arguments) -> None:
-        data = bytearray()
-        self.places: list[tuple[int, int, int]] = []
-        self._offsets: list[int] = []
-        for argument in arguments:
-            data += bytes(-len(data) % 16)
-            self._offsets.append(len(data))
-            if isinstance(argument, bytes):
-                data += argument
-                continue
-            for pointer in (argument,) if isinstance(argument, Pointer) else argument:
-                self.places.append((len(data), pointer.index, pointer.offset))
-                data += bytes(8)
-        self._offset_of_addresses = len(data) + -len(data) % 8
-        self._type = ctypes.c_char * (self._offset_of_addresses + 8 * len(self._offsets))
-        self._template = bytes(data).ljust(len(self._type()), b"\0")
-        self._addresses = struct.Struct(f"<{len(self._offsets)}Q")
+    __slots__ = ("launches", "memory")
 
-    def fill(self, pointers: Sequence[int]) -> tuple[Any, int]:
-        """Return the block for a call, to be kept until the launch returns, and the address of its addresses."""
-        block = self._type.from_buffer_copy(self._template)
-        base = ctypes.addressof(block)
-        for place, index, offset in self.places:
-            _POINTER.pack_into(block, place, pointers[index] + offset)
-        self._addresses.pack_into(block, self._offset_of_addresses, *[base + o for o in self._offsets])
-        return block, base + self._offset_of_addresses
+    def __init__(self, layout: _Layout) -> None:
+        self.memory = bytearray(layout.template)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        for step_at, offsets in layout.addresses:
+            struct.pack_into(f"<{len(offsets)}Q", self.memory, step_at, *[base + o for o in offsets])
+        self.launches = [
+            (s.function, s.blocks, s.threads, s.shared, base + at)
+            for s, (at, _) in zip(layout.steps, layout.addresses, strict=True)
+        ]
 
 
-_POINTER: Final = struct.Struct("<Q")
+class _Layout:
+    """Where the arguments of all steps lie in a block.
+
+    A kernel is given the address of each argument, so those that change from call to call lie side by side, whatever
+    their order, and are written at once.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = steps
+        groups = [a for step in steps for a in map(_pointers, step.arguments) if a is not None]
+        self.places = [(p.index, p.offset) for group in groups for p in group]
+        data = bytearray(_POINTER * len(self.places))
+        self.addresses: list[tuple[int, list[int]]] = []
+        at = 0
+        for step in steps:
+            offsets = []
+            for argument in step.arguments:
+                group = _pointers(argument)
+                if group is not None:
+                    offsets.append(at)
+                    at += _POINTER * len(group)
+                    continue
+                data += bytes(-len(data) % _ALIGNMENT)
+                offsets.append(len(data))
+                data += cast(bytes, argument)
+            data += bytes(-len(data) % _POINTER)
+            self.addresses.append((len(data), offsets))
+            data += bytes(_POINTER * len(offsets))
+        self.template = bytes(data)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the addresses of the first arrays are taken in order, as they are."""
+        return self.places == [(i, 0) for i in range(len(self.places))]
+
+
+_POINTER: Final = 8
+_ALIGNMENT: Final = 16
+
+
+def _pointers(argument: bytes | Pointer | tuple[Pointer, ...]) -> tuple[Pointer, ...] | None:
+    if isinstance(argument, bytes):
+        return None
+    return (argument,) if isinstance(argument, Pointer) else argument
 
 
 def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
-    """Return the launch of one or several kernels in order, on one stream."""
-    blocks = [(s, _Block(s.arguments)) for s in steps]
+    """Return the launch of one or several kernels in order, on one stream.
+
+    CUDA copies arguments while it launches. So blocks of them are used again; a call has one for itself, and there are
+    as many as calls were ever made at once.
+    """
+    layout = _Layout(steps)
+    places, plain = layout.places, layout.is_plain
+    write = struct.Struct(f"<{len(places)}Q").pack_into
+    put = runtime.launch
+    spare: list[_Block] = []
 
     def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
         pointers = [0 if x is None else x.ptr for x in (*ins, *outs, workspace)]
-        for step, block in blocks:
-            kept, arguments = block.fill(pointers)
-            runtime.launch(step.function, step.blocks, step.threads, step.shared, queue, arguments)
-            del kept
+        try:
+            block = spare.pop()
+        except IndexError:
+            block = _Block(layout)
+        write(block.memory, 0, *(pointers[: len(places)] if plain else [pointers[i] + offset for i, offset in places]))
+        for function, grid, threads, shared, arguments in block.launches:
+            put(function, grid, threads, shared, queue, arguments)
+        spare.append(block)
 
     return launch
 

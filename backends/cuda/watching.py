@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from ...plugin import DeviceLostError
 from .runtime import CudaError, ForkedError, Runtime
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 _CALLS: Final = tuple(name for name, call in vars(Runtime).items() if callable(call) and not name.startswith("_"))
@@ -36,13 +35,13 @@ class _Watch:
         self._name = name
         self._lost: str | None = None
 
-    def over(self, call: Callable[P, R]) -> Callable[P, R]:
+    def over(self, call: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(call)
-        def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        def asked(*args: object) -> R:
             if self._lost is not None:
                 raise DeviceLostError(self._lost)
             try:
-                return call(*args, **kwargs)
+                return call(*args)
             except CudaError as error:
                 if not error.sticky:
                     raise

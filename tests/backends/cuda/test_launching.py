@@ -1,0 +1,90 @@
+"""Arguments of launches: what a kernel is given, and that calls at once do not get each other's."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from opmux.backends.cuda.launching import Pointer, Step, blocks_for, launcher
+
+#: Sizes of the arguments of each function.
+SIZES = {1: (8, 4, 16, 8), 2: (8, 64)}
+
+
+class Recorder:
+    """A runtime that reads the arguments as CUDA does, after it has let something else happen."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[bytes]] = []
+        self.before: Callable[[], None] = lambda: None
+
+    def launch(self, function: int, grid: object, block: object, shared: int, stream: object, arguments: int) -> None:
+        before, self.before = self.before, lambda: None
+        before()
+        sizes = SIZES[function]
+        addresses = struct.unpack(f"<{len(sizes)}Q", ctypes.string_at(arguments, 8 * len(sizes)))
+        self.seen.append([ctypes.string_at(a, n) for a, n in zip(addresses, sizes, strict=True)])
+
+
+def arrays(*addresses: int) -> list[SimpleNamespace]:
+    return [SimpleNamespace(ptr=a) for a in addresses]
+
+
+def words(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}Q", *values)
+
+
+STEPS = (
+    Step(1, (1, 1, 1), (1, 1, 1), [Pointer(1), b"abcd", (Pointer(0, 24), Pointer(2)), Pointer(3)]),
+    Step(2, (1, 1, 1), (1, 1, 1), [Pointer(2, 8), bytes(range(64))]),
+)
+
+
+def test_kernels_get_values_addresses_and_structs_of_them_in_order() -> None:
+    runtime = Recorder()
+    launcher(runtime, STEPS)(arrays(300), arrays(100, 200), arrays(400)[0], None)
+    assert runtime.seen == [
+        [words(200), b"abcd", words(124, 300), words(400)],
+        [words(308), bytes(range(64))],
+    ]
+
+
+def test_addresses_of_large_values_are_aligned_to_16() -> None:
+    runtime = SimpleNamespace(found=[])
+    runtime.launch = lambda *a: runtime.found.append(ctypes.c_uint64.from_address(a[-1] + 8).value % 16)
+    launcher(runtime, [Step(2, (1, 1, 1), (1, 1, 1), [Pointer(0), bytes(64)])])(arrays(1), [], None, None)
+    assert runtime.found == [0]
+
+
+def test_a_call_inside_of_another_leaves_its_arguments_alone() -> None:
+    runtime = Recorder()
+    launch = launcher(runtime, STEPS[1:])
+    launch(arrays(0), arrays(0, 0), None, None)
+    runtime.before = lambda: launch(arrays(7), arrays(5, 6), None, None)
+    launch(arrays(3), arrays(1, 2), None, None)
+    assert [seen[0] for seen in runtime.seen[1:]] == [words(15), words(11)]
+
+
+def test_a_failed_launch_leaves_the_next_one_alone() -> None:
+    runtime = Recorder()
+    launch = launcher(runtime, STEPS[1:])
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    runtime.before = fail
+    with pytest.raises(RuntimeError, match="no"):
+        launch(arrays(3), arrays(1, 2), None, None)
+    launch(arrays(30), arrays(10, 20), None, None)
+    assert runtime.seen[0][0] == words(38)
+
+
+@pytest.mark.parametrize(
+    ("work", "each", "blocks"), [(0, 256, 1), (1, 256, 1), (257, 256, 2), (2**45, 1024, 2**31 - 1)]
+)
+def test_grids_hold_the_work_within_the_limit(work: int, each: int, blocks: int) -> None:
+    assert blocks_for(work, each) == (blocks, 1, 1)
