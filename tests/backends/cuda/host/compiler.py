@@ -17,9 +17,10 @@ from opmux.backends.cuda.source import whole
 
 HERE: Final = Path(__file__).parent
 #: No contraction: products and sums round one by one, as for the GPU. No aliasing rules: kernels read bytes as vectors.
+#: Hidden: libraries must not share the shared memory of templates that have the same name in two of them.
 _FLAGS: Final = (
     "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fPIC", "-shared",
-    "-fno-strict-aliasing", "-w",
+    "-fno-strict-aliasing", "-fvisibility=hidden", "-w",
 )  # fmt: skip
 
 

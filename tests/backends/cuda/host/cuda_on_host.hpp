@@ -177,7 +177,9 @@ static int lane() { return block->running % LANES; }
 }  // namespace host
 
 #define OPMUX_ENTRY(name) \
-    extern "C" int name##_on_host(const unsigned* grid, const unsigned* threads, unsigned shared, int reversed, void** a) { \
+    extern "C" __attribute__((visibility("default"))) int name##_on_host( \
+        const unsigned* grid, const unsigned* threads, unsigned shared, int reversed, void** a \
+    ) { \
         return host::launch(name, {grid[0], grid[1], grid[2]}, {threads[0], threads[1], threads[2]}, shared, reversed, a); \
     }
 #define OPMUX_DYNAMIC_SHARED(name) u8* const name = (u8*)host::block->dynamic
