@@ -15,6 +15,7 @@ _PER_CLOCK: Final[dict[tuple[int, int], tuple[int, int, int, int]]] = {
     (8, 9): (256, 4, 1024, 2048),
     (9, 0): (256, 128, 4096, 8192),
     (10, 0): (256, 128, 8192, 16384),
+    (12, 0): (256, 4, 1024, 2048),
 }
 #: The cheapest launch, in seconds.
 _LAUNCH: Final = 4e-6
