@@ -44,7 +44,7 @@ __device__ __forceinline__ void gather_block(
     }
 }
 
-constexpr u32 NONE = 0xFFFFFFFFu;
+enum : u32 { NONE = 0xFFFFFFFFu };  // no place, or no update
 
 template <int THREADS> __device__ __forceinline__ void fill(u32 n, u32 word, u32* table) {
     u32 i = blockIdx.x * THREADS + threadIdx.x;
