@@ -32,7 +32,7 @@ class Tile:
     Attributes:
         warps, lanes, thread: (rows, columns) of each; lanes are 32.
         depth: terms in shared memory at a time.
-        resident: blocks that a multiprocessor should hold, which bounds the registers.
+        resident: blocks that a multiprocessor should hold, of float32.
     """
 
     warps: tuple[int, int]
@@ -227,6 +227,16 @@ class Variant:
         return f"matmul_{self.tile.rows}x{self.tile.columns}"
 
     @property
+    def resident(self) -> int:
+        """Blocks that a multiprocessor should hold, which bounds the registers.
+
+        Wide values take twice as many, and narrow elements some while they are unpacked: where the bound is too low,
+        values go to local memory and back.
+        """
+        share = 0.5 if self.value == 8 else 1.0 if self.operand == "float32" else 0.75
+        return max(int(self.tile.resident * share), 1)
+
+    @property
     def value(self) -> int:
         """Bytes of a value: a result wider than the operands is computed in its own type."""
         return max(ELEMENTS[self.operand][1], ELEMENTS[self.result][1])
@@ -252,7 +262,7 @@ typedef Loader<In, {t.columns}, DEPTH, {_vector(v.b, t.columns, t)}, {_flag(v.b.
 typedef Held<In::Value, {t.warps[0]}, {t.lanes[0]}, {t.thread[0]}> Rows;
 typedef Held<In::Value, {t.warps[1]}, {t.lanes[1]}, {t.thread[1]}> Columns;
 
-extern "C" __global__ void __launch_bounds__(THREADS, {t.resident}) {v.name}(
+extern "C" __global__ void __launch_bounds__(THREADS, {v.resident}) {v.name}(
     Product p, Nest<{v.rank}, 2> batch, const In::Memory* a, const In::Memory* b, Out::Memory* c) {{
     OPMUX_DYNAMIC_SHARED(memory);
     Place place(p);
