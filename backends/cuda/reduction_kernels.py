@@ -24,7 +24,6 @@ _VECTOR_BYTES: Final = 16
 # Elements side by side that a thread of the kernel for columns takes: its accumulators must stay in registers.
 _MOST_WIDTH: Final = 4
 _FEWEST_ACROSS: Final = 4
-_LANES: Final = orders.LANES
 
 
 class _Reduction:
@@ -60,7 +59,7 @@ class _Reduction:
         elif form is Form.COLUMNS:
             self._columns(plan, offset, given, result)
         else:
-            team = _LANES * self._sizes[0] // _VECTOR_BYTES if form is Form.ROWS else WARP
+            team = orders.LANES // self._fold.width if form is Form.ROWS else WARP
             variant = self._variant(form, plan)
             self._rows(variant, plan, orders.BLOCK, WARP // team, (given, result))
 
@@ -84,7 +83,7 @@ class _Reduction:
         steps = (offset, width, *plan.reduced.strides[0], *outer.strides[0][: len(plan.kept.shape) - 1])
         blocks = reductions.blocks_of(plan.terms)
         rows = math.prod(outer.shape)
-        busy = rows * width // (WARP * wide) * blocks >= reductions.ENOUGH
+        busy = rows * -(-width // (WARP * wide)) * blocks >= reductions.ENOUGH
         if not (busy and self._aligned) or any(s % wide for s in steps):
             wide = 1
         across = min(max(reductions.power_of_two(-(-width // wide)), _FEWEST_ACROSS), WARP)

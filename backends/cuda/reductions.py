@@ -37,6 +37,8 @@ WARP: Final = 32
 WARPS: Final = 8
 #: Threads of a block, in every kernel.
 THREADS: Final = WARP * WARPS
+#: Blocks that a multiprocessor holds at least: two where a thread may take 128 registers.
+BLOCKS: Final = 2
 #: Blocks that keep every multiprocessor of a large GPU busy: 132 with four each on an H200.
 ENOUGH: Final = 512
 #: Terms that one thread takes alone, where neighbouring threads' terms lie side by side; and where its own do.
@@ -44,6 +46,10 @@ FEW: Final = 32
 FEW_IN_ROW: Final = 16
 #: Values of earlier launches that a warp folds at once.
 TREE_SPAN: Final = 128
+_VECTOR_BYTES: Final = 16
+#: What accumulators of a thread take in registers, where more would make the compiler spill.
+_VALUE_BYTES: Final = 32
+_PLACE_BYTES: Final = 64
 _MOST_TURNS: Final = 4
 _MOST_TURNS_OF_COLUMNS: Final = 8
 _NEAR: Final = 2**31
@@ -87,6 +93,12 @@ class Fold:
         """Bytes of a value."""
         return {"u32": 4, "i32": 4, "f32": 4}.get(self.value, 16 if self.kind in _PLACES else 8)
 
+    @property
+    def width(self) -> int:
+        """Neighbouring lanes of a thread: 16 bytes of terms, or as many as leave it a quarter of its registers."""
+        most = _PLACE_BYTES if self.kind in _PLACES else _VALUE_BYTES
+        return min(_VECTOR_BYTES // max(programs.WIDTH[self.source] // 8, 1), most // self.value_bytes)
+
     @staticmethod
     def _integer(dtype: str) -> str:
         width = 64 if programs.WIDTH[dtype] == 64 else 32
@@ -108,6 +120,7 @@ struct Fold {{
     typedef {emit.MEMORY[self.source]} Memory;
     typedef {value} Value;
     typedef {emit.MEMORY[self.result]} Result;
+    static constexpr int WIDTH = {self.width};
     static __device__ __forceinline__ Value identity() {{
         Value none = {identity};
         return none;
@@ -236,6 +249,8 @@ def plan(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int], orde
     kept = merge([shape[d] for d in keep], [[strides[d] for d in keep]])
     reduced = merge([shape[d] for d in gone], [[strides[d] for d in gone]])
     none = Nest((1,), ((1,),))
+    if 0 in reduced.shape:
+        reduced = Nest((0,), ((1,),))
     return Plan(kept if kept.shape else none, reduced if reduced.shape else none)
 
 
@@ -291,7 +306,7 @@ def source(variant: Variant) -> str:
     memory = "Value" if variant.form is Form.TREE else "Memory"
     return f"""\
 {variant.fold.source_text()}
-extern "C" __global__ void __launch_bounds__({THREADS}) {variant.form.value}(
+extern "C" __global__ void __launch_bounds__({THREADS}, {BLOCKS}) {variant.form.value}(
     {", ".join(parameters)}, const Fold::{memory}* in, void* out
 ) {{
     using namespace reduction;

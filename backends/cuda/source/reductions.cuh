@@ -1,7 +1,7 @@
 // Reductions in the canonical order of opset/orders.py: blocks of 1024 terms, 64 lanes, halves, a tree of neighbours.
 //
 // A fold is a struct of what is done to terms: their type in memory (Memory), the type that they are combined in (Value),
-// the result's (Result), and the functions identity, term, combine and finish. Combining is commutative, so where
+// the result's (Result), how many a thread takes side by side (WIDTH), and the functions identity, term, combine and finish. Combining is commutative, so where
 // threads exchange values each may have its own first.
 
 namespace reduction {
@@ -13,7 +13,8 @@ enum : int {
     LANES = 64,
     BLOCK = 1024,
     STEPS = BLOCK / LANES,
-    BATCH = 8,  // loads that a thread has in flight
+    BATCH = 8,  // loads that a thread has in flight, where each is of one element
+    BATCH_BYTES = 128,  // what it has in flight, where they lie side by side
 };
 
 template <class T> __device__ __forceinline__ T neighbour(T x, int bits) {
@@ -92,14 +93,16 @@ template <class F, int LEFT, int N> __device__ __forceinline__ typename F::Value
     return lanes[0];
 }
 
-// Terms side by side. A team of threads takes a block: thread t the lanes from t * WIDTH on, in loads of 16 bytes.
-// Where a block begins between two multiples of 16 bytes, lanes turn by its skew: the first thread's vectors
+// Terms side by side. A team of threads takes a block: thread t the lanes from t * WIDTH on, in one load.
+// Where a block begins between two multiples of what a load takes, lanes turn by its skew: the first thread's vectors
 // then begin with the last lanes, one step late. Halves of a circle of lanes are the same wherever it begins.
 template <class F> struct Dense {
     typedef typename F::Memory Memory;
     typedef typename F::Value Value;
-    static constexpr int WIDTH = 16 / sizeof(Memory), TEAM = LANES / WIDTH, SPAN = BLOCK;
-    struct alignas(16) Pack { Memory terms[WIDTH]; };
+    static constexpr int WIDTH = F::WIDTH, TEAM = LANES / WIDTH, SPAN = BLOCK;
+    // Narrow terms take a register each once they are loaded.
+    static constexpr int BATCH = BATCH_BYTES / (WIDTH * (sizeof(Memory) < 4 ? 2 : 1) * sizeof(Memory));
+    struct alignas(WIDTH * sizeof(Memory)) Pack { Memory terms[WIDTH]; };
     u64 n;
 
     __device__ __forceinline__ static void take(Value (&lanes)[WIDTH], const Pack& pack, u64 at) {
@@ -120,11 +123,11 @@ template <class F> struct Dense {
             Pack packs[BATCH];
 #pragma unroll
             for (int s = 0; s < BATCH; ++s)
-                if ((WHOLE || begin + s < last) && (s || begin + start >= 0))
+                if ((WHOLE || begin + s < last) && (s || begin || start >= 0))
                     packs[s] = *reinterpret_cast<const Pack*>(row + (first + (i64)(start + (begin + s) * LANES)));
 #pragma unroll
             for (int s = 0; s < BATCH; ++s)
-                if ((WHOLE || begin + s < last) && (s || begin + start >= 0))
+                if ((WHOLE || begin + s < last) && (s || begin || start >= 0))
                     take(lanes, packs[s], first + (i64)(start + (begin + s) * LANES));
         }
     }
@@ -183,7 +186,7 @@ template <class F, class Walk> struct Strided {
 
     __device__ __forceinline__ void gather(Value (&lanes)[WIDTH], const Memory* row, u64 first, int t) const {
         u64 left = n - first;
-#pragma unroll
+#pragma unroll 1
         for (int begin = 0; begin < BLOCK; begin += BATCH * WARP) {
             Memory terms[BATCH];
 #pragma unroll
