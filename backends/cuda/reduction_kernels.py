@@ -1,4 +1,4 @@
-"""Reductions as kernels, all in the canonical order."""
+"""Reductions and scans as kernels, all in the canonical order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from ...plugin import Accepts, CallSpec, Kernel, Nest, Prepared, orders, programs
-from . import reductions
+from . import reductions, scans
 from .driver import KIND
 from .launching import Arguments, Pointer, Step, launcher
 from .nest import packed, parts
@@ -170,4 +170,4 @@ def variants() -> Iterator[tuple[str, str, Sequence[str]]]:
             yield f"{variant.form} {op} {dtype}", _source(variant), PARTS
 
 
-KERNELS: Final = tuple(_kernel(op) for op in KINDS)
+KERNELS: Final = (*(_kernel(op) for op in KINDS), *scans.KERNELS)

@@ -1,0 +1,91 @@
+"""Running sums and products, carried out on the host: one chain along the axis, wherever its terms lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import opmux as ox
+from opmux.core.dtypes import BY_NAME
+from opmux.opset import orders
+from tests.backends.cuda.host import compiler
+from tests.backends.cuda.host.compiler import whole
+from tests.backends.cuda.host.plugin import OnHost, registered
+from tests.backends.cuda.host.runtime import HostRuntime
+from tests.backends.cuda.test_elementwise import same_bits
+
+Array = np.ndarray[Any, Any]
+View = Callable[[Any], Any]
+
+
+def normal(dtype: str, shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).standard_normal(shape).astype(BY_NAME[dtype].numpy)
+
+
+def found(op: str, x: Array, view: View = lambda v: v, **attributes: Any) -> Array:
+    return np.asarray(getattr(ox, op)(view(ox.asarray(x, device="cuda:0")), **attributes).numpy())
+
+
+#: Shape, axis, a view, and the kernel that does it.
+LAYOUTS: dict[str, tuple[tuple[int, ...], int, View, str]] = {
+    "rows": ((70, 100), 1, lambda v: v, "scan_along"),
+    "one long row": ((1, 5000), 1, lambda v: v, "scan_along"),
+    "columns": ((70, 100), 0, lambda v: v, "scan_across"),
+    "the middle axis": ((3, 40, 50), 1, lambda v: v, "scan_across"),
+    "short rows": ((9, 31), 1, lambda v: v, "scan_across"),
+    "backwards": ((3, 70), 1, lambda v: v[:, ::-1], "scan_across"),
+    "part of rows": ((3, 90), 1, lambda v: v[:, 7:], "scan_along"),
+    "transposed": ((90, 33), 1, lambda v: v.T, "scan_across"),
+}
+
+
+@pytest.mark.parametrize(("shape", "axis", "view", "kernel"), LAYOUTS.values(), ids=LAYOUTS)
+def test_sums_are_one_chain_however_terms_lie(
+    gpu: HostRuntime, shape: tuple[int, ...], axis: int, view: View, kernel: str
+) -> None:
+    x = normal("float32", shape)
+    assert same_bits(found("cumulative_sum", x, view, axis=axis), orders.canonical_cumulative_sum(view(x), axis))
+    assert gpu.launches == [kernel]
+
+
+@pytest.mark.parametrize("op", ["cumulative_sum", "cumulative_prod"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8"])
+def test_every_kind_of_term_gives_the_canonical_bits(gpu: HostRuntime, op: str, dtype: str) -> None:
+    x = (1 + np.abs(normal("float32", (2, 75))) / 20).astype(BY_NAME[dtype].numpy)
+    if dtype == "uint8":
+        x = np.random.default_rng(1).integers(0, 256, (2, 75)).astype(dtype)
+    assert same_bits(found(op, x, axis=1, dtype=BY_NAME[dtype]), getattr(orders, f"canonical_{op}")(x, 1))
+
+
+def test_a_chain_of_negative_zeros_stays_negative(gpu: HostRuntime) -> None:
+    for n in (3, 40):
+        assert np.signbit(found("cumulative_sum", np.full((1, n), -0.0, np.float32), axis=1)).all()
+
+
+def test_nothing_has_no_launch(gpu: HostRuntime) -> None:
+    assert found("cumulative_sum", np.zeros((3, 0), np.float32), axis=1).shape == (3, 0)
+    assert gpu.launches == []
+
+
+#: What is changed in the source of ``scan_along``.
+FAULTS: dict[str, tuple[str, str]] = {
+    "another chain's terms": ("at[0], (row + s) % WARP)", "at[0], (row + s + 1) % WARP)"),
+    "no barrier": ("__syncwarp();", ""),
+    "a chain that starts anew": ("        bool inside", "        sum = F::start();\n        bool inside"),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
+    def spoiled(*args: Any, **kwargs: Any) -> str:
+        text = whole(*args, **kwargs)
+        assert right in text
+        return text.replace(right, wrong)
+
+    monkeypatch.setattr(compiler, "whole", spoiled)
+    x = normal("float32", (33, 70))
+    with registered(OnHost(HostRuntime(reversed_turns=True))):
+        assert not same_bits(found("cumulative_sum", x, axis=1), orders.canonical_cumulative_sum(x, 1))
