@@ -19,6 +19,8 @@ MOST_BLOCKS: Final = (2**31 - 1, 65535, 65535)
 MOST_THREADS: Final = (1024, 1024, 64)
 THREADS_OF_A_BLOCK: Final = 1024
 SHARED_UNASKED: Final = 48 << 10
+#: Bytes of arguments that a kernel may take (the same table: 4 KiB, and 32,764 bytes from capability 7.0 on).
+LARGEST_ARGUMENTS: Final = 1 << 15
 #: Device addresses lie in a range that no host address and no size falls into.
 FIRST_ADDRESS: Final = 0x6F00 << 32
 LAST_ADDRESS: Final = 0x7000 << 32
@@ -217,6 +219,10 @@ class FakeCuda:
         self.check(device == self.thread.device, f"function {entry} is of GPU {device}")
         sizes = parameters(self.modules[module], entry)
         addresses = struct.unpack(f"<{len(sizes)}Q", ctypes.string_at(arguments, 8 * len(sizes)) if sizes else b"")
+        spans = sorted([*zip(addresses, sizes, strict=True), (arguments, 8 * len(sizes))])
+        for (at, nbytes), (following, _) in itertools.pairwise(spans):
+            near = abs(at - arguments) < LARGEST_ARGUMENTS
+            self.check(near and at + nbytes <= following, f"{entry} takes {sizes} bytes, and is not given so many")
         values = tuple(ctypes.string_at(a, n) for a, n in zip(addresses, sizes, strict=True))
         words = [w for v in values for (w,) in struct.iter_unpack("<Q", v[: len(v) // 8 * 8])]
         pointers = tuple(w for w in words if FIRST_ADDRESS <= w < LAST_ADDRESS)
