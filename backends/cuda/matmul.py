@@ -178,7 +178,7 @@ class Plan:
 
 
 def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
-    """Return a plan that gives every multiprocessor work, with the largest tile that does.
+    """Return a plan that gives every multiprocessor work, with the largest tile that does and is not half empty.
 
     Where the result alone is too small for that, blocks of terms are computed apart, which is the canonical order too
     as long as each is one chain.
@@ -192,8 +192,8 @@ def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
     chains = max(-(-problem.depth // orders.MATMUL_BLOCK), 1)
     if chains * problem.count * m * n * value > _MOST_PARTS:
         chains = 1
-    blocked = (TALL,) if n <= _FEW else (WIDE,) if m <= _FEW else _BLOCKED[value]
-    last = blocked[0] if n <= _FEW or m <= _FEW else SMALL
+    last = TALL if n <= _FEW else WIDE if m <= _FEW else SMALL
+    blocked = [t for t in _BLOCKED[value] if 2 * m > t.rows and 2 * n > t.columns] if last is SMALL else [last]
     for tile, shares in (*((t, 1) for t in blocked), *((t, chains) for t in blocked), (last, 1)):
         tiles = -(-m // tile.rows), -(-n // tile.columns)
         if tiles[0] * tiles[1] * problem.count * shares >= multiprocessors:

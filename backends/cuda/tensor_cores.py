@@ -67,10 +67,11 @@ def tiles_of(problem: Problem, tile: MmaTile) -> tuple[int, int]:
 
 
 def tile_for(problem: Problem, multiprocessors: int) -> MmaTile:
-    """Return the largest tile that gives every multiprocessor work, or the smallest one."""
+    """Return the largest tile that gives every multiprocessor work and is not half empty, or the smallest one."""
     for tile in TILES:
         rows, columns = tiles_of(problem, tile)
-        if rows * columns * problem.count >= multiprocessors:
+        full = 2 * problem.rows > tile.rows and 2 * problem.columns > tile.columns
+        if full and rows * columns * problem.count >= multiprocessors:
             return tile
     return TILES[-1]
 
