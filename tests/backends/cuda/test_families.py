@@ -53,6 +53,15 @@ def test_a_call_launches_what_the_code_takes(cuda: FakeCuda, call: str) -> None:
     assert all(launch.pointers for launch in cuda.launches)
 
 
+@pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (10, 0)], ids=str)
+def test_code_for_every_target_takes_what_the_launches_give_it(capability: tuple[int, int]) -> None:
+    with installed(FakeCuda(Gpu(capability=capability, shared=99 << 10))) as machine, registered(plugin):
+        x = ox.zeros((70, 70), dtype=ox.float32, device="cuda:0")
+        for call in CALLS.values():
+            call(x)
+        assert len(machine.launches) > len(CALLS)
+
+
 def test_a_launch_that_gives_too_little_is_refused(cuda: FakeCuda) -> None:
     runtime = ox.device("cuda:0").driver.runtime
     text = 'struct Pair { u64 a, b; }; extern "C" __global__ void f(Pair p, u8* q) { q[p.a] = p.b; }'

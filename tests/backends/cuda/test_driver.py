@@ -1,0 +1,110 @@
+"""What the driver makes of a GPU: its rates, its target, and its code, loaded once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from opmux.backends.cuda.cupy_runtime import CupyRuntime, runtimes
+from opmux.backends.cuda.driver import CudaDriver
+from opmux.backends.cuda.loading import Loader
+from opmux.backends.cuda.rates import rates
+from opmux.backends.cuda.runtime import Properties
+from opmux.backends.cuda.targets import TARGETS
+from opmux.core.errors import DeviceError
+from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
+from tests.backends.cuda.forked import in_child
+from tests.backends.cuda.host.runtime import HostRuntime
+
+
+@pytest.fixture
+def runtime() -> Iterator[CupyRuntime]:
+    with installed(FakeCuda(Gpu())):
+        (found,) = runtimes()
+        yield found
+
+
+#: Operations per second without sparsity, from NVIDIA's data sheets; clocks and multiprocessors from there too.
+SHEETS = {
+    "H200": ((9, 0), 132, 1.98e9, {"float32": 67e12, "float64": 34e12, "bfloat16": 989e12, "int8": 1979e12}),
+    "A100": ((8, 0), 108, 1.41e9, {"float32": 19.5e12, "float64": 9.7e12, "bfloat16": 312e12, "int8": 624e12}),
+}
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_rates_are_those_of_data_sheets(name: str) -> None:
+    capability, multiprocessors, clock, sheet = SHEETS[name]
+    found = rates(Properties(name, capability, 1 << 36, multiprocessors, clock, 4.9e12, 1 << 25))
+    for dtype, flops in sheet.items():
+        assert found.flops_for(dtype) == pytest.approx(flops, rel=0.1)
+    assert 0.8 * 4.9e12 < found.bandwidth_at(1 << 30) < 4.9e12
+
+
+def test_a_gpu_gets_its_own_targets_code_unless_another_is_asked_for(runtime: CupyRuntime) -> None:
+    assert CudaDriver(runtime).target is TARGETS["sm_90a"]
+    assert CudaDriver(runtime, TARGETS["sm_90"]).info.features == frozenset({"sm_90"})
+
+
+def test_a_gpu_that_no_kernel_runs_on_is_refused() -> None:
+    old = HostRuntime()
+    old.properties = Properties("Tesla V100", (7, 0), 1 << 34, 80, 1.5e9, 9e11, 6 << 20)
+    with pytest.raises(DeviceError, match=r"Tesla V100 has compute capability 7\.0; the kernels need 8\.0"):
+        CudaDriver(old)
+
+
+class Counting(HostRuntime):
+    """A runtime that counts what it compiles and loads, slowly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compiler = self  # type: ignore[assignment]
+        self.made: list[str] = []
+        self.entered = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def image(self, body: str, parts: object) -> bytes:
+        self.made.append(body)
+        self.entered.set()
+        self.may_go_on.wait(10)
+        return body.encode()
+
+    def load(self, image: bytes) -> bytes:  # type: ignore[override]
+        return image
+
+    def function(self, module: bytes, name: str, dynamic_shared: int) -> str:  # type: ignore[override]
+        return f"{name} of {module.decode()}"
+
+
+def test_code_is_compiled_and_loaded_once_for_all_threads() -> None:
+    runtime = Counting()
+    loader = Loader(runtime)
+    threads = [threading.Thread(target=loader.function, args=("text", (), "f")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loader.function("text", (), "g") == "g of text"
+    assert loader.function("text", ("part",), "f") == "f of text"
+    assert runtime.made == ["text", "text"]
+
+
+def test_a_child_forked_while_another_thread_loads_does_not_wait_for_it() -> None:
+    runtime = Counting()
+    loader = Loader(runtime)
+    runtime.may_go_on.clear()
+    thread = threading.Thread(target=loader.function, args=("slow", (), "f"))
+    thread.start()
+    runtime.entered.wait(10)
+
+    def load() -> str:
+        runtime.may_go_on.set()
+        return str(loader.function("other", (), "f"))
+
+    try:
+        assert in_child(load) == "f of other"
+    finally:
+        runtime.may_go_on.set()
+        thread.join()
