@@ -226,18 +226,16 @@ class CupyRuntime:
         except self._errors as error:
             raise _translated(error) from error
 
-    @property
     def _pool(self) -> int:
-        """The pool that memory comes from, made when the first is wanted: that starts the GPU."""
-        if self._pool_made is None:
-            with self._lock:
-                if self._pool_made is None:
-                    pinned, no_handle, device = 1, 0, 1
-                    properties = self.runtime.MemPoolProps(pinned, no_handle, device, self._ordinal)
-                    made = self.runtime.memPoolCreate(properties)
-                    self.runtime.memPoolSetAttribute(made, _RELEASE_THRESHOLD, _KEEP_ALL)
-                    self._pool_made = int(made)
-        return self._pool_made
+        """Return the pool that memory comes from, made when the first is wanted: that starts the GPU."""
+        with self._lock:
+            if self._pool_made is None:
+                pinned, no_handle, device = 1, 0, 1
+                properties = self.runtime.MemPoolProps(pinned, no_handle, device, self._ordinal)
+                made = self.runtime.memPoolCreate(properties)
+                self.runtime.memPoolSetAttribute(made, _RELEASE_THRESHOLD, _KEEP_ALL)
+                self._pool_made = int(made)
+            return self._pool_made
 
     @functools.cached_property
     def _reads_pages(self) -> bool:
@@ -254,10 +252,8 @@ class CupyRuntime:
         Raises:
             MemoryError: it does not fit.
         """
-        return self.call(self._allocate, nbytes, stream.handle)
-
-    def _allocate(self, nbytes: int, stream: int) -> int:
-        return int(self.runtime.mallocFromPoolAsync(nbytes, self._pool, stream))
+        pool = self._pool_made or self.call(self._pool)
+        return int(self.call(self.runtime.mallocFromPoolAsync, nbytes, pool, stream.handle))
 
     def release(self, pointer: int, stream: _Stream) -> None:
         """Give memory back once all that is on a stream now is done."""
@@ -265,10 +261,8 @@ class CupyRuntime:
 
     def trim(self) -> None:
         """Give memory that was released, and is kept for later, back to the device."""
-        self.call(self._trim)
-
-    def _trim(self) -> None:
-        self.runtime.memPoolTrimTo(self._pool, 0)
+        if self._pool_made is not None:
+            self.call(self.runtime.memPoolTrimTo, self._pool_made, 0)
 
     def upload(self, pointer: int, source: HostBytes, stream: _Stream) -> None:
         """Copy from host memory, which may be written again when this returns."""

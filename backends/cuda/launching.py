@@ -125,8 +125,8 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
     as many as calls were ever made at once.
     """
     layout = _Layout(steps)
-    places, plain = layout.places, layout.is_plain
-    write = struct.Struct(f"<{len(places)}Q").pack_into
+    places, plain, count = layout.places, layout.is_plain, len(layout.places)
+    write = struct.Struct(f"<{count}Q").pack_into
     put = runtime.launch
     spare: list[_Block] = []
 
@@ -136,7 +136,10 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
             block = spare.pop()
         except IndexError:
             block = _Block(layout)
-        write(block.memory, 0, *(pointers[: len(places)] if plain else [pointers[i] + offset for i, offset in places]))
+        if plain:
+            write(block.memory, 0, *pointers[:count])
+        else:
+            write(block.memory, 0, *[pointers[i] + offset for i, offset in places])
         for function, grid, threads, shared, arguments in block.launches:
             put(function, grid, threads, shared, queue, arguments)
         spare.append(block)
