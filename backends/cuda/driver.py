@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -49,7 +48,6 @@ class CudaDriver:
         self.loader = Loader(self.runtime)
         self._releases: Stream | None = None
         self._default: Stream | None = None
-        self._lock = threading.RLock()  # the collector frees in the middle of other calls
         self._info = DeviceInfo(
             KIND,
             properties.name,
@@ -82,8 +80,12 @@ class CudaDriver:
             return self.runtime.allocate(nbytes, queue)
 
     def free(self, handle: int, last_uses: Sequence[Event]) -> None:
-        """Give memory back after the default queue's work and the last uses; a lost GPU's is gone already."""
-        with self._lock, contextlib.suppress(DeviceLostError):
+        """Give memory back after the default queue's work and the last uses; a lost GPU's is gone already.
+
+        It takes no lock: the collector may call it in the middle of another call, and a child of a fork too. Where two
+        threads free at once, what either waits for may delay the other's release.
+        """
+        with contextlib.suppress(DeviceLostError):
             if not last_uses:
                 self.runtime.release(handle, self._default)
                 return
