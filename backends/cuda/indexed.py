@@ -18,9 +18,11 @@ from ...plugin import (
     Accepts,
     CallSpec,
     CostTerms,
+    Determinism,
     Kernel,
     Nest,
     Prepared,
+    Promises,
     Reason,
     Rejection,
     dtypes,
@@ -119,7 +121,7 @@ def _rule(reduction: str, dtype: dtypes.DType) -> _Rule | Rejection:
     op, name, size = _COMBINE[reduction], dtype.name, dtype.itemsize
     if name in _PART:
         if op == "multiply":
-            return _Rule(_PRODUCT.format(part=_PART[name]), size)
+            return Rejection(Reason.ATTRIBUTE, "no recipe fixes the bits of complex products, and it promises them")
         name, size = {"f32": "float32", "f64": "float64"}[_PART[name]], size // 2
     wide = "float32" if name in _NARROW and op in ("add", "multiply") else name
     program = recipe(op, (wide, wide), None)
@@ -324,9 +326,30 @@ def _scatter(spec: CallSpec) -> Prepared | Rejection:
     return rule if isinstance(rule, Rejection) else scatter.combine(rule)
 
 
+def _scatter_products(spec: CallSpec) -> Prepared | Rejection:
+    scatter, dtype = _Scatter(spec), spec.outputs[0].dtype
+    if max(scatter.length, scatter.count) >= MOST_INDEXED:
+        return Rejection(Reason.SIZE, f"it counts places and indices below {MOST_INDEXED}")
+    if not scatter.count:
+        return scatter.replace()
+    return scatter.combine(_Rule(_PRODUCT.format(part=_PART[dtype.name]), dtype.itemsize))
+
+
 KERNELS: Final = (
     Kernel("gather", "gather", KIND, _gather, Accepts(dtypes=(_ALL, frozenset(_INDICES))), CANONICAL, _GATHER),
     Kernel(
         "scatter", "scatter", KIND, _scatter, Accepts(dtypes=(_ALL, frozenset(_INDICES), _ALL)), CANONICAL, _SCATTER
+    ),
+    Kernel(
+        "scatter.products",
+        "scatter",
+        KIND,
+        _scatter_products,
+        Accepts(
+            dtypes=(frozenset(_PART), frozenset(_INDICES), frozenset(_PART)),
+            attributes={"reduction": frozenset({"multiply"})},
+        ),
+        Promises(determinism=Determinism.RUN),
+        _SCATTER,
     ),
 )

@@ -115,9 +115,28 @@ def _passes(n: int) -> int:
 
 
 def _steps(
-    spec: CallSpec, load: Functor, entry: str, lines: int, n: int, buffers: Sequence[Pointer], store: Functor
+    spec: CallSpec,
+    load: Functor,
+    entry: str,
+    lines: int,
+    n: int,
+    buffers: Sequence[Pointer],
+    store: Functor,
+    *,
+    across: bool = False,
 ) -> list[Step]:
-    """Return a launch that sorts tiles, and one for each time that they are merged; the last one stores."""
+    """Return a launch that sorts tiles, and one for each time that they are merged; the last one stores.
+
+    Args:
+        spec: the call.
+        load: makes an entry of a line and a position.
+        entry: the type of entries.
+        lines: how many lines there are.
+        n: elements of each.
+        buffers: two places for entries of all lines, of which merging tiles once uses the first.
+        store: takes a line, a position and the entry that belongs there.
+        across: whether it is the lines that lie side by side in memory.
+    """
     passes, tiles = _passes(n), -(-n // TILE)
     bits = max((n - 1).bit_length(), ITEMS.bit_length() - 1) if tiles == 1 else TILE.bit_length() - 1
     blocks = -(-lines // (TILE >> bits)) * tiles
@@ -125,9 +144,10 @@ def _steps(
     numbers: list[Parameter] = [("u32 lines", struct.pack("<I", lines)), ("u32 n", struct.pack("<I", n))]
     made = [
         _launch(
-            spec, "sort_tiles", f"sort_block<{entry}, {THREADS}, {ITEMS}>(lines, n, bits, tiles, ", (load, first),
-            blocks,
-            [*numbers, ("u32 bits", struct.pack("<I", bits)), ("u32 tiles", struct.pack("<I", tiles))],
+            spec, "sort_tiles", f"sort_block<{entry}, {THREADS}, {ITEMS}>(lines, n, bits, tiles, across, ",
+            (load, first), blocks,
+            [*numbers, ("u32 bits", struct.pack("<I", bits)), ("u32 tiles", struct.pack("<I", tiles)),
+             ("u32 across", struct.pack("<I", across))],
         )
     ]  # fmt: skip
     for turn in range(passes):
@@ -226,8 +246,10 @@ struct Store {{
         (f"{target}* out", Pointer(1)),
     )
     size = -(-lines * n * (16 if entry == "Entry" else 8) // 256) * 256
+    across = x.strides[axis] != 1 and nest.strides[0][-1] == 1
+    buffers = Pointer(2), Pointer(2, size)
     steps = _steps(
-        spec, Functor(load, walk), entry, lines, n, [Pointer(2), Pointer(2, size)], Functor(store, (*walk, *results))
+        spec, Functor(load, walk), entry, lines, n, buffers, Functor(store, (*walk, *results)), across=across
     )
     return Prepared(launcher(driver_of(spec).runtime, steps), size * min(_passes(n), 2))
 

@@ -102,24 +102,27 @@ __device__ __forceinline__ void sort_tile(Tile<E, THREADS, ITEMS>& tile, u32 seg
 }
 
 // Sorts lines of up to a tile, 2^bits entries being kept for each, or the tiles of longer lines, one after the other.
+// Where it is the lines that lie side by side in memory, neighbouring threads go `across` them.
 template <class E, int THREADS, int ITEMS, class Load, class Store>
-__device__ __forceinline__ void sort_block(u32 lines, u32 n, u32 bits, u32 tiles, Load load, Store store) {
+__device__ __forceinline__ void sort_block(
+    u32 lines, u32 n, u32 bits, u32 tiles, u32 across, Load load, Store store
+) {
     constexpr u32 SIZE = THREADS * ITEMS;
     __shared__ Tile<E, THREADS, ITEMS> tile;
-    u32 block = blockIdx.x / tiles, begin = (blockIdx.x - block * tiles) * SIZE, line = block * (SIZE >> bits);
-    u32 segment = 1u << bits, inner = segment - 1;
+    u32 block = blockIdx.x / tiles, begin = (blockIdx.x - block * tiles) * SIZE, many = SIZE >> bits, line = block * many;
+    u32 segment = 1u << bits, turn = 31 - __clz((int)many);
     for (u32 p = threadIdx.x; p < SIZE; p += THREADS) {
-        u32 own = line + (p >> bits), i = begin + (p & inner);
+        u32 own = across ? p & (many - 1) : p >> bits, i = across ? p >> turn : p & (segment - 1);
         E entry;
         set_last(entry);
-        if (own < lines && i < n) entry = load(own, i);
-        tile[p] = entry;
+        if (line + own < lines && begin + i < n) entry = load(line + own, begin + i);
+        tile[(own << bits) + i] = entry;
     }
     __syncthreads();
     sort_tile(tile, segment);
     for (u32 p = threadIdx.x; p < SIZE; p += THREADS) {
-        u32 own = line + (p >> bits), i = begin + (p & inner);
-        if (own < lines && i < n) store(own, i, tile[p]);
+        u32 own = across ? p & (many - 1) : p >> bits, i = across ? p >> turn : p & (segment - 1);
+        if (line + own < lines && begin + i < n) store(line + own, begin + i, tile[(own << bits) + i]);
     }
 }
 

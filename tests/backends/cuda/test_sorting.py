@@ -53,9 +53,10 @@ def test_wide_keys_are_merged_too(gpu: HostRuntime) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 8, 9])
-def test_short_lines_share_a_block(gpu: HostRuntime, length: int) -> None:
-    host = drawn("int32", (300, length))
-    assert (ox.sort(ox.asarray(host, device="cuda:0")).numpy() == np.sort(host)).all()
+@pytest.mark.parametrize("axis", [0, 1])
+def test_short_lines_share_a_block(gpu: HostRuntime, length: int, axis: int) -> None:
+    host = drawn("int32", (length, 300) if axis == 0 else (300, length))
+    assert (ox.sort(ox.asarray(host, device="cuda:0"), axis=axis).numpy() == np.sort(host, axis)).all()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
