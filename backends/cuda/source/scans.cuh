@@ -1,4 +1,5 @@
-// Running sums and products in the canonical order: one chain along the axis, from the first term.
+// Running sums and products. The canonical order is one chain along the axis, from the first term; tiles of a chain by
+// many threads are another order, and the same result where no sum is rounded.
 //
 // A fold is the struct that reductions.cuh takes; a chain starts from what changes no term at all.
 
@@ -7,6 +8,9 @@ namespace scan {
 enum : int {
     WARP = 32,
     BATCH = 8,  // loads that a thread has in flight
+    WARPS = 8,
+    THREADS = WARPS * WARP,  // of a block that shares a tile
+    TILE = THREADS * BATCH,
 };
 
 // A thread per chain, wherever its terms lie. Chains side by side make coalesced loads.
@@ -81,6 +85,105 @@ __device__ __forceinline__ void along(
             if (inside) out[to + (i64)(begin + lane)] = F::finish(square[row][lane]);
         }
         __syncwarp();
+    }
+}
+
+// What comes before a thread's values, and after all of the block's: `carry` has what came before the block's.
+template <class F>
+__device__ __forceinline__ typename F::Value before(typename F::Value mine, typename F::Value& carry) {
+    typedef typename F::Value Value;
+    __shared__ Value totals[WARPS];
+    u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    Value sum = mine;
+#pragma unroll
+    for (u32 by = 1; by < WARP; by *= 2) {
+        Value other = __shfl_up_sync(0xFFFFFFFFu, sum, by);
+        sum = lane >= by ? F::combine(other, sum) : sum;
+    }
+    if (lane == WARP - 1) totals[warp] = sum;
+    Value previous = __shfl_up_sync(0xFFFFFFFFu, sum, 1);
+    __syncthreads();
+    Value found = carry;
+#pragma unroll
+    for (u32 w = 0; w < WARPS; ++w) {
+        carry = F::combine(carry, totals[w]);
+        if (w + 1 == warp) found = carry;
+    }
+    __syncthreads();
+    return lane ? F::combine(found, previous) : found;
+}
+
+// The total of every tile of every chain; tiles of a chain lie side by side.
+template <class F, class Others>
+__device__ __forceinline__ void totals(
+    u64 n, u32 tiles, i64 in_step, const Others& others, const typename F::Memory* in, typename F::Value* sums
+) {
+    u32 chain = blockIdx.x / tiles;
+    u64 first = (u64)(blockIdx.x - chain * tiles) * TILE + threadIdx.x;
+    i64 at[2];
+    offsets(others, chain, at);
+    typename F::Memory terms[BATCH];
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s) terms[s] = in[at[0] + (i64)(first + s * THREADS < n ? first + s * THREADS : 0) * in_step];
+    typename F::Value sum = F::start(), total = F::start();
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s)
+        if (first + s * THREADS < n) sum = F::combine(sum, F::term(terms[s], first + s * THREADS));
+    before<F>(sum, total);
+    if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+// Totals become what comes before each tile: a block per chain.
+template <class F> __device__ __forceinline__ void starts(u32 tiles, typename F::Value* sums) {
+    typedef typename F::Value Value;
+    sums += (u64)blockIdx.x * tiles;
+    Value carry = F::start();
+    for (u32 begin = 0; begin < tiles; begin += THREADS) {
+        u32 i = begin + threadIdx.x;
+        Value found = before<F>(i < tiles ? sums[i] : F::start(), carry);
+        if (i < tiles) sums[i] = found;
+    }
+}
+
+// Every tile, after what comes before it. Thread t carries out terms t * BATCH and after; memory sees all threads' at once.
+template <class F, class Others>
+__device__ __forceinline__ void tiles(
+    u64 n, u32 count, i64 in_step, i64 out_step, const Others& others, const typename F::Memory* in,
+    typename F::Result* out, const typename F::Value* sums
+) {
+    typedef typename F::Value Value;
+    __shared__ Value tile[TILE + TILE / WARP];  // one place more after 32: a thread's values are in banks of their own
+    u32 chain = blockIdx.x / count, t = threadIdx.x;
+    u64 first = (u64)(blockIdx.x - chain * count) * TILE;
+    i64 at[2];
+    offsets(others, chain, at);
+    typename F::Memory terms[BATCH];
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s) {
+        u64 i = first + s * THREADS + t;
+        terms[s] = in[at[0] + (i64)(i < n ? i : 0) * in_step];
+    }
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s) {
+        u32 i = s * THREADS + t;
+        tile[i + i / WARP] = first + i < n ? F::term(terms[s], first + i) : F::start();
+    }
+    __syncthreads();
+    Value own[BATCH];
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s) {
+        Value value = tile[t * BATCH + s + t * BATCH / WARP];
+        own[s] = s ? F::combine(own[s ? s - 1 : 0], value) : value;
+    }
+    Value carry = count > 1 ? sums[blockIdx.x] : F::start();
+    Value so_far = before<F>(own[BATCH - 1], carry);
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s) tile[t * BATCH + s + t * BATCH / WARP] = F::combine(so_far, own[s]);
+    __syncthreads();
+#pragma unroll
+    for (u32 s = 0; s < BATCH; ++s) {
+        u32 i = s * THREADS + t;
+        if (first + i < n) out[at[1] + (i64)(first + i) * out_step] = F::finish(tile[i + i / WARP]);
     }
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends.cuda import scans
 from opmux.core.dtypes import BY_NAME
 from opmux.opset import orders
 from tests.backends.cuda.host import compiler
@@ -44,8 +45,9 @@ LAYOUTS: dict[str, tuple[tuple[int, ...], int, View, str]] = {
 
 @pytest.mark.parametrize(("shape", "axis", "view", "kernel"), LAYOUTS.values(), ids=LAYOUTS)
 def test_sums_are_one_chain_however_terms_lie(
-    gpu: HostRuntime, shape: tuple[int, ...], axis: int, view: View, kernel: str
+    gpu: HostRuntime, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], axis: int, view: View, kernel: str
 ) -> None:
+    monkeypatch.setattr(scans, "_SHORT", 2**40)
     x = normal("float32", shape)
     assert same_bits(found("cumulative_sum", x, view, axis=axis), orders.canonical_cumulative_sum(view(x), axis))
     assert gpu.launches == [kernel]
@@ -63,6 +65,34 @@ def test_every_kind_of_term_gives_the_canonical_bits(gpu: HostRuntime, op: str, 
 def test_a_chain_of_negative_zeros_stays_negative(gpu: HostRuntime) -> None:
     for n in (3, 40):
         assert np.signbit(found("cumulative_sum", np.full((1, n), -0.0, np.float32), axis=1)).all()
+
+
+TILED = ["scan_totals", "scan_starts", "scan_tiles"]
+
+
+@pytest.mark.parametrize(("op", "shape", "axis"), [("cumulative_sum", (3, 5001), 1), ("cumulative_prod", (4097, 2), 0)])
+def test_integers_are_exact_in_tiles(gpu: HostRuntime, op: str, shape: tuple[int, ...], axis: int) -> None:
+    x = np.random.default_rng(2).integers(-9, 9, shape) | 1
+    assert same_bits(found(op, x, axis=axis), getattr(orders, f"canonical_{op}")(x, axis))
+    assert gpu.launches == TILED
+
+
+@pytest.mark.parametrize(("n", "kernels"), [(700, TILED[-1:]), (2049, TILED)])
+def test_long_sums_of_floats_are_cut_into_tiles(gpu: HostRuntime, n: int, kernels: list[str]) -> None:
+    x = np.random.default_rng(2).integers(-99, 99, (2, n)).astype(np.float32)  # no sum of these is rounded
+    assert (found("cumulative_sum", x, axis=1) == np.cumsum(x, axis=1)).all()
+    assert gpu.launches == kernels
+
+
+def test_more_tiles_than_threads_hand_on_what_came_before() -> None:
+    x = np.ones((scans.TILE_THREADS + 1) * scans.TILE, np.int64)
+    with registered(OnHost()):
+        assert (found("cumulative_sum", x) == np.arange(1, x.size + 1)).all()
+
+
+def test_canonical_sums_are_chains() -> None:
+    promises = {k.name: k.promises.determinism.name for k in scans.KERNELS}
+    assert promises == {"cumulative_sum": "CANONICAL", "cumulative_prod": "CANONICAL", "cumulative_sum.tiles": "RUN"}
 
 
 def test_nothing_has_no_launch(gpu: HostRuntime) -> None:
