@@ -314,8 +314,8 @@ class MpiEndpoint:
             try:
                 with self._guard or nullcontext():
                     self._cancel(ticket)
-            except self._mpi.Exception:
-                return  # its other side is gone, so nothing comes any more
+            except self._mpi.Exception:  # its other side is gone: nothing comes any more, and MPI may wait for it
+                self._troubled()
 
     def _cancel(self, message: Message) -> None:
         request, until = message.request, self.now() + _CANCEL
@@ -347,6 +347,7 @@ class MpiEndpoint:
         self._looked = now
         failed = failed_processes(self._mpi, self.comm, self._guard)
         if len(failed) > len(self._failed):
+            self._troubled()  # MPI may wait for them when it ends
             self._failed = {r: "its process ended" for r, p in enumerate(self._owners) if p in failed}
 
     def native(self, collective: str, reduction: str, dtype: np.dtype[Any]) -> NativeStart | None:

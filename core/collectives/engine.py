@@ -199,6 +199,8 @@ class Call:
         """Make every step of the plan."""
         for step in self.plan.steps[self.at :]:
             kept = {id(r): self.snapshot(r) for r in step.copied}
+            if any(not self.rides(receive) for receive in step.receives):
+                yield from self.agree()
             self.begin(step)
             for local in step.locals:
                 if self.is_read(local.into):
@@ -229,12 +231,22 @@ class Call:
     def wait_for(self, native: Callable[[], Ticket]) -> Running:
         """Run the communicator's own collective, of which nobody knows whom it waits for."""
         if not self.incoming:
+            yield from self.agree()
             self.incoming.append(Wait(native(), -1, -1, np.empty(0, np.uint8)))
         (wait,) = self.incoming
         while not self.is_over(wait):
             if not self.moves(self.incoming):
                 yield from self.pause(True)
         self.incoming.clear()
+
+    def agree(self) -> Running:
+        """Wait until every header is there, and all agree.
+
+        No memory is given to be written before: where a message is longer than the memory that awaits it, Open MPI 5.0
+        writes beyond the end (it copies straight from the sender's memory, and what length the sender says).
+        """
+        while self.headers:
+            yield from self.pause(not self.moves(self.headers))
 
     def moves(self, waits: Sequence[Wait]) -> bool:
         """Return whether one of several messages is over soon: the library moves them on while it is asked."""

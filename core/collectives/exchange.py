@@ -179,22 +179,19 @@ class Exchange:
         is_done = False
         try:
             messages.start(tag(sequence, 0))
-            if native is not None:
-                coming.append(Wait(_started(native), -1, -1, _EMPTY))
-            elif self.receives or self.sends:
-                self._exchange(sequence, slots, coming, going)
-            if messages.have_come(_SPINS):
-                for told in frames.told:
-                    if told.tobytes() != said:
-                        break
-                else:
-                    if not coming or _are_over(coming):
-                        if native is None:
-                            self._do(slots)
-                            is_done = True
-                        if messages.have_left(_SPINS) and (not going or _are_over(going)):
-                            control.passed(sequence)
-                            return None
+            # Nothing else may be written to before all agree on lengths: see Call.agree.
+            if messages.have_come(_SPINS) and all(told.tobytes() == said for told in frames.told):
+                if native is not None:
+                    coming.append(Wait(_started(native), -1, -1, _EMPTY))
+                elif self.receives or self.sends:
+                    self._exchange(sequence, slots, coming, going)
+                if not coming or _are_over(coming):
+                    if native is None:
+                        self._do(slots)
+                        is_done = True
+                    if messages.have_left(_SPINS) and (not going or _are_over(going)):
+                        control.passed(sequence)
+                        return None
             return go_on(self._call(sequence, slots, native, coming, going, is_done, owner))
         except BaseException as error:
             finish(self._call(sequence, slots, native, coming, going, is_done, owner), error)
@@ -259,12 +256,14 @@ class Exchange:
         call.outgoing = [Wait(ticket, peer, -1, self.frames.out[peer]) for peer, ticket in said.items()] + going
         for peer in said:
             call.sent[peer] = 1
-        for send in self.sends:
-            call.sent[send.target] = send.number + 1
         if is_done:
             call.at = len(self.plan.steps)
-        else:
-            call.incoming, call.posted = (coming, None) if native is not None else ([], coming)
+        elif native is not None:
+            call.incoming = coming
+        if coming or going:
+            for send in self.sends:
+                call.sent[send.target] = send.number + 1
+            call.posted = coming if native is None and not is_done else None
         return call
 
 

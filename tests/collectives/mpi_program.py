@@ -174,6 +174,21 @@ def orders() -> None:
         print(f"rank {communicator.process}: {error}", flush=True)
 
 
+def lengths() -> None:
+    """One process brings elements of twice the width, to messages that are copied straight from its memory."""
+    import opmux as ox
+
+    for pin in ("mpi", "doubling", "ring"):
+        mesh = ox.Mesh()
+        (rank,) = mesh.local_ranks
+        x = ox.ones(20_000, dtype=ox.float64 if rank == 1 else ox.float32)
+        try:
+            with ox.policy(pins={"all_reduce": pin}):
+                ox.all_reduce(x, mesh)
+        except CollectiveError as error:
+            print(f"rank {rank} by {pin}: {error.cause} {error.rank}", flush=True)
+
+
 def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
     start = time.monotonic()
     try:
@@ -188,7 +203,7 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
 
 
 SCENARIOS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (right, native, two_each, die, stall, hang, differ, recover, leave, orders)
+    f.__name__: f for f in (right, native, two_each, die, stall, hang, differ, recover, leave, orders, lengths)
 }
 
 if __name__ == "__main__":

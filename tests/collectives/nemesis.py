@@ -105,6 +105,7 @@ class Network:
         self._come: dict[tuple[int, int, int], deque[_Message]] = defaultdict(deque)
         self._wanted: dict[tuple[int, int, int], deque[_Ticket]] = defaultdict(deque)
         self.lost_from: set[int] = set()
+        self.overruns: list[str] = []
 
     def post(self, source: int, target: int, tag: int, data: HostBytes) -> _Ticket:
         ticket = _Ticket(over=not self.synchronous)
@@ -156,6 +157,10 @@ class Network:
             data = message.data if isinstance(message.data, bytes) else message.data.tobytes()
             message.ticket.over = True
             assert ticket.into is not None
+            if len(data) > ticket.into.nbytes:  # a library that copies what the sender says writes beyond the end
+                self.overruns.append(
+                    f"{len(data)} bytes come from rank {key[0]} where {ticket.into.nbytes} are awaited"
+                )
             if len(data) != ticket.into.nbytes:
                 ticket.error = CollectiveError("a message of another length", rank=key[0])
                 continue
@@ -226,6 +231,7 @@ class History:
     events: list[Event] = field(default_factory=list)
     away: dict[int, float] = field(default_factory=dict)
     lost_from: set[int] = field(default_factory=set)
+    overruns: list[str] = field(default_factory=list)
     hung: bool = False
 
     def __str__(self) -> str:
@@ -322,6 +328,7 @@ class Played:
             if idle:
                 self._skip()
         history.lost_from = set(network.lost_from)
+        history.overruns = network.overruns
         for control in self.controls:  # only now: a program that failed, or was killed, says no goodbye
             control.close()
         return history
@@ -478,6 +485,7 @@ def check(history: History) -> None:
             raise Wrong(f"{history}\n{what}")
 
     demand(not history.hung, "it hangs")
+    demand(not history.overruns, "; ".join(history.overruns))
     fault = history.faults[0] if history.faults else Fault()
     culprits = _culprits(history, fault)
     for event in history.events:

@@ -125,6 +125,11 @@ def _read_after_writing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine.Call, "begin", begin)
 
 
+def _receive_before_agreement(patch: pytest.MonkeyPatch) -> None:
+    """Memory is given to messages whose length nobody has confirmed."""
+    patch.setattr(engine.Call, "agree", lambda self: iter(()))
+
+
 def _use_a_failed_mesh(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Control, "check", lambda self: None)
 
@@ -143,6 +148,7 @@ def _use_a_failed_mesh(patch: pytest.MonkeyPatch) -> None:
         _blame_the_neighbour,
         _write_what_is_still_sent,
         _read_after_writing,
+        _receive_before_agreement,
         _use_a_failed_mesh,
     ],
 )

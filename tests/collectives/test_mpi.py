@@ -74,6 +74,13 @@ def test_another_call_is_named_on_every_rank():
 
 
 @needs_mpi
+def test_a_message_longer_than_expected_writes_nothing():
+    done = mpiexec("lengths", 2)
+    found = [re.findall(rf"rank {rank} by (\w+): mismatch 1", done.stdout) for rank in (0, 1)]
+    assert (done.returncode, found) == (0, [["mpi", "doubling", "ring"]] * 2), done.stdout + done.stderr
+
+
+@needs_mpi
 def test_processes_that_meet_again_after_a_failure_go_on():
     done = mpiexec("recover", 2)
     assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
