@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends.cuda import indexed, movement, nest, sorting
 from opmux.opset.movement_reference import scattered, taken
 from tests.backends.cuda.host.runtime import HostRuntime
 
@@ -86,3 +87,18 @@ def test_no_indices_leave_everything(gpu: HostRuntime) -> None:
     host = np.arange(4, dtype=np.float32)
     empty = np.zeros(0, np.int64), np.zeros(0, np.float32)
     assert ox.scatter(at(host), *map(at, empty), reduction="add").tolist() == [0, 1, 2, 3]
+
+
+def test_what_32_bits_do_not_count_is_cut(gpu: HostRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (indexed, movement, sorting):
+        monkeypatch.setattr(module, "parts", lambda given, most=50: nest.parts(given, min(most, 50)))
+    host = np.arange(9 * 7 * 3, dtype=np.float32).reshape(9, 7, 3)
+    updates = -np.arange(9 * 8 * 3, dtype=np.float32).reshape(9, 2, 4, 3)
+    for reduction in ("set", "add"):
+        found = ox.scatter(*map(at, (host, INDICES, updates)), axis=1, reduction=reduction)
+        assert (found.numpy() == scattered(host, INDICES, updates, 1, "drop", reduction)).all()
+    assert (ox.gather(at(host), at(INDICES), axis=1).numpy() == taken(host, INDICES, 1, "clip")).all()
+    assert (ox.copy(at(host)[:, ::-1]).numpy() == host[:, ::-1]).all()
+    places = ox.searchsorted(at(np.arange(200, dtype=np.float32)), at(host)[::-1])
+    assert (places.numpy() == host[::-1]).all()
+    assert len(gpu.launches) > 20
