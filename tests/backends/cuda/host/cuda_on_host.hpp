@@ -69,21 +69,27 @@ static bool resume(int i) {
 }
 
 // Whether every lane of a warp that a waiting lane named waits with the same mask; they go on then.
-static bool release_warps() {
-    bool any = false;
-    for (int first = 0; first < block->count; first += LANES) {
-        unsigned waiting = 0, mask = 0;
-        for (int lane = 0; lane < LANES && first + lane < block->count; ++lane)
-            if (block->fibers[first + lane].state == AT_WARP) {
-                waiting |= 1u << lane;
-                mask = block->fibers[first + lane].mask;
-            }
-        if (!waiting || (mask & waiting) != mask) continue;
-        for (int lane = 0; lane < LANES && first + lane < block->count; ++lane)
-            if (mask >> lane & 1) block->fibers[first + lane].state = READY;
-        any = true;
-    }
-    return any;
+static bool release_warp(int first) {
+    unsigned waiting = 0, mask = 0;
+    for (int lane = 0; lane < LANES && first + lane < block->count; ++lane)
+        if (block->fibers[first + lane].state == AT_WARP) {
+            waiting |= 1u << lane;
+            mask = block->fibers[first + lane].mask;
+        }
+    if (!waiting || (mask & waiting) != mask) return false;
+    for (int lane = 0; lane < LANES && first + lane < block->count; ++lane)
+        if (mask >> lane & 1) block->fibers[first + lane].state = READY;
+    return true;
+}
+
+// Runs a warp as far as it gets without the others, which shows where they should have waited for each other.
+static bool run_warp(int first, bool reversed) {
+    int lanes = block->count - first < LANES ? block->count - first : LANES;
+    bool moved = false;
+    do {
+        for (int i = 0; i < lanes; ++i) moved |= resume(first + (reversed ? lanes - 1 - i : i));
+    } while (release_warp(first));
+    return moved;
 }
 
 static bool release_block() {
@@ -112,8 +118,9 @@ static int run_block(bool reversed) {
     }
     while (!all_done()) {
         bool moved = false;
-        for (int i = 0; i < block->count; ++i) moved |= resume(reversed ? block->count - 1 - i : i);
-        moved |= release_warps() || release_block();
+        int warps = (block->count + LANES - 1) / LANES;
+        for (int w = 0; w < warps; ++w) moved |= run_warp((reversed ? warps - 1 - w : w) * LANES, reversed);
+        moved |= release_block();
         if (!moved) return 1;
     }
     return 0;
