@@ -90,12 +90,14 @@ def test_what_is_beyond_the_terms_keeps_a_negative_zero(gpu: HostRuntime) -> Non
     """A product too small for float32 rounds to -0, and adding +0 times +0 would make that +0."""
     a, b = np.float32([[-1e-30] * 3]), np.float32([[1e-30]] * 3)
     found = ox.matmul(ox.asarray(a, device="cuda:0"), ox.asarray(b, device="cuda:0")).numpy()
-    assert np.signbit(found).all() and np.signbit(canonical_matmul(a, b)).all()
+    assert np.signbit(canonical_matmul(a, b)).all()
+    assert np.signbit(found).all()
 
 
 def test_no_terms_make_positive_zeros(gpu: HostRuntime) -> None:
     found = ox.matmul(ox.zeros((3, 0), device="cuda:0"), ox.zeros((0, 5), device="cuda:0")).numpy()
-    assert found.shape == (3, 5) and not found.any() and not np.signbit(found).any()
+    assert found.shape == (3, 5)
+    assert not found.view(np.uint32).any()
 
 
 def _problem(m: int, n: int, k: int) -> Problem:
