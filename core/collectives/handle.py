@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+
+from ..errors import ArgumentTypeError
 
 
 class Handle:
@@ -37,10 +39,7 @@ class Handle:
         Raises:
             CollectiveError: the collective failed.
         """
-        if not self._ended and self._advance(False):
-            self._made = self._result()
-            self._ended = True
-        return self._ended
+        return self._settle(False)
 
     def wait(self) -> Any:
         """Return the results, one array per local rank.
@@ -48,8 +47,17 @@ class Handle:
         Raises:
             CollectiveError: the collective failed.
         """
-        if not self._ended:
-            self._advance(True)
+        self._settle(True)
+        return self._made
+
+    def _settle(self, wait: bool) -> bool:
+        if not self._ended and self._advance(wait):
             self._made = self._result()
             self._ended = True
-        return self._made
+        return self._ended
+
+    def __repr__(self) -> str:
+        return f"<Handle of a collective: {'ended' if self._ended else 'begun'}; .wait() gives its results>"
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise ArgumentTypeError("a Handle holds no results before they are waited for; use handle.wait()[...]")

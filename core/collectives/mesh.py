@@ -48,8 +48,8 @@ class Mesh:
         timeout: as given.
 
     Raises:
-        DeviceError: for a device that is absent.
-        ArgumentError: for one that is given twice, or a time that is not positive.
+        DeviceError: for a device that is absent, or given twice.
+        ArgumentError: for a time that is not positive.
         CollectiveError: the processes do not agree with each other.
 
     >>> import opmux as ox

@@ -20,11 +20,11 @@ from ...core.dispatch.tables import LIMIT, Tables, exact, slot_of
 from ...core.errors import (
     ArgumentError,
     ArgumentTypeError,
-    CollectiveError,
     ConsumedError,
     DeviceError,
     DTypeError,
     OpmuxError,
+    ShapeError,
     shown,
 )
 from ...core.kernel import ArraySpec
@@ -41,11 +41,11 @@ def public(op: Op) -> Callable[..., Any]:
     required = frozenset(p.name for p in op.parameters if p.name not in ("arrays", "mesh") and p.required)
     allowed = required | defaults.keys()
 
-    def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *, wait: bool = True, **given: Any) -> Any:
+    def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *unnamed: Any, wait: bool = True, **given: Any) -> Any:
         single = isinstance(arrays, Array)
         operands = (arrays,) if single else arrays
         tables, decision = current().slot.tables, None
-        if operands.__class__ is list or operands.__class__ is tuple:
+        if (operands.__class__ is list or operands.__class__ is tuple) and not unnamed:
             # The short way: the mesh knows how such a call is done, under the same policy and registry.
             try:
                 written = exact(tuple(given.items())) if given else ()
@@ -58,8 +58,8 @@ def public(op: Op) -> Callable[..., Any]:
             except (AttributeError, TypeError):
                 pass  # no mesh, or an attribute that cannot be hashed: the long way says which
         if decision is None:
-            if arrays is _MISSING or mesh is _MISSING or not required <= given.keys() <= allowed:
-                raise _bad_call(op, defaults, required, given, arrays, mesh)
+            if unnamed or arrays is _MISSING or mesh is _MISSING or not required <= given.keys() <= allowed:
+                raise _bad_call(op, defaults, required, given, (arrays, mesh, *unnamed))
             if isinstance(mesh, Mesh) and not mesh.local_ranks and not operands:
                 return [] if wait else Handle.done_with([])  # a group that this process has no part in
             decision = _decided(op, operands, mesh, defaults, given, tables)
@@ -77,11 +77,16 @@ def public(op: Op) -> Callable[..., Any]:
 
 
 def _bad_call(
-    op: Op, defaults: dict[str, Any], required: frozenset[str], given: dict[str, Any], arrays: Any, mesh: Any
+    op: Op, defaults: dict[str, Any], required: frozenset[str], given: dict[str, Any], unnamed: Sequence[Any]
 ) -> ArgumentTypeError:
-    wanted = ", ".join(["arrays", "mesh", *sorted(required), *(f"{n}={v!r}" for n, v in defaults.items()), "wait=True"])
-    names = ["..." for x in (arrays, mesh) if x is not _MISSING] + [f"{n}=..." for n in given]
-    return ArgumentTypeError(f"{op.name}({wanted}) was called as {op.name}({', '.join(names)})", op=op.name)
+    first = {name: x is not _MISSING for name, x in zip(("arrays", "mesh"), unnamed, strict=False)}
+    wanted = ", ".join([*first, *(f"{n}=" for n in sorted(required)), *(f"{n}={v!r}" for n, v in defaults.items())])
+    absent = [n for n, there in first.items() if not there] + [f"{n}=" for n in sorted(required - given.keys())]
+    unknown = sorted(given.keys() - required - defaults.keys())
+    wrong = [f"{', '.join(absent)} is missing"] if absent else []
+    wrong += [f"it has no {', '.join(f'{n}=' for n in unknown)}"] if unknown else []
+    wrong += [f"{shown(unnamed[2])} has no name: all but arrays and mesh is given by name"] if unnamed[2:] else []
+    return ArgumentTypeError(f"{op.name}({wanted}, wait=True): {'; '.join(wrong)}", op=op.name)
 
 
 def _decided(
@@ -239,7 +244,7 @@ def specs_of_all(op: Op, local: Sequence[ArraySpec], mesh: Mesh, attributes: dic
     found = [known[r] if r in known else other(r) for r in range(mesh.size)]
     for rank, spec in known.items():
         if sizes is not None and like.shape and other(rank).shape != spec.shape:
-            raise CollectiveError(
+            raise ShapeError(
                 f"{op.name}: sizes={shown(sizes)} say rank {rank} brings {other(rank).shape[0]} along the axis, its "
                 f"array has {spec.shape[0]}",
                 op=op.name,

@@ -52,7 +52,9 @@ def reduction(name: str, dtype: DType, given: Any) -> str:
         DTypeError: for one that the dtype does not have.
     """
     if not isinstance(given, str) or given not in COMBINES:
-        raise ArgumentError(f"{name}: reduction={shown(given)}; allowed: {', '.join(COMBINES)}", op=name, given=given)
+        hint = "; for the mean divide the sum by mesh.size" if given in ("mean", "avg", "average") else ""
+        allowed = f"allowed: {', '.join(COMBINES)}"
+        raise ArgumentError(f"{name}: reduction={shown(given)}; {allowed}{hint}", op=name, given=given)
     if given in ("and", "or") and not (dtype.kind == BOOL or dtype in INTEGERS):
         raise DTypeError(f"{name}: {given} is for integers and bool, not for {dtype}", op=name, dtype=dtype)
     if given in ("min", "max") and dtype.kind == COMPLEX:

@@ -166,7 +166,8 @@ def gathered(scatter: Schedule) -> Schedule:
 def hierarchical(request: Request) -> Schedule | Rejection:
     """Build reduce_scatter inside each group, all_reduce across groups, all_gather inside."""
     if len(request.groups) != 2 or min(request.groups) < 2 or request.groups[0] * request.groups[1] != request.ranks:
-        return Rejection(Reason.SIZE, f"{request.ranks} ranks in groups {request.groups}; it takes two levels")
+        levels = " x ".join(map(str, request.groups)) or "one group"
+        return Rejection(Reason.SIZE, f"{request.ranks} ranks as {levels}; it takes equal groups of two ranks or more")
     outer, inner = request.groups
     radices, places = (outer, inner), (1, outer)  # a rank's row inside its group is a chunk for each group
     inside, across = Group(radices, places, 1), Group(radices, places, 0)
