@@ -54,7 +54,11 @@ def test_what_is_no_cubin_is_refused() -> None:
         resources(b"//\n.version 9.0\n")
 
 
-@pytest.mark.parametrize("family", families())
+#: Whose code takes minutes to compile for all targets.
+SLOW = {"calls"}
+
+
+@pytest.mark.parametrize("family", [pytest.param(f, marks=pytest.mark.slow) if f in SLOW else f for f in families()])
 def test_kernels_need_no_more_than_the_table_says(family: str) -> None:
     by, before = kept()
     now = measured(family)
