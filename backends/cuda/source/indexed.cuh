@@ -96,7 +96,8 @@ template <int THREADS> __device__ __forceinline__ void find_firsts(u32 n, const 
     if (place != NONE && (i == 0 || (u32)(sorted[i - 1] >> 32) != place)) first[place] = i;
 }
 
-// Updates of one element meet it one after the other, in the order of their indices; nobody else writes it.
+// Updates of one element meet it one after the other, in the order of their indices; nobody else writes it. Several of
+// them are loaded at once, so that a place that many updates meet does not wait for each.
 template <int THREADS, class Combine, int RANK, int STEPS>
 __device__ __forceinline__ void combine_block(
     u32 n, u32 count, const Nest<RANK, 3>& nest, const Nest<STEPS, 1>& steps, const typename Combine::T* array,
@@ -104,18 +105,27 @@ __device__ __forceinline__ void combine_block(
 ) {
     u32 i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= n) return;
+    constexpr int AHEAD = 4;
     i64 at[3], step[1];
     offsets(nest, i, at);
-    typename Combine::T x = array[at[0]];
+    typename Combine::T x = array[at[0]], update[AHEAD];
     u32 place = (u32)at[2], next = first[place];
     if (next != NONE) {
         auto sum = Combine::widened(x);
-        u64 entry = sorted[next];
+        bool mine[AHEAD];
         do {
-            offsets(steps, (u32)entry, step);
-            sum = Combine::combined(sum, Combine::widened(updates[at[1] + step[0]]));
-            entry = ++next < count ? sorted[next] : ~0ull;
-        } while ((u32)(entry >> 32) == place);
+#pragma unroll
+            for (int k = 0; k < AHEAD; ++k) {
+                u64 entry = next + k < count ? sorted[next + k] : ~0ull;
+                mine[k] = (u32)(entry >> 32) == place;
+                offsets(steps, (u32)entry, step);
+                if (mine[k]) update[k] = updates[at[1] + step[0]];
+            }
+#pragma unroll
+            for (int k = 0; k < AHEAD; ++k)
+                if (mine[k]) sum = Combine::combined(sum, Combine::widened(update[k]));
+            next += AHEAD;
+        } while (mine[AHEAD - 1]);
         x = Combine::narrowed(sum);
     }
     out[i] = x;

@@ -57,6 +57,12 @@ CALLS: dict[str, Callable[[], object]] = {
     "sort float32": lambda: ox.sort(zeros(64, 4096), axis=1),
     "gather float32": lambda: ox.gather(zeros(64, 64), zeros(5, dtype=ox.int64)),
     "scatter float32": lambda: ox.scatter(zeros(64, 64), zeros(5, dtype=ox.int64), zeros(5, 64), reduction="add"),
+    "argsort int64": lambda: ox.argsort(zeros(9, 4000, dtype=ox.int64), axis=1),
+    "searchsorted float32": lambda: ox.searchsorted(zeros(64), zeros(64, 64)),
+    "concat int8": lambda: ox.concat([zeros(64, 3, dtype=ox.int8)] * 20, axis=1),
+    "copy of transposed int8": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=ox.int8), (1, 0))),
+    "copy of transposed complex128": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=ox.complex128), (1, 0))),
+    "iota bfloat16": lambda: ox.iota((64, 64), 1, dtype=ox.bfloat16, device="cuda:0"),
     "random_bits": lambda: ox.random_bits(zeros(2, dtype=ox.uint32), zeros(4, dtype=ox.uint32), shape=4096),
 }
 
