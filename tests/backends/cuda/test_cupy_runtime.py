@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -93,16 +93,24 @@ def test_memory_that_another_queue_uses_is_released_after_it(cuda: FakeCuda) -> 
     del y
 
 
-@pytest.mark.parametrize("call", ["launchKernel", "streamSynchronize", "mallocFromPoolAsync", "memcpyAsync"])
-def test_a_sticky_error_loses_the_device_and_not_the_host(cuda: FakeCuda, call: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "status", "name"),
+    [
+        ("launchKernel", 700, "cudaErrorIllegalAddress|CUDA_ERROR_ILLEGAL_ADDRESS"),
+        ("streamSynchronize", 719, "cudaErrorLaunchFailure"),
+        ("mallocFromPoolAsync", 46, "cudaErrorDevicesUnavailable"),
+        ("memcpyAsync", 214, "cudaErrorECCUncorrectable"),
+    ],
+)
+def test_a_sticky_error_loses_the_device_and_not_the_host(cuda: FakeCuda, call: str, status: int, name: str) -> None:
     x = ox.asarray(np.ones(8, np.float32), device="cuda:0")
     ox.add(x, x)
-    cuda.failures[call] = deque([700])
-    with pytest.raises(DeviceLostError, match=r"NVIDIA H200 is lost .*cudaErrorIllegalAddress.*new process"):
+    cuda.failures[call] = deque([status])
+    with pytest.raises(DeviceLostError, match=rf"NVIDIA H200 is lost .*({name}).*new process"):
         ox.add(x, x).numpy()
     asked = len(cuda.calls)
     for use in (lambda: ox.add(x, x), x.numpy, lambda: ox.asarray(np.ones(3), device="cuda:0")):
-        with pytest.raises(DeviceLostError, match="cudaErrorIllegalAddress"):
+        with pytest.raises(DeviceLostError, match=name):
             use()
     x = None
     assert len(cuda.calls) == asked, "a lost device is asked again"
@@ -138,6 +146,29 @@ def test_threads_have_the_gpu_current_and_work_at_once(cuda: FakeCuda) -> None:
         thread.join()
     assert failed == []
     assert len(cuda.launches) == 201
+
+
+def test_two_threads_on_two_streams_order_what_they_share(cuda: FakeCuda) -> None:
+    device = ox.device("cuda:0")
+    shared = ox.asarray(np.ones(64, np.float32), device=device)
+    failed: list[BaseException] = []
+
+    def work(queue: object) -> None:
+        try:
+            with ox.use_queue(queue):
+                x = shared
+                for _ in range(30):
+                    x = ox.add(x, shared)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(device.queue(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert sorted(Counter(launch.stream for launch in cuda.launches).values()) == [30, 30]
 
 
 def test_a_thread_may_begin_with_a_launch(cuda: FakeCuda) -> None:
@@ -259,7 +290,7 @@ def test_the_fake_refuses_what_cuda_forbids() -> None:
         (runtime,) = runtimes()
         one, two = runtime.open_stream(), runtime.open_stream()
         pointer = runtime.allocate(64, one)
-        with pytest.raises(MisuseError, match="may use it"):
+        with pytest.raises(MisuseError, match="may write it"):
             runtime.upload(pointer, np.zeros(64, np.uint8), two)
         runtime.wait(two, runtime.record(one))
         runtime.upload(pointer, np.zeros(64, np.uint8), two)

@@ -13,6 +13,8 @@ NAMES = {
     2: "cudaErrorMemoryAllocation: out of memory",
     3: "cudaErrorInitializationError: initialization error",
     35: "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version",
+    46: "cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable",
+    214: "cudaErrorECCUncorrectable: uncorrectable ECC error encountered",
     100: "cudaErrorNoDevice: no CUDA-capable device is detected",
     201: "CUDA_ERROR_INVALID_CONTEXT: invalid device context",
     209: "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available for execution on the device",

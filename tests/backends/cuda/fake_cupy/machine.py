@@ -55,11 +55,16 @@ class Gpu:
 
 @dataclass
 class Block:
-    """Memory, with the uses that a release has to come after."""
+    """Memory, with the uses that a release has to come after, and those that every use has to.
+
+    Arrays are values: the first use of memory writes it, and the later ones read.
+    """
 
     device: int
     nbytes: int
+    allocated: Clock
     uses: Clock
+    written: Clock = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
 
 
@@ -174,7 +179,7 @@ class FakeCuda:
         pointer = self._addresses
         self._addresses += -(-nbytes // 256) * 256 + 256
         self.check(self._addresses < LAST_ADDRESS, "the fake has no addresses left")
-        self.blocks[pointer] = Block(device, nbytes, {stream: tick})
+        self.blocks[pointer] = Block(device, nbytes, {stream: tick}, {stream: tick})
         return pointer
 
     def release(self, pointer: int, stream: int) -> None:
@@ -198,8 +203,9 @@ class FakeCuda:
         if block is None or not whole:
             raise MisuseError(f"{nbytes} bytes at {pointer:#x} are not within live memory")
         clock = self.streams[stream].clock
-        for used_on, before in block.uses.items():
-            self.check(clock.get(used_on, 0) >= before, f"{pointer:#x} is used while stream {used_on:#x} may use it")
+        for used_on, before in (*block.allocated.items(), *block.written.items()):
+            self.check(clock.get(used_on, 0) >= before, f"{pointer:#x} is used while stream {used_on:#x} may write it")
+        block.written = block.written or {stream: tick}
         block.uses[stream] = tick
         return block
 
