@@ -46,6 +46,7 @@ _NARROW: Final = frozenset({"float16", "bfloat16"})
 _PART: Final = {"complex64": "f32", "complex128": "f64"}
 #: Rows of any length from anywhere: at least what plain kernels reach (47 % and more: BabelStream).
 _GATHER: Final = CostTerms(memory=0.5)
+#: Declared, not measured: the table of places is written twice and read once, beside what the op counts.
 _SCATTER: Final = CostTerms(memory=0.3)
 
 

@@ -30,9 +30,10 @@ _REAL: Final = frozenset(t.name for t in (*dtypes.INTEGERS, *dtypes.FLOATS))
 _INFINITY: Final = {
     "float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000
 }  # fmt: skip
-#: A merge pass reads and writes an entry of 8 or 16 bytes for each element; there are about ten for a million of them.
+#: Declared, not measured: a launch reads and writes an entry of 8 or 16 bytes for each element, and lines of a million
+#: take ten of them, where the op counts one reading and one writing.
 _COST: Final = CostTerms(memory=0.05)
-#: Searches are chains of dependent loads.
+#: Declared, not measured: a search is a chain of dependent loads, which the op counts as one.
 _SEARCH: Final = CostTerms(memory=0.1)
 
 Parameter = tuple[str, bytes | Pointer]
