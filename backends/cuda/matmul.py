@@ -211,6 +211,7 @@ class Variant:
         a, b: how the operands are read.
         rank: dimensions of the batch.
         partial: whether values are written for :func:`adding` instead of results.
+        vectors: whether rows of the result may be written as vectors.
     """
 
     operand: str
@@ -220,6 +221,7 @@ class Variant:
     b: Access
     rank: int
     partial: bool
+    vectors: bool
 
     @property
     def name(self) -> str:
@@ -257,8 +259,8 @@ def source(v: Variant) -> str:
 constexpr int THREADS = {t.threads}, DEPTH = {t.depth};
 typedef {element} In;
 typedef {out} Out;
-typedef Loader<In, {t.rows}, DEPTH, {_vector(v.a, t.rows, t)}, {_flag(v.a.along_depth)}, THREADS> A;
-typedef Loader<In, {t.columns}, DEPTH, {_vector(v.b, t.columns, t)}, {_flag(v.b.along_depth)}, THREADS> B;
+typedef Loader<In, {t.rows}, DEPTH, {_vector(v.a, t.rows, t)}, {flag(v.a.along_depth)}, THREADS> A;
+typedef Loader<In, {t.columns}, DEPTH, {_vector(v.b, t.columns, t)}, {flag(v.b.along_depth)}, THREADS> B;
 typedef Held<In::Value, {t.warps[0]}, {t.lanes[0]}, {t.thread[0]}> Rows;
 typedef Held<In::Value, {t.warps[1]}, {t.lanes[1]}, {t.thread[1]}> Columns;
 
@@ -269,7 +271,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, {v.resident}) {v.name}(
     i64 at[2];
     offsets(batch, place.batch, at);
     constexpr int WARPS = {t.warps[1]}, LANES = {t.lanes[1]}, CHAIN = {chain};
-    multiply<A, B, Rows, Columns, WARPS, LANES, {t.thread[0]}, {t.thread[1]}, DEPTH, CHAIN, THREADS, Out>(
+    constexpr bool VECTORS = {flag(v.vectors)};
+    multiply<A, B, Rows, Columns, WARPS, LANES, {t.thread[0]}, {t.thread[1]}, DEPTH, CHAIN, THREADS, VECTORS, Out>(
         p, place, a + at[0], b + at[1], c, memory);
 }}
 OPMUX_ENTRY({v.name})
@@ -280,7 +283,8 @@ def _vector(access: Access, extent: int, tile: Tile) -> int:
     return min(access.vector, tile.depth if access.along_depth else extent)
 
 
-def _flag(x: bool) -> str:
+def flag(x: bool) -> str:
+    """Return how C++ writes a truth value."""
     return "true" if x else "false"
 
 
@@ -303,16 +307,15 @@ OPMUX_ENTRY({ADDING})
 """
 
 
-def product(problem: Problem, tiles: tuple[int, int], shares: int = 1, *, vectors: bool) -> bytes:
+def product(problem: Problem, tiles: tuple[int, int], shares: int = 1) -> bytes:
     """Return the bytes of ``Product``.
 
     Args:
         problem: what is computed.
         tiles: of the result, along rows and columns.
         shares: blocks of terms that are computed apart.
-        vectors: whether rows of the result may be written as vectors.
     """
     m, n, k = problem.rows, problem.columns, problem.depth
     share = orders.MATMUL_BLOCK if shares > 1 else k
     part = problem.count * m * n
-    return struct.pack("<9q4I", m, n, k, *problem.a, *problem.b, share, part, *tiles, shares, int(vectors))
+    return struct.pack("<9q3I4x", m, n, k, *problem.a, *problem.b, share, part, *tiles, shares)

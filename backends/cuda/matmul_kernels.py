@@ -73,9 +73,9 @@ def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> li
         matmul.access(y, *_along_b(problem), matmul.vector_of(y)),
         len(problem.batch.shape),
         partial,
+        problem.columns % min(tile.thread[1], 16 // value) == 0 and (partial or out.aligned),
     )
-    vectors = problem.columns % min(tile.thread[1], 16 // value) == 0 and (partial or out.aligned)
-    header = matmul.product(problem, plan.tiles, plan.shares, vectors=vectors)
+    header = matmul.product(problem, plan.tiles, plan.shares)
     shared = tile.shared(value, 1 if partial else -(-problem.depth // orders.MATMUL_BLOCK))
     function = driver_of(spec).loader.function(_source(variant), PARTS, variant.name, shared)
     blocks = plan.tiles[0] * plan.tiles[1] * plan.shares
@@ -93,8 +93,9 @@ def _on_tensor_cores(spec: CallSpec) -> Prepared:
     tile = tensor_cores.tile_for(problem, driver.runtime.properties.multiprocessors)
     tiles = tensor_cores.tiles_of(problem, tile)
     a, b = tensor_cores.reading(x, *_along_a(problem)), tensor_cores.reading(y, *_along_b(problem))
-    variant = MmaVariant(x.dtype.name, out.dtype.name, tile, a, b, len(problem.batch.shape))
-    header = matmul.product(problem, tiles, vectors=problem.columns % 2 == 0 and out.aligned)
+    vectors = problem.columns % 2 == 0 and out.aligned
+    variant = MmaVariant(x.dtype.name, out.dtype.name, tile, a, b, len(problem.batch.shape), vectors)
+    header = matmul.product(problem, tiles)
     function = driver.loader.function(_mma_source(variant), MMA_PARTS, variant.name, tile.shared)
     to = _C, out.dtype.itemsize
     steps = _steps(function, problem, header, math.prod(tiles), tile.threads, tile.shared, x, to)

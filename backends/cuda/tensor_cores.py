@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import Signature
-from .matmul import ELEMENTS, Problem, access
+from .matmul import ELEMENTS, Problem, access, flag
 
 #: The instruction of ``mma.cuh``, by the operands' dtype.
 INSTRUCTIONS: Final = {"float16": "MmaFloat16", "bfloat16": "MmaBFloat16", "int8": "MmaInt8", "uint8": "MmaUInt8"}
@@ -116,6 +116,7 @@ class MmaVariant:
         tile: the tile.
         a, b: how the operands are read.
         rank: dimensions of the batch.
+        vectors: whether rows of the result may be written as vectors of two.
     """
 
     operand: str
@@ -124,6 +125,7 @@ class MmaVariant:
     a: Reading
     b: Reading
     rank: int
+    vectors: bool
 
     @property
     def name(self) -> str:
@@ -147,7 +149,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, {t.resident}) {v.name}(
     Place place(p);
     i64 at[2];
     offsets(batch, place.batch, at);
-    multiply_on_tensor_cores<Mma, A, B, {t.warps[0]}, {t.warps[1]}, {t.blocks[0]}, {t.blocks[1]}, {t.stages}, Out>(
+    constexpr int STAGES = {t.stages};
+    constexpr bool VECTORS = {flag(v.vectors)};
+    multiply_on_tensor_cores<Mma, A, B, {t.warps[0]}, {t.warps[1]}, {t.blocks[0]}, {t.blocks[1]}, STAGES, VECTORS, Out>(
         p, place, a + at[0], b + at[1], c, memory);
 }}
 OPMUX_ENTRY({v.name})

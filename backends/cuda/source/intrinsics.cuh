@@ -13,6 +13,16 @@ __device__ __forceinline__ u16 f32_to_f16(f32 x) {
     return x == x ? h : (u16)(0x7E00 | (__float_as_uint(x) >> 16 & 0x8000));
 }
 
+// Words that lie side by side in global memory, in one access.
+__device__ __forceinline__ void store_words(void* to, const u32 (&x)[1]) { *(u32*)to = x[0]; }
+__device__ __forceinline__ void store_words(void* to, const u32 (&x)[2]) {
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(to), "r"(x[0]), "r"(x[1]) : "memory");
+}
+__device__ __forceinline__ void store_words(void* to, const u32 (&x)[4]) {
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+                 ::"l"(to), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]) : "memory");
+}
+
 // 16 bytes from global to shared memory, or zeros where `inside` is false, on their way until a wait: the copies of a
 // thread between two commits are a group, and a wait leaves at most N groups under way.
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool inside) {

@@ -42,13 +42,35 @@ template <class T, int N> struct alignas(sizeof(T) * N) Vector {
     T elements[N];
 };
 
+// Elements of a result that lie side by side. The compiler makes single accesses of such a vector in unrolled loops, so it
+// goes out as words.
+template <class T, int N> __device__ __forceinline__ void store_vector(T* to, const T (&x)[N]) {
+    if constexpr (sizeof(T) * N < 4) {
+        for (int i = 0; i < N; ++i) to[i] = x[i];
+    } else {
+        u32 words[sizeof(T) * N / 4];
+        if constexpr (sizeof(T) == 8) {
+#pragma unroll
+            for (int i = 0; i < N; ++i) words[2 * i] = (u32)bits_as<u64>(x[i]), words[2 * i + 1] = bits_as<u64>(x[i]) >> 32;
+        } else if constexpr (sizeof(T) == 4) {
+#pragma unroll
+            for (int i = 0; i < N; ++i) words[i] = bits_as<u32>(x[i]);
+        } else {
+            constexpr int EACH = 4 / sizeof(T), BITS = 8 * sizeof(T);
+#pragma unroll
+            for (int i = 0; i < N; ++i)
+                words[i / EACH] = (i % EACH ? words[i / EACH] : 0) | ((u32)x[i] & (1u << BITS) - 1) << i % EACH * BITS;
+        }
+        store_words(to, words);
+    }
+}
+
 // What a launch computes: strides in elements, `shares` of at most `share` terms whose results lie `part` elements apart.
 struct Product {
     i64 rows, columns, depth;
     i64 a_row, a_depth, b_depth, b_column;
     i64 share, part;
     u32 row_tiles, column_tiles, shares;
-    u32 vectors;  // whether rows of the result may be written as vectors
 };
 
 // Which tile a block makes. Neighbours in time share rows and columns, so that the second-level cache serves them.
@@ -155,9 +177,10 @@ template <class Value, int WARPS, int LANES, int COUNT> struct Held {
 };
 
 // A tile of the result. Chains of CHAIN terms (0: as long as there are terms) are added in ascending order; while a chain
-// is at work, the sum of those before it waits in shared memory, where it costs no register.
+// is at work, the sum of those before it waits in shared memory, where it costs no register. VECTORS says whether rows of
+// the result may be written as vectors; were it not known to the compiler, it would merge both ways into the slow one.
 template <class A, class B, class Rows, class Columns, int WARP_COLUMNS, int LANE_COLUMNS, int TM, int TN, int DEPTH,
-          int CHAIN, int THREADS, class Out>
+          int CHAIN, int THREADS, bool VECTORS, class Out>
 __device__ __forceinline__ void multiply(const Product& p, const Place& place, const typename A::Memory* a,
                                          const typename B::Memory* b, typename Out::Memory* c, u8* memory) {
     typedef typename A::Value Value;
@@ -241,19 +264,20 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
 #pragma unroll
         for (int j = 0; j < TN; j += Columns::WIDTH) {
             int at_column = Columns::at(warp_column, lane_column, j);
-            Vector<typename Out::Memory, Columns::WIDTH> made;
+            typename Out::Memory made[Columns::WIDTH];
 #pragma unroll
             for (int w = 0; w < Columns::WIDTH; ++w) {
                 Value sum = chain[i][j + w];
                 if (CHAIN && later) sum = sums[(i * TN + j + w) * THREADS] + sum;
-                made.elements[w] = Out::narrowed(sum);
+                made[w] = Out::narrowed(sum);
             }
             typename Out::Memory* to = c + at_row * p.columns + at_column;
-            if (p.vectors && at_column < columns)
-                *reinterpret_cast<decltype(made)*>(to) = made;
-            else
+            if (VECTORS) {
+                if (at_column < columns) store_vector(to, made);
+            } else {
                 for (int w = 0; w < Columns::WIDTH; ++w)
-                    if (at_column + w < columns) to[w] = made.elements[w];
+                    if (at_column + w < columns) to[w] = made[w];
+            }
         }
     }
 }

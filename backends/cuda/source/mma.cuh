@@ -140,7 +140,8 @@ template <class T, int EXTENT, int THREADS, int VECTOR, bool ALONG_DEPTH> struct
 };
 
 // A tile of the result: warps in rows of WARP_COLUMNS, each with TM by TN blocks of 16 by 16 elements.
-template <class Mma, class A, class B, int WARP_ROWS, int WARP_COLUMNS, int TM, int TN, int STAGES, class Out>
+template <class Mma, class A, class B, int WARP_ROWS, int WARP_COLUMNS, int TM, int TN, int STAGES, bool VECTORS,
+          class Out>
 __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const Place& place,
                                                          const typename Mma::Memory* a, const typename Mma::Memory* b,
                                                          typename Out::Memory* c, u8* memory) {
@@ -210,15 +211,16 @@ __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const
             for (int j = 0; j < TN * 2; ++j) {
                 int at_column = warp_column + j * 8 + lane % 4 * 2;
                 typename Out::Memory* to = c + at_row * p.columns + at_column;
-                Vector<typename Out::Memory, 2> made;
+                typename Out::Memory made[2];
 #pragma unroll
                 for (int w = 0; w < 2; ++w)
-                    made.elements[w] = Out::narrowed((typename Out::Value)sums[i][j][half * 2 + w]);
-                if (p.vectors && at_column < columns)
-                    *reinterpret_cast<decltype(made)*>(to) = made;
-                else
+                    made[w] = Out::narrowed((typename Out::Value)sums[i][j][half * 2 + w]);
+                if (VECTORS) {
+                    if (at_column < columns) store_vector(to, made);
+                } else {
                     for (int w = 0; w < 2; ++w)
-                        if (at_column + w < columns) to[w] = made.elements[w];
+                        if (at_column + w < columns) to[w] = made[w];
+                }
             }
         }
 }

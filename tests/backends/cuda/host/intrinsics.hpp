@@ -30,6 +30,11 @@ static inline u16 f32_to_f16(f32 x) {
     return (u16)(sign | (bits - (126u << 23)));
 }
 
+template <int N> static void store_words(void* to, const u32 (&x)[N]) {
+    if ((size_t)to % sizeof(x)) abort();
+    memcpy(to, x, sizeof(x));
+}
+
 // Copies that are under way happen when a thread waits for them, and not before.
 namespace host {
 struct Copy { void* to; const void* from; bool inside; unsigned group; };
