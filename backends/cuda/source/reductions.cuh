@@ -101,7 +101,8 @@ template <class F> struct Dense {
     typedef typename F::Value Value;
     static constexpr int WIDTH = F::WIDTH, TEAM = LANES / WIDTH, SPAN = BLOCK;
     // Narrow terms take a register each once they are loaded.
-    static constexpr int BATCH = BATCH_BYTES / (WIDTH * (sizeof(Memory) < 4 ? 2 : 1) * sizeof(Memory));
+    static constexpr int FITTING = BATCH_BYTES / (WIDTH * (sizeof(Memory) < 4 ? 2 : 1) * sizeof(Memory));
+    static constexpr int BATCH = FITTING < reduction::BATCH ? FITTING : reduction::BATCH;
     struct alignas(WIDTH * sizeof(Memory)) Pack { Memory terms[WIDTH]; };
     u64 n;
 
