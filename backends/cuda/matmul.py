@@ -63,8 +63,8 @@ class Tile:
 
 
 #: A thread of 8 x 8 float32 needs 160 registers or so: three blocks of 128 threads fill a multiprocessor's 65536.
-LARGE: Final = Tile((2, 2), (8, 4), (8, 8), 16, 3)
-MEDIUM: Final = Tile((2, 2), (4, 8), (8, 4), 16, 4)
+LARGE: Final = Tile((2, 2), (8, 4), (8, 8), 8, 3)
+MEDIUM: Final = Tile((2, 2), (4, 8), (8, 4), 16, 3)
 SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 6)
 #: For a result of a few columns, or a few rows: what is long is read once.
 TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 3)
