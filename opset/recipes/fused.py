@@ -74,12 +74,20 @@ def _exact(a: float, b: float, c: float) -> float:
         return float("inf") if numerator > 0 else float("-inf")
 
 
-def _fma64(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
-    # Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd".
+def _parts(a: FloatArray, b: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the rounded product, and two numbers whose sum, rounded to odd and then added, rounds ``a * b + c`` once.
+
+    Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd".
+    """
     product, low = _two_product(a, b)
     th, tl = two_sum(c, low)
     vh, vl = two_sum(product, th)
-    result = np.array(vh + sum_to_odd(tl, vl))
+    return product, vh, sum_to_odd(tl, vl)
+
+
+def _fma64(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    product, high, low = _parts(a, b, c)
+    result = np.array(high + low)
 
     size_a, size_b, size_c, size_p = np.abs(a), np.abs(b), np.abs(c), np.abs(product)
     simple = (size_a < _LARGE) & (size_b < _LARGE) & (size_c < _LARGE) & (size_p < _LARGE) & (size_p > _SMALL)
@@ -90,9 +98,32 @@ def _fma64(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
     zero = (a == 0) | (b == 0)
     np.copyto(result, product + c, where=~finite | zero)
     np.copyto(result, c, where=finite & ~np.isfinite(c))
-    for i in zip(*np.nonzero(~simple & finite & ~zero & np.isfinite(c)), strict=True):
-        result[i] = _exact(float(a[i]), float(b[i]), float(c[i]))
+    hard = ~simple & finite & ~zero & np.isfinite(c)
+    if hard.any():
+        result[hard] = _fma64_of_any_size(a[hard], b[hard], c[hard])
     return result
+
+
+#: The product of two significands has its last bit at 2**-106 or above: what is below 2**-150 of it only breaks ties.
+_FAR_BELOW: Final = -150
+_FAR_ABOVE: Final = 200
+
+
+def _fma64_of_any_size(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    """Return ``a * b + c`` of finite numbers, the product not zero: with significands, the exponents put back last."""
+    (ma, ea), (mb, eb), (mc, ec) = np.frexp(a), np.frexp(b), np.frexp(c)
+    exponent = ea + eb
+    ahead = np.where(c == 0, _FAR_BELOW, ec - exponent)
+    _, high, low = _parts(ma, mb, np.ldexp(mc, np.clip(ahead, _FAR_BELOW, _FAR_ABOVE)))
+    near = np.array(high + low)
+    size = np.frexp(near)[1] + exponent
+    # Below the normal numbers putting the exponent back rounds again: there the first rounding is to odd.
+    odd = np.where(size < -1021, sum_to_odd(high, low), near)
+    result = np.where(ahead > _FAR_ABOVE, c, np.ldexp(odd, exponent))
+    # Where that leaves only one bit less than the first rounding, rounding to odd does not save it.
+    for i in np.flatnonzero((np.abs(size + 1022) <= 1) & (ahead <= _FAR_ABOVE)):
+        result[i] = _exact(float(a[i]), float(b[i]), float(c[i]))
+    return np.asarray(result)
 
 
 #: A float64 that ends in this pattern lies halfway between two normal float32.

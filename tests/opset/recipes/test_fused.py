@@ -66,6 +66,17 @@ def test_all_triples_of_edge_values(kind: type) -> None:
     check(list(itertools.product(edges(kind), repeat=3)), kind)
 
 
+def test_products_that_leave_the_range_of_normal_numbers() -> None:
+    rng = np.random.default_rng(9)
+    n = 4000
+    significands = 1 + rng.integers(-3, 4, (2, n)) * 2.0**-52
+    a, b = np.ldexp(significands, rng.integers(-540, -500, (2, n)))
+    with np.errstate(all="ignore"):
+        beside = np.ldexp(a * b, rng.integers(-60, 210, n))
+    c = np.choose(rng.integers(0, 4, n), [np.zeros(n), -(a * b), beside, rng.standard_normal(n)])
+    check(list(zip(a.tolist(), b.tolist(), c.tolist(), strict=True)), np.float64)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_random_bit_patterns(kind: type) -> None:
     rng = np.random.default_rng(7)
