@@ -57,6 +57,7 @@ from .core.signature import Signature
 from .opset import on_host, orders
 from .opset.collectives.combine import Combine, combine_of
 from .opset.collectives.scale import LayerWork
+from .opset.lowered import ARITHMETIC, CANONICAL, WORDS, word
 from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
@@ -65,6 +66,8 @@ from .opset.recipes.registry import ops_with_recipes, recipe_of
 from .opset.recipes.registry import program as recipe
 
 __all__ = [
+    "ARITHMETIC",
+    "CANONICAL",
     "INPUT",
     "OUTPUT",
     "SPI_VERSION",
@@ -132,6 +135,7 @@ __all__ = [
     "Ticket",
     "Transfer",
     "TwoLevel",
+    "WORDS",
     "Walk",
     "build_program",
     "combine_of",
@@ -156,4 +160,5 @@ __all__ = [
     "thread_count",
     "usable_cpus",
     "with_casts",
+    "word",
 ]

@@ -31,6 +31,7 @@ FAILED_OUTCOMES = ("fail", "crash", "timeout", "not_run")
 LONGEST = (
     "pytest tests/conformance",
     "pytest tests/conformance/certificates",
+    "pytest tests/backends/cuda",
     "pytest tests/backends/llvm",
     "pytest tests/examples",
     "pytest tests/cli",

@@ -7,12 +7,11 @@ import math
 import struct
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, Kernel, Prepared
+from ...plugin import CANONICAL, Accepts, CallSpec, Kernel, Prepared
 from . import emit
-from .driver import KIND
+from .driver import KIND, driver_of
 from .launching import Pointer, Step, blocks_for, launcher
 from .nest import MOST_INDEXED, divisor
-from .rules import CANONICAL, driver_of
 
 THREADS: Final = 256
 #: Vectors of 16 bytes that a thread stores.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
-from ...plugin import DeviceError, DeviceInfo, DeviceLostError, HostBytes
+from ...plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes
 from .loading import Loader
 from .rates import rates
 from .runtime import Event, Runtime, Stream
@@ -117,3 +117,8 @@ class CudaDriver:
     def synchronize(self, queue: Stream) -> None:
         """Wait for all that is on a stream."""
         self.runtime.synchronize(queue)
+
+
+def driver_of(spec: CallSpec) -> CudaDriver:
+    """Return the GPU that a call runs on."""
+    return cast(CudaDriver, spec.outputs[0].device.driver)

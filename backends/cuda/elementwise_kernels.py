@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...plugin import (
+    ARITHMETIC,
+    CANONICAL,
+    WORDS,
     Accepts,
     CallSpec,
     Kernel,
@@ -21,14 +24,14 @@ from ...plugin import (
     collapse,
     ops_with_recipes,
     programs,
-    recipe,
+    recipe_of,
+    word,
 )
 from . import elementwise
-from .driver import KIND
+from .driver import KIND, driver_of
 from .elementwise import THREADS, TURNS, Variant
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
-from .rules import ARITHMETIC, CANONICAL, WORDS, driver_of, word
 from .runtime import Extent
 
 #: Parts of the sources that these kernels use.
@@ -92,14 +95,11 @@ def _by_recipe(op: str) -> Kernel:
     """Return the kernel that computes an op by its recipe."""
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
-        inputs = tuple(s.dtype.name for s in spec.arrays)
         target = spec.attributes.get("dtype")
         if target is not None and target.name not in ARITHMETIC:
             return Rejection(Reason.DTYPE, f"it does not convert to {target}")
-        program = recipe(op, inputs, None if target is None else target.name)
-        if program is None:
-            return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}")
-        return prepared(program, spec)
+        program = recipe_of(spec)
+        return program if isinstance(program, Rejection) else prepared(program, spec)
 
     return Kernel(op, op, KIND, prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL)
 

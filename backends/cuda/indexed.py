@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import (
+    CANONICAL,
     Accepts,
     CallSpec,
     CostTerms,
@@ -30,11 +31,10 @@ from ...plugin import (
     recipe,
 )
 from . import emit, sorting
-from .driver import KIND
+from .driver import KIND, driver_of
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .movement import THREADS, TURNS, WORD, in_words, unit, widest
 from .nest import MOST_INDEXED, packed, parts
-from .rules import CANONICAL, driver_of
 
 PARTS: Final = ("elementwise", "movement", "indexed")
 _ALL: Final = frozenset(t.name for t in dtypes.ALL)

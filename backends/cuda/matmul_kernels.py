@@ -7,13 +7,24 @@ import math
 import struct
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, CostTerms, Determinism, Kernel, Nest, Prepared, Promises, Signature, orders
+from ...plugin import (
+    CANONICAL,
+    Accepts,
+    CallSpec,
+    CostTerms,
+    Determinism,
+    Kernel,
+    Nest,
+    Prepared,
+    Promises,
+    Signature,
+    orders,
+)
 from . import matmul, tensor_cores
-from .driver import KIND
+from .driver import KIND, driver_of
 from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
 from .nest import packed, parts
-from .rules import CANONICAL, driver_of
 from .runtime import Function
 from .tensor_cores import INSTRUCTIONS, MmaVariant
 
@@ -27,13 +38,12 @@ _A, _B, _C, _WORKSPACE = range(4)
 _COST: Final = CostTerms(
     compute=0.4,
     compute_for={
-        "float32": 0.85, "float64": 0.8, "float16": 0.05, "bfloat16": 0.05, "int8": 0.012, "int64": 0.1, "uint64": 0.1,
+        "float32": 0.85, "float64": 0.8, "float16": 0.05, "bfloat16": 0.05, "int8": 0.012, "uint8": 0.012, "int64": 0.1, "uint64": 0.1,
     },
     memory=0.8,
 )  # fmt: skip
-#: Declared: `mma.sync` reaches 60 to 65 percent of the peak on capability 9.0. The device's rates name int8, but
-#: not uint8, which counts against float32's: an eighth of int8's, or less.
-_MMA_COST: Final = CostTerms(compute=0.6, compute_for={"uint8": 5.0}, memory=0.8, tile=(64, 64))
+#: Declared: `mma.sync` reaches 60 to 65 percent of the peak on capability 9.0.
+_MMA_COST: Final = CostTerms(compute=0.6, memory=0.8, tile=(64, 64))
 #: Sums in ascending steps of 32 bytes of terms, whatever the tile: what else is in the batch changes no bit.
 _MMA: Final = Promises(order="mma", determinism=Determinism.BATCH)
 

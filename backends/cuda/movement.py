@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import CallSpec, Nest, collapse
+from .driver import driver_of
 from .launching import MOST_BLOCKS, Arguments, Pointer, Step
 from .nest import MOST_INDEXED, packed, parts
-from .rules import driver_of
 
 #: Types of words in movement.cuh, by bytes.
 WORD: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Prepare, Prepared, Reason, Rejection, Signature, dtypes
-from .driver import KIND
+from ...plugin import (
+    ARITHMETIC,
+    CANONICAL,
+    Accepts,
+    CallSpec,
+    CostTerms,
+    Kernel,
+    Prepare,
+    Prepared,
+    Reason,
+    Rejection,
+    Signature,
+    dtypes,
+)
+from .driver import KIND, driver_of
 from .launching import launcher
 from .movement import Piece, in_units, steps, transposed, unit
-from .rules import ARITHMETIC, CANONICAL, driver_of
 
 ALL: Final = frozenset(t.name for t in dtypes.ALL)
 #: What no elementwise program moves.

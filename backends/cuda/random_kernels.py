@@ -5,10 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Layout, Prepared
-from .driver import KIND
+from ...plugin import CANONICAL, Accepts, CallSpec, CostTerms, Kernel, Layout, Prepared
+from .driver import KIND, driver_of
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
-from .rules import CANONICAL, driver_of
 
 _THREADS: Final = 256
 #: Blocks of a thread: each is a chain of 10 dependent rounds, so several hide each other's latency.

@@ -28,7 +28,8 @@ def rates(properties: Properties) -> Rates:
     known = [c for c in _PER_CLOCK if c <= properties.capability] or [min(_PER_CLOCK)]
     single, double, half, byte = _PER_CLOCK[max(known)]
     clocks = properties.multiprocessors * properties.clock
-    flops = {"float32": single, "float64": double, "float16": half, "bfloat16": half, "int8": byte, "default": single}
+    narrow = {"float16": half, "bfloat16": half, "int8": byte, "uint8": byte}
+    flops = {"float32": single, "float64": double, **narrow, "default": single}
     bandwidth = properties.bandwidth * _COPY
     return Rates(
         flops=tuple((name, n * clocks) for name, n in flops.items()),

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, Kernel, Nest, Prepared, orders, programs
+from ...plugin import ARITHMETIC, CANONICAL, Accepts, CallSpec, Kernel, Nest, Prepared, orders, programs
 from . import reductions, scans
-from .driver import KIND
+from .driver import KIND, driver_of
 from .launching import Arguments, Pointer, Step, launcher
 from .nest import packed, parts
 from .reductions import KINDS, THREADS, WARP, Fold, Form, Plan, Variant
-from .rules import ARITHMETIC, CANONICAL, driver_of
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions")

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import (
+    ARITHMETIC,
+    CANONICAL,
     Accepts,
     CallSpec,
     CostTerms,
@@ -32,11 +34,10 @@ from ...plugin import (
     collapse,
     programs,
 )
-from .driver import KIND
+from .driver import KIND, driver_of
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
 from .reductions import Fold
-from .rules import ARITHMETIC, CANONICAL, driver_of
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions", "scans")

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, CostTerms, Kernel, Nest, Prepared, Reason, Rejection, dtypes, merge
-from .driver import KIND
+from ...plugin import CANONICAL, Accepts, CallSpec, CostTerms, Kernel, Nest, Prepared, Reason, Rejection, dtypes, merge
+from .driver import KIND, driver_of
 from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .nest import MOST_INDEXED, packed, parts
-from .rules import CANONICAL, driver_of
 
 THREADS: Final = 256
 #: Entries that a thread sorts in registers.

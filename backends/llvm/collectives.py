@@ -22,6 +22,8 @@ from typing import Any, Final
 import numpy as np
 
 from ...plugin import (
+    ARITHMETIC,
+    CANONICAL,
     Accepts,
     Array,
     CallSpec,
@@ -43,7 +45,6 @@ from .ir import Function, module_text
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind
 from .lower import OPTIONS, Lowering, first_lanes, has_masks, memory
-from .rules import ARITHMETIC, CANONICAL
 from .target import Target, host_target
 from .vectors import Tables
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...plugin import Accepts, Array, CallSpec, Kernel, Prepared, thread_count
+from ...plugin import CANONICAL, Accepts, Array, CallSpec, Kernel, Prepared, thread_count
 from . import costs
 from .invoke import invoker
 from .launching import BoundCode, bind_address
 from .matmul_call import MatmulCall
-from .rules import CANONICAL
 
 _ELEMENTS: Final = {"float32": "float", "float64": "double"}
 

@@ -8,11 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from ...plugin import Accepts, CallSpec, Kernel, Layout, Prepared
+from ...plugin import CANONICAL, Accepts, CallSpec, Kernel, Layout, Prepared
 from . import costs, philox, ramp
 from .jit import Module, compile_ir
 from .launching import bind, prepared
-from .rules import CANONICAL
 from .target import host_target
 
 

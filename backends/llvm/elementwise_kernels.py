@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...plugin import (
+    ARITHMETIC,
+    CANONICAL,
+    WORDS,
     Accepts,
     CallSpec,
     Kernel,
@@ -20,12 +23,12 @@ from ...plugin import (
     collapse,
     ops_with_recipes,
     recipe_of,
+    word,
 )
 from . import costs, elementwise
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind, prepared
 from .lower import OPTIONS
-from .rules import ARITHMETIC, CANONICAL, WORDS, word
 from .target import Target, host_target
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...plugin import (
+    CANONICAL,
+    WORDS,
     Accepts,
     Array,
     CallSpec,
@@ -21,13 +23,13 @@ from ...plugin import (
     Rejection,
     Signature,
     recipe,
+    word,
 )
 from . import costs, indexed
 from .elementwise_kernels import bound_program, copy_program
 from .invoke import invoker
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind, prepared
-from .rules import CANONICAL, WORDS, word
 from .target import host_target
 
 _INDICES: Final = frozenset({"int32", "int64"})

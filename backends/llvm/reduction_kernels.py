@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from ...plugin import Accepts, CallSpec, Kernel, Prepared
+from ...plugin import ARITHMETIC, CANONICAL, Accepts, CallSpec, Kernel, Prepared
 from . import costs, reductions, scans
 from .fold import KINDS, Fold
 from .jit import Module, compile_ir
 from .launching import bind, prepared
 from .lower import OPTIONS
-from .rules import ARITHMETIC, CANONICAL
 from .target import host_target
 
 _SCANS: Final = {"cumulative_sum": "sum", "cumulative_prod": "prod"}

@@ -1,17 +1,18 @@
-"""What the kernels of this backend accept and promise, and where they find their GPU."""
+"""What a backend that lowers recipes accepts and promises: dtypes by how they are computed with, and bits."""
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
-from ...plugin import CallSpec, Determinism, Promises, dtypes
-from .driver import CudaDriver
+from ..core import dtypes
+from ..core.kernel import CANONICAL_ORDER, Determinism, Promises
 
 #: Dtypes with arithmetic of their own.
 ARITHMETIC: Final = frozenset(t.name for t in (dtypes.bool_, *dtypes.INTEGERS, *dtypes.FLOATS))
 #: Dtypes that can be moved as words of their width.
 WORDS: Final = frozenset(t.name for t in dtypes.ALL if t.itemsize <= 8)
-CANONICAL: Final = Promises(order="canonical", determinism=Determinism.CANONICAL)
+#: Of a kernel that keeps an op's canonical order.
+CANONICAL: Final = Promises(order=CANONICAL_ORDER, determinism=Determinism.CANONICAL)
 
 
 def word(dtype: dtypes.DType) -> str:
@@ -21,8 +22,3 @@ def word(dtype: dtypes.DType) -> str:
     'uint32'
     """
     return f"uint{dtype.itemsize * 8}"
-
-
-def driver_of(spec: CallSpec) -> CudaDriver:
-    """Return the GPU that a call runs on."""
-    return cast(CudaDriver, spec.outputs[0].device.driver)
