@@ -195,3 +195,5 @@ def where(np: Any, condition: Array, x1: Array, x2: Array, /) -> Array:
     [1, 0]
     """
     return np.where(condition, x1, x2)
+
+

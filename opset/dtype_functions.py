@@ -79,7 +79,9 @@ def finfo(type: Array | DType | str, /) -> FloatLimits:
 
     limits: Any = ml_dtypes.finfo  # NumPy's, and those of bfloat16
     info = limits(real.numpy)
-    return FloatLimits(real.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), real)
+    return FloatLimits(
+        real.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), real
+    )
 
 
 def iinfo(type: Array | DType | str, /) -> IntegerLimits:

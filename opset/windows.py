@@ -92,9 +92,8 @@ def fitted(ox: Any, x: Array, windows: Windows, fill: Any) -> Array:
             stretched = ox.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
             pad = [(0, 0)] * stretched.ndim
             pad[axis + 1] = (0, step - 1)
-            stretched = ox.reshape(
-                ox.pad(stretched, tuple(pad), value=fill), (*x.shape[:axis], n * step, *x.shape[axis + 1 :])
-            )
+            stretched = ox.reshape(ox.pad(stretched, tuple(pad), value=fill), (*x.shape[:axis], n * step,
+            *x.shape[axis + 1 :]))
             x = cropped(stretched, axis, 0, (n - 1) * step + 1)
     pads = [(0, 0)] * x.ndim
     for axis, (low, high) in enumerate(windows.padding, first):
@@ -115,9 +114,8 @@ def unfold(ox: Any, x: Array, windows: Windows, results: Sequence[int]) -> Array
     rank = len(windows.kernel)
     for k in range(rank):
         axis = x.ndim - rank + k  # the axes before it have become two already
-        starts = ox.reshape(
-            ox.iota((results[k],), 0, dtype=int64, device=x.device) * windows.stride[k], (results[k], 1)
-        )
+        starts = ox.reshape(ox.iota((results[k],), 0, dtype=int64, device=x.device) * windows.stride[k], (results[k],
+        1))
         taps = ox.iota((windows.kernel[k],), 0, dtype=int64, device=x.device) * windows.dilation[k]
         x = ox.gather(x, starts + taps, axis=axis)
     return x

@@ -38,7 +38,8 @@ _A, _B, _C, _WORKSPACE = range(4)
 _COST: Final = CostTerms(
     compute=0.4,
     compute_for={
-        "float32": 0.85, "float64": 0.8, "float16": 0.05, "bfloat16": 0.05, "int8": 0.012, "uint8": 0.012, "int64": 0.1, "uint64": 0.1,
+        "float32": 0.85, "float64": 0.8, "float16": 0.05, "bfloat16": 0.05,
+        "int8": 0.012, "uint8": 0.012, "int64": 0.1, "uint64": 0.1,
     },
     memory=0.8,
 )  # fmt: skip

@@ -87,7 +87,9 @@ def running() -> Iterator[None]:
         _PLANNED.reset(token)
 
 
-def _nothing(decision: Decision, operands: Sequence[Array | None], results: Sequence[Array], seconds: float) -> None:
+def _nothing(
+    decision: Decision, operands: Sequence[Array | None], results: Sequence[Array], seconds: float
+) -> None:
     """Observe nothing."""
 
 

@@ -96,7 +96,9 @@ class Compiled:
             found = kept[key] = self._make(signatures, constants, tables)
         return found
 
-    def _make(self, signatures: tuple[Signature, ...], constants: dict[str, Any], tables: Tables[Settings]) -> Captured:
+    def _make(
+        self, signatures: tuple[Signature, ...], constants: dict[str, Any], tables: Tables[Settings]
+    ) -> Captured:
         from .plans import plan_graph  # here, so that importing opmux does not load it
 
         device = _device(self._name, signatures)

@@ -131,7 +131,9 @@ class Tracer:
         self._nodes.append((numbers[0], node))
         return tuple(self.stand_in(n, s) for n, s in zip(numbers, outputs, strict=True))
 
-    def record_call(self, op: Op, operands: Sequence[Array | None], inferred: Inferred, cast: Op) -> tuple[Traced, ...]:
+    def record_call(
+        self, op: Op, operands: Sequence[Array | None], inferred: Inferred, cast: Op
+    ) -> tuple[Traced, ...]:
         """Append an op after the casts that its dtype rule asks for."""
         ready = list(operands)
         for i, target in enumerate(inferred.casts):

@@ -352,7 +352,9 @@ def test_batch_determinism_binds_the_order_whatever_the_batch() -> None:
 
 
 def test_canonical_needs_the_canonical_order() -> None:
-    kernel = Kernel("own", "sum", "cpu", lambda spec: filler(1.0), promises=Promises(determinism=Determinism.CANONICAL))
+    kernel = Kernel(
+        "own", "sum", "cpu", lambda spec: filler(1.0), promises=Promises(determinism=Determinism.CANONICAL)
+    )
     manager.register("planted", Planted(kernel))
     try:
         with ox.policy(determinism="canonical"), pytest.raises(ox.UnsupportedError) as e:
