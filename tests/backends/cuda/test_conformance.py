@@ -1,0 +1,45 @@
+"""The conformance suite's own cases on the kernels, carried out on the host."""
+
+from __future__ import annotations
+
+import pytest
+
+from opmux.conformance.cases.enumerate import cases
+from opmux.conformance.planted.judge import execute_all
+from opmux.conformance.results.outcome import Outcome
+from opmux.conformance.target import Target
+from opmux.opset.profiles import PROFILES
+
+#: One or two of each family, whose quick cases run for every commit (tensor cores have test_matmul_tensor_cores.py).
+QUICK = [
+    ("exp", "float32"),
+    ("add", "bfloat16"),
+    ("cast", "float16"),
+    ("where", "int8"),
+    ("sum", "float32"),
+    ("argmax", "float16"),
+    ("cumulative_sum", "int32"),
+    ("concat", "float32"),
+    ("scatter", "float32"),
+    ("sort", "float32"),
+    ("random_bits", "uint32"),
+    ("matmul", "float32"),
+]
+CORE = sorted(PROFILES["core-f32"].pairs)
+
+
+def check(pair: tuple[str, str], *, quick: bool) -> None:
+    found = list(execute_all("cuda", [c.id for c in cases(*pair, quick=quick)]))
+    assert [(r.id, r.message) for r in found if r.outcome not in (Outcome.PASS, Outcome.UNSUPPORTED)] == []
+    assert sum(r.outcome is Outcome.PASS for r in found) > 0.7 * len(found) > 0
+
+
+@pytest.mark.parametrize("pair", QUICK, ids="-".join)
+def test_quick_cases_pass(target: Target, pair: tuple[str, str]) -> None:
+    check(pair, quick=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", CORE, ids="-".join)
+def test_every_case_of_the_core_profile_passes(target: Target, pair: tuple[str, str]) -> None:
+    check(pair, quick=False)
