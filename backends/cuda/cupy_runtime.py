@@ -159,7 +159,7 @@ class CupyRuntime:
     def __init__(self, runtime: Any, driver: Any, ordinal: int, *, alone: bool) -> None:
         self.runtime = runtime
         self._driver = driver
-        self._ordinal = ordinal
+        self.ordinal = ordinal
         self._alone = alone
         self._errors = (runtime.CUDARuntimeError, driver.CUDADriverError)
         self._launch = driver.launchKernel
@@ -178,7 +178,7 @@ class CupyRuntime:
         self.refusal = why
 
     def _asked(self) -> Properties:
-        described = self.runtime.getDeviceProperties(self._ordinal)
+        described = self.runtime.getDeviceProperties(self.ordinal)
         return Properties(
             described["name"].decode(),
             (self._attribute(_MAJOR), self._attribute(_MINOR)),
@@ -190,7 +190,7 @@ class CupyRuntime:
         )
 
     def _attribute(self, number: int) -> int:
-        return int(self.runtime.deviceGetAttribute(number, self._ordinal))
+        return int(self.runtime.deviceGetAttribute(number, self.ordinal))
 
     @functools.cached_property
     def compiler(self) -> nvrtc.NvrtcCompiler:
@@ -212,13 +212,13 @@ class CupyRuntime:
         try:
             if self._alone:
                 if not self._thread.ready:
-                    self.runtime.setDevice(self._ordinal)
+                    self.runtime.setDevice(self.ordinal)
                     self._thread.ready = True
                 return function(*args)
             before = self.runtime.getDevice()
-            if before == self._ordinal:
+            if before == self.ordinal:
                 return function(*args)
-            self.runtime.setDevice(self._ordinal)
+            self.runtime.setDevice(self.ordinal)
             try:
                 return function(*args)
             finally:
@@ -231,7 +231,7 @@ class CupyRuntime:
         with self._lock:
             if self._pool_made is None:
                 pinned, no_handle, device = 1, 0, 1
-                properties = self.runtime.MemPoolProps(pinned, no_handle, device, self._ordinal)
+                properties = self.runtime.MemPoolProps(pinned, no_handle, device, self.ordinal)
                 made = self.runtime.memPoolCreate(properties)
                 self.runtime.memPoolSetAttribute(made, _RELEASE_THRESHOLD, _KEEP_ALL)
                 self._pool_made = int(made)
@@ -245,6 +245,10 @@ class CupyRuntime:
     def open_stream(self) -> _Stream:
         """Return a stream that orders itself with no other one."""
         return _Stream(self, self.call(self.runtime.streamCreateWithFlags, _NON_BLOCKING))
+
+    def stream_handle(self, stream: _Stream) -> int:
+        """Return a stream as CUDA's own libraries take it."""
+        return stream.handle
 
     def allocate(self, nbytes: int, stream: _Stream) -> int:
         """Return memory that later work of a stream may use, aligned to 256.
@@ -281,6 +285,11 @@ class CupyRuntime:
         self.call(self.runtime.memcpyAsync, target.ctypes.data, pointer, target.nbytes, _DEVICE_TO_HOST, stream.handle)
         self.call(self.runtime.streamSynchronize, stream.handle)
 
+    def copy_peer(self, pointer: int, source: int, source_pointer: int, nbytes: int, stream: _Stream) -> None:
+        """Put a copy from the memory of another GPU on a stream; without a way between them CUDA goes over the host."""
+        copy = self.runtime.memcpyPeerAsync
+        self.call(copy, pointer, self.ordinal, source_pointer, source, nbytes, stream.handle)
+
     def record(self, stream: _Stream) -> _Event:
         """Return an event that happens when all that is on a stream now is done."""
         try:
@@ -292,7 +301,7 @@ class CupyRuntime:
         return event
 
     def wait(self, stream: _Stream, event: _Event) -> None:
-        """Let later work of a stream begin after an event."""
+        """Let later work of a stream begin after an event, which may be another GPU's."""
         self.call(self.runtime.streamWaitEvent, stream.handle, event.handle)
 
     def synchronize(self, stream: _Stream) -> None:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from typing import Final, cast
 
-from ...plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes
+from ...plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes, Link
 from .loading import Loader
 from .rates import rates
 from .runtime import Event, Runtime, Stream
@@ -16,6 +16,9 @@ from .watching import watched
 
 #: The kind of device.
 KIND: Final = "cuda"
+#: Bytes per second between two GPUs: PCI Express 4.0 with 16 lanes, 16 GT/s each, 128 bits of 130 being data (PCI-SIG,
+#: PCI Express Base Specification 4.0). GPUs of compute capability 8.0 have it; what NVLink adds is not known here.
+_PEER_BANDWIDTH: Final = 16 * 16e9 * 128 / 130 / 8
 
 
 class CudaDriver:
@@ -105,6 +108,28 @@ class CudaDriver:
     def download(self, target: HostBytes, handle: int, offset: int, queue: Stream) -> None:
         """Copy to host memory and wait."""
         self.runtime.download(target, handle + offset, queue)
+
+    def copy_peer(
+        self,
+        handle: int,
+        offset: int,
+        source: CudaDriver,
+        source_handle: int,
+        source_offset: int,
+        nbytes: int,
+        queue: Stream,
+    ) -> None:
+        """Put a copy from another GPU's memory on a stream of this one."""
+        ordinal = source.runtime.ordinal
+        self.runtime.copy_peer(handle + offset, ordinal, source_handle + source_offset, nbytes, queue)
+
+    def link(self, source: CudaDriver) -> Link:
+        """Return what a copy from another GPU costs, by the least that connects the GPUs that kernels run on.
+
+        The latency is that of a launch on either side.
+        """
+        launches = (rates(d.runtime.properties).launch for d in (source, self))
+        return Link(sum(launches), _PEER_BANDWIDTH, "declared")
 
     def record(self, queue: Stream) -> Event:
         """Return an event after all that is on a stream."""

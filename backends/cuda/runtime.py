@@ -85,11 +85,18 @@ class Runtime(Protocol):
         """What the GPU says of itself."""
 
     @property
+    def ordinal(self) -> int:
+        """The number by which CUDA knows it in this process."""
+
+    @property
     def compiler(self) -> Compiler:
         """What makes code for this GPU."""
 
     def open_stream(self) -> Stream:
         """Return a stream that orders itself with no other one."""
+
+    def stream_handle(self, stream: Stream) -> int:
+        """Return a stream as CUDA's own libraries take it."""
 
     def allocate(self, nbytes: int, stream: Stream) -> int:
         """Return memory that later work of a stream may use, aligned to 256.
@@ -110,11 +117,14 @@ class Runtime(Protocol):
     def download(self, target: HostBytes, pointer: int, stream: Stream) -> None:
         """Copy to host memory after the stream's work, and wait for it."""
 
+    def copy_peer(self, pointer: int, source: int, source_pointer: int, nbytes: int, stream: Stream) -> None:
+        """Put a copy from the memory of another GPU, given by its number, on a stream of this one."""
+
     def record(self, stream: Stream) -> Event:
         """Return an event that happens when all that is on a stream now is done."""
 
     def wait(self, stream: Stream, event: Event) -> None:
-        """Let later work of a stream begin after an event."""
+        """Let later work of a stream begin after an event, which may be another GPU's."""
 
     def synchronize(self, stream: Stream) -> None:
         """Wait for all that is on a stream."""

@@ -13,6 +13,7 @@ from .runtime import CudaError, ForkedError, Runtime
 R = TypeVar("R")
 
 _CALLS: Final = tuple(name for name, call in vars(Runtime).items() if callable(call) and not name.startswith("_"))
+_FACTS: Final = tuple(name for name, fact in vars(Runtime).items() if isinstance(fact, property))
 _ADVICE: Final = (
     "a kernel touched memory that is not its own, or the GPU is gone; start a new process to use it again "
     "(compute-sanitizer finds the kernel)"
@@ -27,7 +28,7 @@ def watched(runtime: Runtime) -> Runtime:
     """
     watch = _Watch(runtime.properties.name)
     calls = {name: watch.over(getattr(runtime, name)) for name in _CALLS}
-    return cast(Runtime, SimpleNamespace(**calls, properties=runtime.properties, compiler=runtime.compiler))
+    return cast(Runtime, SimpleNamespace(**calls, **{name: getattr(runtime, name) for name in _FACTS}))
 
 
 class _Watch:

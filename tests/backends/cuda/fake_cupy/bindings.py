@@ -154,14 +154,19 @@ def _runtime(cuda: FakeCuda) -> ModuleType:
         device, host = (to, source) if kind == 1 else (source, to)
         rightly = kind in (1, 2) and not FIRST_ADDRESS <= host < LAST_ADDRESS
         cuda.check(rightly, f"a copy of kind {kind} from {source:#x} to {to:#x}")
-        block = cuda.touch(device, nbytes, stream, tick)
-        at = device - next(p for p, b in cuda.blocks.items() if b is block)
-        if len(block.data) < at + nbytes:
-            block.data.extend(bytes(at + nbytes - len(block.data)))
+        block, at = cuda.place(device, nbytes, stream, tick, cuda.thread.device)
         if kind == 1:
             block.data[at : at + nbytes] = ctypes.string_at(host, nbytes)
         else:
             ctypes.memmove(host, bytes(block.data[at : at + nbytes]), nbytes)
+
+    @bound
+    def memcpyPeerAsync(to: int, target: int, source: int, of: int, nbytes: int, stream: int) -> None:
+        tick, _ = cuda.work(stream)
+        read, at = cuda.place(source, nbytes, stream, tick, of)
+        values = bytes(read.data[at : at + nbytes])
+        written, at = cuda.place(to, nbytes, stream, tick, target)
+        written.data[at : at + nbytes] = values
 
     @bound
     def pointerGetAttributes(pointer: int) -> SimpleNamespace:
@@ -191,11 +196,13 @@ def _runtime(cuda: FakeCuda) -> ModuleType:
         cuda.check(flags == 2, "an event that takes the time")
         number = cuda.number()
         cuda.events[number] = {}
+        cuda.event_devices[number] = cuda.thread.device
         return number
 
     @bound
     def eventRecord(event: int, stream: int) -> None:
         cuda.check(event in cuda.events, f"there is no event {event:#x}")
+        cuda.check(cuda.event_devices[event] == cuda.streams[stream].device, "an event of another GPU is recorded")
         cuda.events[event] = dict(cuda.work(stream)[1])
 
     return module

@@ -117,6 +117,7 @@ class FakeCuda:
         self.blocks: dict[int, Block] = {}
         self.streams: dict[int, Stream] = {}
         self.events: dict[int, Clock] = {}
+        self.event_devices: dict[int, int] = {}
         self.modules: dict[int, bytes] = {}
         self.functions: dict[int, tuple[int, int, str]] = {}
         self.allowed: dict[int, int] = {}
@@ -208,6 +209,15 @@ class FakeCuda:
         block.written = block.written or {stream: tick}
         block.uses[stream] = tick
         return block
+
+    def place(self, pointer: int, nbytes: int, stream: int, tick: int, device: int) -> tuple[Block, int]:
+        """Note that work of a stream uses memory of a GPU; return the block, with its bytes there, and where it is."""
+        block = self.touch(pointer, nbytes, stream, tick)
+        self.check(block.device == device, f"{pointer:#x} is of GPU {block.device}, not of {device}")
+        at = pointer - next(p for p, b in self.blocks.items() if b is block)
+        if len(block.data) < at + nbytes:
+            block.data.extend(bytes(at + nbytes - len(block.data)))
+        return block, at
 
     # Launches
 

@@ -14,14 +14,18 @@ from .runtime import HostRuntime
 
 
 class OnHost:
-    """What the backend's package is to opmux, with one pretended GPU."""
+    """What the backend's package is to opmux, with pretended GPUs; one where none is given."""
 
-    def __init__(self, runtime: HostRuntime | None = None) -> None:
-        self.driver = CudaDriver(runtime or HostRuntime())
+    def __init__(self, *runtimes: HostRuntime) -> None:
+        found = runtimes or (HostRuntime(),)
+        peers = {runtime.ordinal: runtime for runtime in found}
+        for runtime in found:
+            runtime.peers = peers
+        self.drivers = [CudaDriver(runtime) for runtime in found]
 
     @hookimpl
     def opmux_devices(self) -> Sequence[DeviceDriver]:
-        return [self.driver]
+        return self.drivers
 
     @hookimpl
     def opmux_kernels(self) -> Iterable[Kernel]:

@@ -22,9 +22,17 @@ class HostRuntime:
     Args:
         memory: bytes that it has.
         reversed_turns: whether the threads of a block take their turns from the last to the first.
+        ordinal: its number.
+
+    Attributes:
+        peers: the GPUs of the machine, by number.
+        copies: the numbers of the GPUs that memory was copied from.
     """
 
-    def __init__(self, memory: int = 1 << 28, *, reversed_turns: bool = False) -> None:
+    def __init__(self, memory: int = 1 << 28, *, reversed_turns: bool = False, ordinal: int = 0) -> None:
+        self.ordinal = ordinal
+        self.peers: dict[int, HostRuntime] = {ordinal: self}
+        self.copies: list[int] = []
         self.properties = Properties("a GPU on the host", (9, 0), memory, 4, 1e9, 1e11, 1 << 20)
         self.compiler = HostCompiler()
         self.blocks: dict[int, Any] = {}
@@ -35,6 +43,9 @@ class HostRuntime:
 
     def open_stream(self) -> object:
         return object()
+
+    def stream_handle(self, stream: object) -> int:
+        return id(stream)
 
     def allocate(self, nbytes: int, stream: object) -> int:
         with self._lock:
@@ -58,6 +69,18 @@ class HostRuntime:
 
     def download(self, target: HostBytes, pointer: int, stream: object) -> None:
         ctypes.memmove(target.ctypes.data, pointer, target.nbytes)
+
+    def copy_peer(self, pointer: int, source: int, source_pointer: int, nbytes: int, stream: object) -> None:
+        self.check(pointer, nbytes)
+        self.peers[source].check(source_pointer, nbytes)
+        self.copies.append(source)
+        ctypes.memmove(pointer, source_pointer, nbytes)
+
+    def check(self, pointer: int, nbytes: int) -> None:
+        """Refuse memory that is not this GPU's."""
+        with self._lock:
+            if not any(start <= pointer and pointer + nbytes <= start + n for start, (_, n) in self.blocks.items()):
+                raise CudaError("cudaErrorInvalidValue", f"{nbytes} bytes at {pointer:#x} are not GPU {self.ordinal}'s")
 
     def record(self, stream: object) -> object:
         return object()
