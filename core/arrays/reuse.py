@@ -31,8 +31,9 @@ class _Handle:
 
 
 def _counted(made: list[Array], i: int) -> tuple[int, int]:
-    x = made[i]
-    return getrefcount(x), getrefcount(x._buffer)
+    # Not by a name: until Python 3.12 a debugger that looks at a function's variables holds what they name as well, and
+    # then every result that somebody has once would count as left.
+    return getrefcount(made[i]), getrefcount(made[i]._buffer)
 
 
 #: References to a handle that only the kept list holds, and to its buffer, as :meth:`Results.take` counts them. How
@@ -62,17 +63,18 @@ class Results:
         except IndexError:
             return self._made()
         for i in self._indices:
+            handles = getrefcount(made[i])
             x = made[i]
             # A handle that was consumed or has got another value has another signature, or shares that value's buffer.
             if (
-                getrefcount(x) != _HANDLE
+                handles != _HANDLE
                 or getrefcount(x._buffer) != _BUFFER
                 or x._sig is not outputs[i]
                 or getweakrefcount(x)
                 or getweakrefcount(x._buffer)
                 or not x._buffer.writable
             ):
-                if not kept and getrefcount(x) != _HANDLE:
+                if not kept and handles != _HANDLE:
                     kept.append(made)  # it may be left by the next call; what stays in use makes place for the others
                 return self._made()
         given = tuple(made)  # from here on these references keep every other thread off

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.core.arrays import reuse
 from opmux.core.arrays.reuse import LARGEST, Results
 from opmux.core.devices.memory import CpuDriver
 from opmux.core.signature import signature
@@ -108,3 +111,18 @@ def test_large_results_are_made_anew() -> None:
     before = driver.allocator.statistics().in_use
     del made
     assert driver.allocator.statistics().in_use < before
+
+
+def test_a_debugger_that_watched_the_import_changes_no_count() -> None:
+    program = """
+import sys
+def look(frame, event, argument):
+    frame.f_locals  # until Python 3.12 this holds what the names mean
+    return look
+sys.settrace(look)
+import opmux.core.arrays.reuse as reuse
+sys.settrace(None)
+print(reuse._HANDLE, reuse._BUFFER)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.split() == [str(reuse._HANDLE), str(reuse._BUFFER)]
