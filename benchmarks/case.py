@@ -8,8 +8,9 @@ from typing import Any, Final, Literal
 
 Attribute = int | str | bool | None
 Style = Literal["eager", "compiled"]
-#: What bounds a case: arithmetic, or the traffic of a copy or of a read. None where neither does, as for call costs.
-Limit = Literal["flops", "copy", "read"] | None
+#: What bounds a case: arithmetic, or the traffic of a copy or of a read; on a GPU its copy, or arithmetic whose peak
+#: is not measured. None where neither does, as for call costs.
+Limit = Literal["flops", "copy", "read", "device copy", "device flops"] | None
 
 _SHORT: Final = {"float": "f", "int": "i", "uint": "u", "bool": "bool"}
 

@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 from opmux.conformance.performance.timing import Settings
 
 from . import collectives, plot, report, sim, table
+from .devices import check_device
 from .errors import BenchmarkError
 from .peers import parse_peers
 from .run import QUICK, Progress, Request, run
@@ -49,10 +50,12 @@ def _request(options: argparse.Namespace) -> Request:
         settings = replace(settings, rounds=options.rounds)
     if options.timeout <= 0:
         raise BenchmarkError(f"--timeout {options.timeout:g}: it must be more than 0 seconds")
+    wanted = suite(options.name)
     made = Request(
-        suite(options.name), parse_peers(options.peers), settings, options.quick, options.cases, options.timeout
+        wanted, parse_peers(options.peers, wanted.device), settings, options.quick, options.cases, options.timeout
     )
     made.cases()
+    check_device(wanted.device)
     for path in (options.json, options.plot):
         if path is not None:
             report.check_target_file(path)
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _messages.print(f"wrote {options.plot}", markup=False)
     except BenchmarkError as error:
         sys.stdout.flush()
-        _messages.print(f"error: {type(error).__name__}: {error}", markup=False)
+        _messages.print(f"error: {type(error).__name__}: {error}", markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         _messages.print("interrupted")

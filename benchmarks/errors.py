@@ -15,6 +15,10 @@ class PeerUnavailableError(BenchmarkError, RuntimeError):
     """A peer that is not installed here; the run goes on without it, with a note."""
 
 
+class DeviceMissingError(BenchmarkError, RuntimeError):
+    """A benchmark of a device that this machine lacks."""
+
+
 class UnsupportedCaseError(BenchmarkError, NotImplementedError):
     """A case that a peer does not offer; it is left out for that peer, with a note."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,11 +53,14 @@ def _uniform(low: float, high: float) -> Draw:
 
 
 def _normal_stored(case: Case, rng: np.random.Generator) -> Operands:
-    """Normal numbers; an operand named in ``transposed`` is stored with its last two axes swapped."""
+    """Normal numbers, or all of int8; an operand named in ``transposed`` is stored with its last two axes swapped."""
     made = []
     for name, shape in zip("ab", case.shapes, strict=True):
         stored = (*shape[:-2], shape[-1], shape[-2]) if name in str(case.get("transposed", "")) else shape
-        made.append(rng.standard_normal(stored).astype(case.dtype))
+        if case.dtype == "int8":
+            made.append(rng.integers(-128, 128, stored, np.int8))
+        else:
+            made.append(rng.standard_normal(stored).astype(case.dtype))
     return tuple(made)
 
 
@@ -91,9 +95,15 @@ def _sum_scale(case: Case, reference: Values, x: Values) -> Values:
 
 
 def _matmul_scale(case: Case, reference: Values, a: Values, b: Values) -> Values:
-    """4 sqrt(k) times |a_i| |b_j| (Cauchy and Schwarz), from the same analysis."""
+    """4 sqrt(k) times |a_i| |b_j| (Cauchy and Schwarz), from the same analysis.
+
+    Results of 16 bits are accumulated in 32 and rounded once, or once per part of the inner axis: the result, and four
+    times its usual size for parts that cancel.
+    """
     rows = np.linalg.norm(a, axis=-1)[..., :, None]
     columns = np.linalg.norm(b, axis=-2)[..., None, :]
+    if result_dtype(case).itemsize == 2:
+        return np.asarray(np.abs(reference) + 4.0 * rows * columns / math.sqrt(a.shape[-1]))
     return np.asarray(4.0 * math.sqrt(a.shape[-1]) * rows * columns)
 
 
@@ -109,6 +119,11 @@ def _gelu(case: Case, x: Values) -> Values:
 def _softmax(case: Case, x: Values) -> Values:
     e = np.exp(x - x.max(-1, keepdims=True))
     return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def _layer_norm(case: Case, x: Values, weight: Values, bias: Values) -> Values:
+    centred = x - x.mean(-1, keepdims=True)
+    return np.asarray(centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * weight + bias)
 
 
 def _chain(case: Case, x: Values, a: Values, b: Values) -> Values:
@@ -140,6 +155,7 @@ KINDS: Final[dict[str, Kind]] = {
     "max": Kind(_uniform(-1, 1), _along_axis(np.max), _exact),
     "argmax": Kind(_distinct, _along_axis(np.argmax), _exact),
     "softmax": Kind(_uniform(-8, 8), _softmax, _ulps(128), 4.0),
+    "layer_norm": Kind(_uniform(-2, 2), _layer_norm, _ulps(32, floor=1.0), 8.0),
     "matmul": Kind(_normal_stored, lambda case, a, b: np.matmul(a, b), _matmul_scale, _matmul_flops),
     "chain": Kind(_uniform(0.1, 0.9), _chain, _ulps(32, floor=1.0), 2.0 * CHAIN_PAIRS),
 }
@@ -178,7 +194,7 @@ def result_dtype(case: Case) -> np.dtype[Any]:
     """Return the dtype of a case's result."""
     if case.kind == "argmax":
         return np.dtype(np.int64)
-    return np.dtype(str(case.get("to"))) if case.kind == "cast" else np.dtype(case.dtype)
+    return np.dtype(str(case.get("to", case.dtype)))
 
 
 def result_shape(case: Case) -> tuple[int, ...]:
@@ -248,5 +264,5 @@ def expected(case: Case, stored: Operands) -> Expected:
     wide = [x if x.dtype == bool else x.astype(np.float64) for x in as_given(case, stored)]
     values = np.asarray(kind.reference(case, *wide))
     dtype = result_dtype(case)
-    epsilon = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+    epsilon = 0.0 if dtype.kind in "iub" else float(ml_dtypes.finfo(dtype).eps)
     return Expected(case, values, epsilon * kind.scale(case, values, *wide))

@@ -22,7 +22,10 @@ from .protocol import Channel, Message
 ROOT: Final = Path(__file__).resolve().parent.parent
 #: What a worker inherits. Settings of thread counts and kernels (OMP_*, OPENBLAS_*, MKL_*, OPMUX_*) do not pass: peers
 #: are measured as shipped.
-_INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OPMUX_CACHE_DIR")
+_INHERITED: Final = (
+    "PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OPMUX_CACHE_DIR",
+    "CUDA_VISIBLE_DEVICES", "CUDA_PATH",
+)  # fmt: skip
 _SETTINGS: Final = (
     "OMP_", "OPENBLAS_", "MKL_", "GOTO_", "NUMEXPR_", "NUMBA_", "XLA_", "JAX_", "OPMUX_", "KMP_", "GOMP_",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 
 def case_work(case: Case) -> float:
     """Return what a rate counts: operations where arithmetic bounds the case, else bytes."""
-    return case.flops if case.limit == "flops" else case.bytes
+    return case.flops if case.limit in ("flops", "device flops") else case.bytes
 
 
 def measurements(case: Case, outcomes: Outcomes) -> list[Row]:
@@ -81,13 +82,25 @@ def targets(suite: Suite, rows: Sequence[Row]) -> list[Row]:
     """Return every target of a suite with what was reached."""
     made = []
     for target in suite.targets:
-        row = next((r for r in rows if r["case"] == target.case and r["peer"] == target.peer), None)
-        ratios = row["ratios"] if row is not None else []
-        value = next((r["paired"] for r in ratios if r["over"] == target.over), None)
-        note = "" if value is not None else f"{target.peer} and {target.over} were not both measured on {target.case}"
+        found = {r["case"]: _paired(r, target.over) for r in rows if r["peer"] == target.peer}
+        ratios = [found.get(case) for case in target.cases]
+        known = [r for r in ratios if r is not None]
+        value, note = None, ""
+        if len(known) == len(ratios):
+            value = min(known) if target.of == "least" else statistics.geometric_mean(known)
+        else:
+            lacking = target.cases[ratios.index(None)]
+            note = f"{target.peer} and {target.over} were not both measured on {lacking}"
         met = value is not None and value >= target.at_least
         made.append({"name": target.name, "value": value, "target": target.at_least, "met": met, "note": note})
     return made
+
+
+def _paired(row: Row, over: str) -> float | None:
+    """Return how many times faster a row's peer is than another, or its share of the limit."""
+    if over == PROBE:
+        return row["share"]["paired"] if row["share"] else None
+    return next((r["paired"] for r in row["ratios"] if r["over"] == over), None)
 
 
 def check_target_file(path: Path) -> None:

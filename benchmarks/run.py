@@ -82,13 +82,13 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
     with pool(request.peers, request.timeout) as workers:
         made["peers"], usable = _start(workers)
         progress(0, total, "probes")
-        made["probes"] += probes("before", request.quick)
+        made["probes"] += _limits(request, "before")
         for number, case in enumerate(cases):
             progress(number, total, case.name)
             outcomes = measure_case(case, [*usable, PROBE], workers.worker, request.settings)
             _add(made, case, outcomes)
         progress(total, total, "probes")
-        made["probes"] += probes("after", request.quick)
+        made["probes"] += _limits(request, "after")
     made["targets"] = report.targets(request.suite, made["summary"])
     made["machine"]["load_after"] = machine.load_average()
     schema.check_report(made)
@@ -117,6 +117,11 @@ def _start(workers: Pool) -> tuple[list[dict[str, Any]], list[str]]:
     if not usable:
         raise WorkerError("no peer can run: " + "; ".join(f"{d['name']}: {d['note']}" for d in described))
     return described, usable
+
+
+def _limits(request: Request, when: str) -> list[dict[str, Any]]:
+    """Return the limits of the machine; those of another device are measured beside each case alone."""
+    return probes(when, request.quick) if request.suite.device == "cpu" else []
 
 
 def probes(when: str, quick: bool) -> list[dict[str, Any]]:

@@ -91,7 +91,8 @@ def _own(row: dict[str, Any], by_rate: bool) -> list[str]:
     s = row["seconds"]
     cells = [seconds(s["median"]), f"{(s['q3'] - s['q1']) / 2 / s['median']:.0%}"]
     if by_rate:
-        cells += [f"{row['rate']:.3g}", f"{row['share']['paired']:.0%}" if row["share"] else ""]
+        cells.append("" if row["rate"] is None else f"{row['rate']:.3g}")
+        cells.append(f"{row['share']['paired']:.0%}" if row["share"] else "")
     return cells
 
 

@@ -65,7 +65,7 @@ class Worker:
 
     def _result(self, request: Message) -> tuple[Message, bytes]:
         result = np.asarray(self._prepared().result())
-        return {"dtype": result.dtype.str, "shape": list(result.shape)}, result.tobytes()
+        return {"dtype": result.dtype.name, "shape": list(result.shape)}, result.tobytes()
 
     def _prepared(self) -> Program:
         if self._program is None:

@@ -27,12 +27,14 @@ class Entry:
     Attributes:
         module: of this package; its ``peer(backend)`` makes the peer.
         needs: modules without which it cannot run.
-        backend: for opmux, the only backend allowed; None leaves the choice to the dispatcher.
+        backend: for opmux, the only backend allowed; None leaves the choice to the dispatcher. Else a way to use it.
+        device: the kind of device that it runs on.
     """
 
     module: str
     needs: tuple[str, ...]
     backend: str | None = None
+    device: str = "cpu"
 
 
 PEERS: Final[dict[str, Entry]] = {
@@ -44,6 +46,10 @@ PEERS: Final[dict[str, Entry]] = {
     "jax": Entry("jax", ("jax",)),
     "numba": Entry("numba", ("numba",)),
     "numexpr": Entry("numexpr", ("numexpr",)),
+    "opmux-cuda": Entry("gpu_opmux", ("opmux", "cupy"), "cuda", "cuda"),
+    "cupy": Entry("gpu_cupy", ("cupy",), None, "cuda"),
+    "torch-cuda": Entry("gpu_torch", ("torch",), None, "cuda"),
+    "torch-compile-cuda": Entry("gpu_torch", ("torch",), "compile", "cuda"),
     PROBE: Entry("probe", ("opmux",)),
 }
 
@@ -64,14 +70,14 @@ def entry(name: str) -> Entry:
     raise UnknownNameError(f"no peer {name!r}; there are {', '.join(known)}")
 
 
-def parse_peers(text: str | None) -> Sequence[str]:
-    """Return the peers of a comma-separated list; without one, all of them.
+def parse_peers(text: str | None, device: str = "cpu") -> Sequence[str]:
+    """Return the peers of a comma-separated list; without one, all that run on a kind of device.
 
     Raises:
         UnknownNameError: for a peer that does not exist, or an empty list.
     """
     if text is None:
-        return [name for name in PEERS if name != PROBE]
+        return [name for name, found in PEERS.items() if name != PROBE and found.device == device]
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
         raise UnknownNameError("no peer given; give names with commas between them, or leave the option out")

@@ -29,6 +29,11 @@ def _cast(case: Case) -> Function:
     return functools.partial(ox.cast, dtype=ox.dtype(result_dtype(case).name))
 
 
+def _matmul(case: Case) -> Function:
+    wider = case.get("to")
+    return ox.matmul if wider is None else functools.partial(ox.matmul, dtype=ox.dtype(str(wider)))
+
+
 TABLE: Final[dict[str, Build]] = {
     "exp": same(ox.exp),
     "tanh": same(ox.tanh),
@@ -45,7 +50,8 @@ TABLE: Final[dict[str, Build]] = {
     "max": _along_axis(ox.max),
     "argmax": _along_axis(ox.argmax),
     "softmax": same(ox.softmax),
-    "matmul": same(ox.matmul),
+    "layer_norm": same(ox.layer_norm),
+    "matmul": _matmul,
     "chain": same(chain(ox.multiply, ox.add, CHAIN_PAIRS)),
 }
 
@@ -65,15 +71,25 @@ class OpmuxPeer:
     def prepare(self, case: Case, stored: tuple[NDArray[Any], ...], as_given: AsGiven) -> Program:
         """Return a case made ready; its operands are opmux's own memory, as the results of other ops would be."""
         operands = as_given(case, tuple(ox.asarray(x, copy=True) for x in stored))
-        function = build(TABLE, case, "opmux")
-        if case.style == "compiled":
-            function = _compiled(function)
-        try:
-            with ox.count_calls() as seen:
-                function(*operands)
-        except ox.UnsupportedError as error:
-            raise UnsupportedCaseError(str(error)) from error
-        return Calls(function, operands, _to_numpy, reuse=bool(case.get("out")), detail=_kernels(seen))
+        function, detail = ready(case, operands)
+        return Calls(function, operands, _to_numpy, reuse=bool(case.get("out")), detail=detail)
+
+
+def ready(case: Case, operands: tuple[Any, ...]) -> tuple[Function, str]:
+    """Return the function for a case, called once, and which kernels it ran.
+
+    Raises:
+        UnsupportedCaseError: where opmux has none for it.
+    """
+    function = build(TABLE, case, "opmux")
+    if case.style == "compiled":
+        function = _compiled(function)
+    try:
+        with ox.count_calls() as seen:
+            function(*operands)
+    except ox.UnsupportedError as error:
+        raise UnsupportedCaseError(str(error)) from error
+    return function, _kernels(seen)
 
 
 def _kernels(seen: Any) -> str:

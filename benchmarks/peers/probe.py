@@ -14,6 +14,7 @@ from ..case import Case
 from ..errors import UnsupportedCaseError
 from ..probes import FlopsProbe, TrafficProbe
 from .base import AsGiven, Program
+from .gpu import device_copy
 
 
 class Limit:
@@ -46,6 +47,10 @@ class ProbePeer:
         threads = usable_cpus()
         if case.limit is None:
             raise UnsupportedCaseError("no limit of the machine bounds this case")
+        if case.limit == "device flops":
+            raise UnsupportedCaseError("what a GPU can compute at best is not measured")
+        if case.limit == "device copy":
+            return device_copy(case.bytes)
         if case.limit == "flops":
             return Limit(FlopsProbe(case.dtype, threads), f"fma {case.dtype}, {threads} threads")
         made = TrafficProbe(case.limit, case.bytes, threads)

@@ -44,6 +44,7 @@ TABLE: Final[dict[str, Build]] = {
     "max": _along_axis(torch.amax),
     "argmax": _along_axis(torch.argmax),
     "softmax": same(functools.partial(torch.softmax, dim=-1)),
+    "layer_norm": same(lambda x, weight, bias: torch.nn.functional.layer_norm(x, weight.shape, weight, bias)),
     "matmul": same(torch.matmul),
     "chain": same(chain(torch.multiply, torch.add, CHAIN_PAIRS)),
 }

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import UnknownNameError
-from . import call_cost, elementwise, gemm, reductions
+from . import call_cost, elementwise, gemm, gpu, reductions
 from .base import Suite, Target
 
 __all__ = ["SUITES", "Suite", "Target", "suite"]
 
-_ALL: Final = (gemm.SUITE, elementwise.SUITE, reductions.SUITE, call_cost.SUITE)
+_ALL: Final = (gemm.SUITE, elementwise.SUITE, reductions.SUITE, call_cost.SUITE, gpu.SUITE)
 SUITES: Final[dict[str, Suite]] = {suite.name: suite for suite in _ALL}
 
 

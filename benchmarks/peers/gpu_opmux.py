@@ -1,0 +1,48 @@
+"""opmux on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import opmux as ox
+from opmux.core.devices.device import Device
+
+from .base import versions_of
+from .gpu import Gpu, Timed, cuda_events, state
+from .opmux import ready
+
+
+def _to_numpy(x: Any) -> NDArray[Any]:
+    return np.asarray(x.numpy())
+
+
+def on(device: Device, timed: Timed, cache: int, described: dict[str, str]) -> Gpu:
+    """Return opmux on a device."""
+
+    def put(x: NDArray[Any]) -> Any:
+        return ox.asarray(x, copy=True, device=device)
+
+    return Gpu("opmux-cuda", ready, put, _to_numpy, timed, cache, described)
+
+
+def peer(backend: str | None) -> Gpu:
+    """Return opmux on the first GPU, with what that is."""
+    from cupy_backends.cuda.api import runtime
+
+    from opmux.backends.cuda import nvrtc
+
+    device = ox.device("cuda:0")
+    properties = device.driver.runtime.properties
+    described = {
+        **versions_of("opmux", "numpy", "cupy-cuda13x", "nvidia-cuda-nvrtc"),
+        "device": properties.name,
+        "compute capability": ".".join(map(str, properties.capability)),
+        "CUDA of the driver": str(runtime.driverGetVersion()),
+        "CUDA runtime": str(runtime.runtimeGetVersion()),
+        "NVRTC": ".".join(map(str, nvrtc.version())),
+        **state(),
+    }
+    return on(device, cuda_events(device.default_queue.handle.handle), properties.cache, described)

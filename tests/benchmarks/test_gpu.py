@@ -1,0 +1,193 @@
+"""The benchmark of a GPU, without one: its cases on a pretended GPU, its peers' parts, its targets, its refusal."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import opmux as ox
+from opmux.benchmarks import devices
+from opmux.benchmarks.case import Case
+from opmux.benchmarks.cli import main
+from opmux.benchmarks.errors import PeerUnavailableError, WrongResultError
+from opmux.benchmarks.kinds import as_given, draw, expected, make_case
+from opmux.benchmarks.measure import measure_case
+from opmux.benchmarks.peers import PEERS, PROBE, parse_peers
+from opmux.benchmarks.peers.gpu import FirstCall, Gpu, Launches, device_copy
+from opmux.benchmarks.protocol import Message
+from opmux.benchmarks.report import summary, targets
+from opmux.benchmarks.run import QUICK
+from opmux.benchmarks.suites import SUITES, Suite, Target
+from opmux.benchmarks.worker import Worker
+from opmux.core.plugins.status import BackendStatus, State
+from tests.backends.cuda.host.plugin import OnHost, registered
+
+GPU = SUITES["gpu"]
+
+
+def by_clock(work: Callable[[], None]) -> float:
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+class InProcess:
+    """A worker without its process."""
+
+    def __init__(self, peer: Gpu) -> None:
+        self.worker = Worker(peer)
+
+    def prepare(self, case: Case, seed: int) -> Message:
+        return self.worker.answer({"do": "prepare", "case": case.to_data(), "seed": seed})[0]
+
+    def calibrate(self, seconds: float, most: int) -> tuple[int, float]:
+        return 1, 1.0  # the pretended GPU is slow: one call per sample
+
+    def run(self, repetitions: int) -> float:
+        return float(self.worker.answer({"do": "run", "repetitions": repetitions})[0]["seconds"])
+
+    def result(self) -> NDArray[Any]:
+        answer, payload = self.worker.answer({"do": "result"})
+        return np.frombuffer(payload, np.dtype(answer["dtype"])).reshape(answer["shape"])
+
+
+@pytest.fixture(scope="module")
+def opmux_on_gpu() -> Iterator[InProcess]:
+    from opmux.benchmarks.peers.gpu_opmux import on
+
+    with registered(OnHost()), ox.policy(backends="cuda"):
+        yield InProcess(on(ox.device("cuda:0"), by_clock, 1 << 12, {}))
+
+
+@pytest.mark.parametrize(
+    "start", ["exp", "chain f32 4096", "sum f32 4096", "softmax", "layer_norm", "matmul bf", "matmul i8", "add f32 8"]
+)
+def test_quick_cases_are_right_on_a_pretended_gpu(opmux_on_gpu: InProcess, start: str) -> None:
+    case = next(c for c in GPU.cases(True) if c.name.startswith(start))
+    outcome = measure_case(case, ["opmux-cuda"], lambda name: opmux_on_gpu, QUICK)["opmux-cuda"]
+    assert (outcome.status, outcome.note) == ("measured", "")
+    assert outcome.samples
+    assert "cuda/" in outcome.detail
+
+
+def test_operands_take_turns_within_the_events() -> None:
+    seen: list[int] = []
+    spans: list[int] = []
+
+    def timed(work: Callable[[], None]) -> float:
+        work()
+        spans.append(len(seen))
+        return 0.5
+
+    made = Launches(seen.append, [(0,), (1,), (2,)], timed, np.asarray)
+    assert [made.seconds(2), made.seconds(2)] == [0.5, 0.5]
+    assert (seen, spans) == ([0, 1, 2, 0], [2, 4])
+
+
+def test_small_operands_are_copied_until_they_outgrow_the_cache() -> None:
+    put: list[NDArray[Any]] = []
+
+    def copied(x: NDArray[Any]) -> NDArray[Any]:
+        put.append(x)
+        return x
+
+    peer = Gpu("p", lambda case, x: (np.add, ""), copied, np.asarray, by_clock, 1 << 20, {})
+    case = make_case("add", "float32", (1 << 16,), (1 << 16,), limit="device copy")
+    peer.prepare(case, draw(case, 1), as_given)
+    assert sum(x.nbytes for x in put) > 2 << 20
+    put.clear()
+    peer.prepare(dataclasses.replace(case, limit=None), draw(case, 1), as_given)
+    assert len(put) == 2
+
+
+def test_first_calls_are_made_in_other_processes_with_their_own_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[str] = []
+
+    def once(self: FirstCall, folder: str) -> float:
+        folders.append(folder)
+        return 2.0
+
+    monkeypatch.setattr(FirstCall, "_once", once)
+    peer = Gpu("p", lambda case, x: (np.tanh, ""), lambda x: x, np.asarray, by_clock, 1, {})
+    for how in ("cold", "cached"):
+        case = make_case("tanh", "float32", (8,), first_call=how)
+        made = peer.prepare(case, draw(case, 1), as_given)
+        assert made.seconds(2) == 4.0
+        assert expected(case, draw(case, 1)).check(made.result()) <= 1
+    cold, cached = folders[:2], folders[2:]
+    assert len(set(cold)) == 2
+    assert len(cached) == 3
+    assert len(set(cached)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_product_that_lacks_a_tile_is_wrong(dtype: str) -> None:
+    case = make_case("matmul", dtype, (64, 256), (256, 64), **({"to": "int32"} if dtype == "int8" else {}))
+    a, b = draw(case, 1)
+    wanted = expected(case, (a, b))
+    kept = np.dtype("int32" if dtype == "int8" else dtype)
+    wide = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    assert wanted.check(wide.astype(kept)) <= 1
+    with pytest.raises(WrongResultError, match="elements are wrong"):
+        wanted.check((wide - a[:, :16].astype(np.float64) @ b[:16].astype(np.float64)).astype(kept))
+
+
+CASES = [make_case("add", "float32", (4, n), (4, n), limit="device copy") for n in (4, 8)]
+
+
+def known(scripted: Callable[..., Any], right: Any) -> list[dict[str, Any]]:
+    rows = []
+    for case, slower in zip(CASES, (2e-3, 8e-3), strict=True):
+        workers = scripted(mine=(right, 1e-3), theirs=(right, slower), probe=(right, 1e-3))
+        prepare = workers["probe"].prepare
+        workers["probe"].prepare = lambda case, seed, do=prepare: {**do(case, seed), "work": case.bytes / 2}
+        rows += summary(case, measure_case(case, list(workers), workers.__getitem__, QUICK))
+    return rows
+
+
+def test_targets_of_several_cases(scripted: Callable[..., Any], right: Any) -> None:
+    names = tuple(case.name for case in CASES)
+    wanted = (
+        Target("least", names, "mine", "theirs", 3.0),
+        Target("mean", names, "mine", "theirs", 3.0, "geometric mean"),
+        Target("share", names, "mine", PROBE, 1.5),
+        Target("one lacks", (*names, "sum"), "mine", "theirs", 0.0),
+    )
+    found = targets(Suite("s", "t", "GB/s", lambda quick: CASES, wanted), known(scripted, right))
+    assert [t["value"] for t in found] == [pytest.approx(2.0), pytest.approx(4.0), pytest.approx(2.0), None]
+    assert [t["met"] for t in found] == [False, True, True, False]
+    assert "on sum" in found[3]["note"]
+
+
+def test_every_target_is_about_peers_that_exist() -> None:
+    assert all({target.peer, target.over} <= PEERS.keys() for target in GPU.targets)
+
+
+def test_peers_are_those_of_the_device() -> None:
+    assert parse_peers(None, "cuda") == ["opmux-cuda", "cupy", "torch-cuda", "torch-compile-cuda"]
+    assert "cupy" not in parse_peers(None)
+
+
+def test_without_a_gpu_one_line_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    absent = BackendStatus("cuda", "", "", State.ABSENT_HARDWARE, reason="no device was found", remedy="buy one")
+    monkeypatch.setattr(devices, "DEVICES", ())
+    monkeypatch.setattr(devices.manager, "status", lambda: [absent])
+    assert main(["gpu", "--quick"]) == 2
+    captured = capfd.readouterr()
+    assert captured.err == "error: DeviceMissingError: cuda is absent-hardware: no device was found; buy one\n"
+    assert captured.out == ""
+
+
+def test_copy_of_a_device_needs_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(PeerUnavailableError, match="CuPy"):
+        device_copy(1024)
