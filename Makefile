@@ -14,13 +14,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
+GPU_STAMP := $(VENV)/.installed-gpu
 # -qq: errors show, the build backend's notices on editable installs do not.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 # The scripts of a virtual environment hold absolute paths, so one that was moved with its checkout is made anew.
 MOVED := $(if $(wildcard $(STAMP)),$(filter-out $(CURDIR),$(shell cat $(STAMP))))
 
-.PHONY: help venv demo test test-all lint bench docs clean moved
+.PHONY: help venv demo test test-all lint bench gpu docs clean moved
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -50,6 +51,13 @@ $(DOCS_STAMP): $(STAMP)
 	@$(PIP) install --editable '.[docs]'
 	@touch $@
 
+# Without a driver the benchmark says what is missing, before much is installed. The extra ctk has the libraries of CUDA
+# that CuPy, as a peer, compiles with and calls.
+$(GPU_STAMP): $(STAMP)
+	@$(BIN)/python -c "import ctypes; ctypes.CDLL('libcuda.so.1')" 2>/dev/null || $(BIN)/python -m benchmarks gpu
+	@$(PIP) install --editable '.[cuda]' 'cupy-cuda13x[ctk]'
+	@touch $@
+
 demo: $(STAMP) ## train on real handwritten digits, on every backend and with the dispatcher choosing
 	@$(BIN)/opmux demo
 
@@ -66,6 +74,14 @@ BENCH ?= gemm elementwise reductions call_cost sim collectives
 bench: $(STAMP) ## run the benchmarks (BENCH="gemm reductions"), each into build/bench/NAME.json
 	@mkdir -p build/bench
 	@for name in $(BENCH); do $(BIN)/python -m benchmarks "$$name" --json "build/bench/$$name.json"; done
+
+gpu: $(GPU_STAMP) ## with an NVIDIA GPU: conformance of cuda, then its benchmark, into build/gpu/
+	@mkdir -p build/gpu
+	@status=0; \
+	$(BIN)/opmux conformance --backend cuda --json build/gpu/conformance.json --markdown build/gpu/conformance.md \
+		|| status=$$?; \
+	$(BIN)/python -m benchmarks gpu --json build/gpu/benchmarks.json || status=$$?; \
+	exit $$status
 
 docs: $(DOCS_STAMP) ## build the documentation into docs/_build/html; a warning is an error
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

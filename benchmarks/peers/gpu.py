@@ -102,7 +102,8 @@ class FirstCall:
     """
 
     def __init__(self, peer: str, case: Case, program: Program) -> None:
-        self.detail, self.work = program.detail, None
+        self.detail = program.detail
+        self.work: float | None = None
         self._peer = peer
         self._case = case
         self._program = program

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from opmux.core.devices.device import Device
 from .base import versions_of
 from .gpu import Gpu, Timed, cuda_events, state
 from .opmux import ready
+
+#: Holds for the life of the process: what the backend lacks is to be reported, not to run elsewhere.
+_policy: Final = contextlib.ExitStack()
 
 
 def _to_numpy(x: Any) -> NDArray[Any]:
@@ -34,6 +38,7 @@ def peer(backend: str | None) -> Gpu:
 
     from opmux.backends.cuda import nvrtc
 
+    _policy.enter_context(ox.policy(backends=backend))
     device = ox.device("cuda:0")
     properties = device.driver.runtime.properties
     described = {

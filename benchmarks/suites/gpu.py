@@ -44,8 +44,9 @@ def _rows(shapes: tuple[tuple[int, int], ...]) -> list[Case]:
 
 
 def _product(dtype: str, n: int) -> Case:
-    wider = {"to": "int32"} if dtype == "int8" else {}
-    return make_case("matmul", dtype, (n, n), (n, n), limit="device flops", **wider)
+    if dtype == "int8":
+        return make_case("matmul", dtype, (n, n), (n, n), limit="device flops", to="int32")
+    return make_case("matmul", dtype, (n, n), (n, n), limit="device flops")
 
 
 def _calls() -> list[Case]:

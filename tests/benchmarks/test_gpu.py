@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,17 +16,19 @@ from numpy.typing import NDArray
 
 import opmux as ox
 from opmux.benchmarks import devices
+from opmux.benchmarks import run as run_module
 from opmux.benchmarks.case import Case
 from opmux.benchmarks.cli import main
 from opmux.benchmarks.errors import PeerUnavailableError, WrongResultError
 from opmux.benchmarks.kinds import as_given, draw, expected, make_case
 from opmux.benchmarks.measure import measure_case
-from opmux.benchmarks.peers import PEERS, PROBE, parse_peers
+from opmux.benchmarks.peers import PEERS, PROBE, AsGiven, Peer, parse_peers
 from opmux.benchmarks.peers.gpu import FirstCall, Gpu, Launches, device_copy
 from opmux.benchmarks.protocol import Message
 from opmux.benchmarks.report import summary, targets
-from opmux.benchmarks.run import QUICK
+from opmux.benchmarks.run import QUICK, Request
 from opmux.benchmarks.suites import SUITES, Suite, Target
+from opmux.benchmarks.table import show
 from opmux.benchmarks.worker import Worker
 from opmux.core.plugins.status import BackendStatus, State
 from tests.backends.cuda.host.plugin import OnHost, registered
@@ -41,8 +45,12 @@ def by_clock(work: Callable[[], None]) -> float:
 class InProcess:
     """A worker without its process."""
 
-    def __init__(self, peer: Gpu) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.worker = Worker(peer)
+
+    def hello(self) -> dict[str, str]:
+        versions: dict[str, str] = self.worker.answer({"do": "hello"})[0]["versions"]
+        return versions
 
     def prepare(self, case: Case, seed: int) -> Message:
         return self.worker.answer({"do": "prepare", "case": case.to_data(), "seed": seed})[0]
@@ -75,6 +83,35 @@ def test_quick_cases_are_right_on_a_pretended_gpu(opmux_on_gpu: InProcess, start
     assert (outcome.status, outcome.note) == ("measured", "")
     assert outcome.samples
     assert "cuda/" in outcome.detail
+
+
+class Copies:
+    """A probe that copies host memory."""
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def prepare(self, case: Case, stored: tuple[NDArray[Any], ...], as_given: AsGiven) -> Launches:
+        work = case.bytes if case.limit == "device copy" else None
+        return Launches(np.copyto, [(np.zeros(8), np.ones(8))], by_clock, np.asarray, "copied", work)
+
+
+def test_whole_run_has_the_documented_form(
+    opmux_on_gpu: InProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers = {"opmux-cuda": opmux_on_gpu, PROBE: InProcess(Copies())}
+    opened = SimpleNamespace(peers=("opmux-cuda", "cupy"), worker=workers.__getitem__)
+    monkeypatch.setattr(run_module, "pool", lambda peers, timeout: nullcontext(opened))
+    monkeypatch.setattr(run_module, "missing", lambda name: "cupy is not installed" if name == "cupy" else None)
+    made = run_module.run(Request(GPU, opened.peers, QUICK, quick=True, only="add f32"), lambda *seen: None)
+    show(made)
+    shown = capsys.readouterr().out
+    assert made["probes"] == []
+    by_case = {row["case"]: row for row in made["summary"] if row["peer"] == "opmux-cuda"}
+    assert by_case["add f32 4096"]["share"]["paired"] > 0
+    assert by_case["add f32 8"]["rate"] is None
+    assert "cupy: missing: cupy is not installed" in shown
+    assert shown.count("not measured") == len(GPU.targets)
 
 
 def test_operands_take_turns_within_the_events() -> None:
