@@ -124,8 +124,9 @@ class _Stream:
         self._owner = owner
         self.handle = handle
 
-    def __del__(self) -> None:
-        if not (_process.forked or sys.is_finalizing()):
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Held here: when the interpreter ends, the names of the module may be gone before the stream is.
+        if not (is_finalizing() or _process.forked):
             with contextlib.suppress(CudaError):
                 self._owner.call(self._owner.runtime.streamDestroy, self.handle)
 

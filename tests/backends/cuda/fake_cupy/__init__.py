@@ -15,13 +15,17 @@ from opmux.backends.cuda import cupy_runtime
 
 from .bindings import CUDADriverError, CUDARuntimeError, modules
 from .machine import FakeCuda, Gpu, MisuseError
+from .nccl import NcclError, binding
 
-__all__ = ["CUDADriverError", "CUDARuntimeError", "FakeCuda", "Gpu", "MisuseError", "installed"]
+__all__ = ["NcclError", "CUDADriverError", "CUDARuntimeError", "FakeCuda", "Gpu", "MisuseError", "installed"]
 
 
 @contextlib.contextmanager
-def installed(cuda: FakeCuda) -> Iterator[FakeCuda]:
-    """Let CuPy's bindings be those of a fake machine, in a process that has not started CUDA."""
+def installed(cuda: FakeCuda, *, nccl: bool = False) -> Iterator[FakeCuda]:
+    """Let CuPy's bindings be those of a fake machine, with NCCL or without, in a process that has not started CUDA."""
     process = cupy_runtime._process
-    with mock.patch.dict(sys.modules, modules(cuda)), mock.patch.multiple(process, started=False, forked=False):
+    # None: a module that cannot be imported
+    found = {"cupy_backends.cuda.libs.nccl": binding(cuda) if nccl else None, "cuda.pathfinder": None}
+    unstarted = mock.patch.multiple(process, started=False, forked=False)
+    with mock.patch.dict(sys.modules, {**modules(cuda), **found}), unstarted:
         yield cuda

@@ -63,7 +63,8 @@ def _bound(cuda: FakeCuda, module: ModuleType, error: Callable[[int], Exception]
                         raise MisuseError(f"{name}: {argument!r} is no number")
                 status = cuda.failing(name)
                 asks = name.startswith(("driverGet", "runtimeGet", "getDevice", "deviceGetAttribute"))
-                gpu = cuda.gpus[cuda.thread.device] if cuda.gpus else None
+                current = args[0] if name == "setDevice" else cuda.thread.device  # a lost GPU can be left
+                gpu = cuda.gpus[current] if cuda.gpus else None
                 if gpu is not None and not asks:
                     if gpu.lost:
                         raise error(gpu.lost)
