@@ -46,18 +46,23 @@ def public(op: Op) -> Callable[..., Any]:
         operands = (arrays,) if single else arrays
         tables, decision = current().slot.tables, None
         if (operands.__class__ is list or operands.__class__ is tuple) and not unnamed:
-            # The short way: the mesh knows how such a call is done, under the same policy and registry.
+            # The short way: the mesh knows how such a call is done, under the same policy and registry. A list's arrays
+            # are taken once, since another thread may change the list after they have been looked at.
             try:
                 written = exact(tuple(given.items())) if given else ()
                 if len(operands) == 2:  # a list comprehension costs two ranks as much as finding the decision
                     x, y = operands
+                    operands = x, y
                     key: Any = tables, op, written, x.__class__ is Array and x._sig, y.__class__ is Array and y._sig
                 else:
+                    operands = tuple(operands)
                     key = tables, op, written, *[x.__class__ is Array and x._sig for x in operands]
                 decision = mesh.decisions.get(key)
             except (AttributeError, TypeError):
                 pass  # no mesh, or an attribute that cannot be hashed: the long way says which
         if decision is None:
+            if isinstance(operands, list):
+                operands = tuple(operands)
             if unnamed or arrays is _MISSING or mesh is _MISSING or not required <= given.keys() <= allowed:
                 raise _bad_call(op, defaults, required, given, (arrays, mesh, *unnamed))
             if isinstance(mesh, Mesh) and not mesh.local_ranks and not operands:

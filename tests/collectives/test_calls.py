@@ -296,3 +296,23 @@ def test_the_dearer_algorithms_are_not_prepared(hosts: tuple[ox.Device, ...], mo
     for explained in job(2, program):
         assert sum(row.eligible and row.seconds is not None for row in explained.rows) > 1
         assert set(planned) == {explained.chosen}
+
+
+def test_a_list_that_changes_during_its_call_changes_nothing(hosts: tuple[ox.Device, ...]) -> None:
+    mesh, whole = ox.Mesh(hosts[:2]), operands(hosts, 2, ox.float32, (512,))
+    given: list[ox.Array] = list(whole)
+
+    class Sum(str):
+        """A reduction that, where it is looked up, does what another thread may do then."""
+
+        __eq__ = str.__eq__
+
+        def __hash__(self) -> int:
+            given[1:] = [ox.asarray([0.0], device=hosts[1])] if known else whole[1:]
+            return str.__hash__(self)
+
+    known = False
+    want = ox.all_reduce(given, mesh, reduction=Sum("sum"))[0].tolist()
+    known = True
+    assert ox.all_reduce(given, mesh, reduction=Sum("sum"))[0].tolist() == want
+    assert given[1].size == 1
