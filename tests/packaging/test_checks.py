@@ -80,6 +80,17 @@ def test_the_longest_checks_exist(checks: ModuleType, tmp_path: Path) -> None:
     assert set(checks.LONGEST) <= known
 
 
+def test_a_backend_without_its_device_is_left_out_and_said_so(
+    checks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "absent_backends", lambda: {"llvm": "no lanes", "sim": "no device"})
+    names = [run.name for run, _ in checks.conformance_checks(tmp_path)]
+    assert "conformance numpy" in names
+    assert "conformance sim h100" in names  # which is there where it is asked for
+    assert "conformance llvm" not in names
+    assert "conformance llvm: not run: no lanes" in capsys.readouterr().out
+
+
 def test_every_run_of_the_suite_has_its_certificate_checked(checks: ModuleType, tmp_path: Path) -> None:
     for run, certificate in checks.conformance_checks(tmp_path):
         if certificate is None:  # a part of the suite has no certificate
