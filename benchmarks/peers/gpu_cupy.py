@@ -107,7 +107,8 @@ def _to_numpy(x: Any) -> NDArray[Any]:
 
 def peer(backend: str | None) -> Gpu:
     """Return the peer."""
+    trim = cupy.get_default_memory_pool().free_all_blocks
     versions = versions_of("cupy-cuda13x", "numpy", "nvidia-cublas")
     with contextlib.suppress(UnsupportedCaseError):
         versions["cuBLAS"] = str(_cublas().getVersion(cupy.cuda.device.get_cublas_handle()))
-    return Gpu("cupy", _ready, _put, _to_numpy, cuda_events(0), second_level_cache(), versions)
+    return Gpu("cupy", _ready, _put, _to_numpy, cuda_events(0), second_level_cache(), versions, trim)

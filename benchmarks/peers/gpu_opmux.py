@@ -29,7 +29,11 @@ def on(device: Device, timed: Timed, cache: int, described: dict[str, str]) -> G
     def put(x: NDArray[Any]) -> Any:
         return ox.asarray(x, copy=True, device=device)
 
-    return Gpu("opmux-cuda", ready, put, _to_numpy, timed, cache, described)
+    def trim() -> None:
+        device.synchronize()  # memory is given back behind the work that used it
+        device.driver.runtime.trim()
+
+    return Gpu("opmux-cuda", ready, put, _to_numpy, timed, cache, described, trim)
 
 
 def peer(backend: str | None) -> Gpu:

@@ -66,5 +66,6 @@ def peer(backend: str | None) -> Gpu:
     cache = torch.cuda.get_device_properties(0).L2_cache_size
     versions = {**versions_of("torch", "triton"), "CUDA of torch": str(torch.version.cuda)}
     compiled = backend == "compile"
+    name = "torch-compile-cuda" if compiled else "torch-cuda"
     ready = functools.partial(_ready, compiled=compiled)
-    return Gpu("torch-compile-cuda" if compiled else "torch-cuda", ready, _put, _to_numpy, _timed, cache, versions)
+    return Gpu(name, ready, _put, _to_numpy, _timed, cache, versions, torch.cuda.empty_cache)

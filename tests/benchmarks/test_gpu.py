@@ -19,7 +19,7 @@ from opmux.benchmarks import devices
 from opmux.benchmarks import run as run_module
 from opmux.benchmarks.case import Case
 from opmux.benchmarks.cli import main
-from opmux.benchmarks.errors import PeerUnavailableError, WrongResultError
+from opmux.benchmarks.errors import PeerUnavailableError, WorkerError, WrongResultError
 from opmux.benchmarks.kinds import as_given, draw, expected, make_case
 from opmux.benchmarks.measure import measure_case
 from opmux.benchmarks.peers import PEERS, PROBE, AsGiven, Peer, parse_peers
@@ -135,7 +135,7 @@ def test_small_operands_are_copied_until_they_outgrow_the_cache() -> None:
         put.append(x)
         return x
 
-    peer = Gpu("p", lambda case, x: (np.add, ""), copied, np.asarray, by_clock, 1 << 20, {})
+    peer = Gpu("p", lambda case, x: (np.add, ""), copied, np.asarray, by_clock, 1 << 20, {}, list)
     case = make_case("add", "float32", (1 << 16,), (1 << 16,), limit="device copy")
     peer.prepare(case, draw(case, 1), as_given)
     assert sum(x.nbytes for x in put) > 2 << 20
@@ -152,7 +152,7 @@ def test_first_calls_are_made_in_other_processes_with_their_own_caches(monkeypat
         return 2.0
 
     monkeypatch.setattr(FirstCall, "_once", once)
-    peer = Gpu("p", lambda case, x: (np.tanh, ""), lambda x: x, np.asarray, by_clock, 1, {})
+    peer = Gpu("p", lambda case, x: (np.tanh, ""), lambda x: x, np.asarray, by_clock, 1, {}, list)
     for how in ("cold", "cached"):
         case = make_case("tanh", "float32", (8,), first_call=how)
         made = peer.prepare(case, draw(case, 1), as_given)
@@ -162,6 +162,14 @@ def test_first_calls_are_made_in_other_processes_with_their_own_caches(monkeypat
     assert len(set(cold)) == 2
     assert len(cached) == 3
     assert len(set(cached)) == 1
+
+
+def test_first_call_is_timed_by_its_own_process() -> None:
+    case = make_case("tanh", "float32", (8,), first_call="cold")
+    made = Launches(np.tanh, [draw(case, 1)], by_clock, np.asarray)
+    assert 0 < FirstCall("numpy", case, made).seconds(1) < 60
+    with pytest.raises(WorkerError, match="no peer 'nobody'"):
+        FirstCall("nobody", case, made).seconds(1)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
