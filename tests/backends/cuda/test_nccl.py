@@ -168,13 +168,13 @@ def test_without_nccl_the_message_says_how_to_get_it() -> None:
 
 
 def test_a_failure_gives_the_communicators_up_and_the_next_call_makes_new_ones(cuda: FakeCuda) -> None:
-    arrays = given([1], [2])
+    arrays, two = given([1], [2]), mesh(2)
     cuda.failures["groupEnd"] = deque([0, 3])
-    ox.all_reduce(arrays, mesh(2))
+    ox.all_reduce(arrays, two)
     with pytest.raises(CollectiveError, match=r"all_reduce over cuda:0, cuda:1 .* NCCL_ERROR_INTERNAL_ERROR"):
-        ox.all_reduce(arrays, mesh(2))
+        ox.all_reduce(arrays, two)
     assert cuda.calls.count("abort") == 2
-    assert ox.all_reduce(arrays, mesh(2))[0].tolist() == [3.0]
+    assert ox.all_reduce(arrays, two)[0].tolist() == [3.0]
     assert cuda.calls.count("initAll") == 2
 
 
