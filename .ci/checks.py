@@ -145,7 +145,8 @@ SELECTIONS: dict[str, tuple[tuple[str, dict[str, str], list[str]], ...]] = {
 
 def absent_backends() -> dict[str, str]:
     """Return the installed backends whose device is not on this machine, and what opmux says of each."""
-    listed = subprocess.run([str(BIN / "opmux"), "backends", "--json"], cwd=ROOT, capture_output=True, text=True)
+    command = [str(BIN / "opmux"), "backends", "--json"]
+    listed = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     try:
         rows = json.loads(listed.stdout)
     except ValueError:
