@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any, Final
 
 import numpy as np
@@ -177,6 +178,7 @@ class Exchange:
         coming: list[Wait] = []
         going: list[Wait] = []
         is_done = False
+        rest: Running | None = None
         try:
             messages.start(tag(sequence, 0))
             # Nothing else may be written to before all agree on lengths: see Call.agree.
@@ -192,9 +194,14 @@ class Exchange:
                     if messages.have_left(_SPINS) and (not going or _are_over(going)):
                         control.passed(sequence)
                         return None
-            return go_on(self._call(sequence, slots, native, coming, going, is_done, owner))
+            rest = go_on(self._call(sequence, slots, native, coming, going, is_done, owner))
+            # A generator that was never begun ends without a word, and here messages are under way already.
+            return None if next(rest, None) is None else rest
         except BaseException as error:
-            finish(self._call(sequence, slots, native, coming, going, is_done, owner), error)
+            if rest is None or getgeneratorstate(rest) == GEN_CREATED:
+                finish(self._call(sequence, slots, native, coming, going, is_done, owner), error)
+            else:
+                rest.close()
             raise
 
     def _bytes(self, region: Region) -> int:

@@ -13,6 +13,7 @@ from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.engine import Running
 from opmux.core.collectives.exchange import KEPT, Exchange, Frames, fits
+from opmux.core.collectives.failure import Cause
 from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
@@ -65,7 +66,8 @@ def test_a_rank_that_comes_last_ends_at_once(length: int) -> None:
 def test_what_rides_is_no_message_of_its_own() -> None:
     pair = Pair(2)
     before = list(pair.network._count)
-    pair.run(0)
+    rest = pair.run(0)
+    assert rest is not None
     assert pair.network._count[0] - before[0] == 1
 
 
@@ -119,3 +121,15 @@ def test_data_that_were_copied_first_ride_from_where_they_come(base: int | None,
 def test_much_memory_is_not_kept_between_calls() -> None:
     found = [made("by doubling", 2, n) for n in (KEPT // 16, KEPT // 16 + 1)]  # a message and scratch, 8 bytes each
     assert [fits(plan_rank(c.schedule, c.layout, 0), 8) for c in found] == [True, False]
+
+
+def test_what_is_dropped_while_messages_are_under_way_is_aborted() -> None:
+    pair = Pair(4)
+    rest = pair.run(0)
+    assert rest is not None
+    rest.close()  # what an interrupt does to it before anybody has asked for more
+    failure = pair.ranks[0].control.failure
+    assert failure is not None
+    assert failure.cause is Cause.ABORTED
+    with pytest.raises(ox.CollectiveError, match="cannot be used"):
+        pair.run(0, 2)
