@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 
@@ -210,3 +211,30 @@ def test_the_fake_refuses_a_rank_that_is_left_out(cuda: FakeCuda) -> None:
         nccl.groupEnd()
     with pytest.raises(MisuseError, match="outside of a group"):
         one.allReduce(0, 0, 1, nccl.NCCL_FLOAT32, nccl.NCCL_SUM, 0)
+
+
+def test_threads_take_turns(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    nccl = sys.modules["cupy_backends.cuda.libs.nccl"]
+    inside, released, start = threading.Event(), threading.Event(), nccl.groupStart
+    results: list[float] = []
+
+    def slow_start() -> None:
+        start()  # a group within another one is a misuse
+        inside.set()
+        released.wait(10)
+
+    def reduce(values: tuple[float, float], two: ox.Mesh) -> None:
+        arrays = [ox.asarray([v], device=d) for v, d in zip(values, two.local_devices, strict=True)]
+        results.append(ox.all_reduce(arrays, two)[0].item())
+
+    monkeypatch.setattr(nccl, "groupStart", slow_start)
+    first = threading.Thread(target=reduce, args=((1.0, 2.0), mesh(2)))
+    second = threading.Thread(target=reduce, args=((10.0, 20.0), ox.Mesh(["cuda:1", "cuda:2"])))
+    first.start()
+    assert inside.wait(10)
+    second.start()
+    second.join(0.2)
+    released.set()
+    first.join(10)
+    second.join(10)
+    assert sorted(results) == [3.0, 30.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -60,9 +61,14 @@ def test_a_link_is_declared_as_the_least_that_connects_two_gpus() -> None:
     assert 0 < link.latency < 1e-4
 
 
-def test_a_collective_goes_over_copies_from_gpu_to_gpu() -> None:
+@pytest.mark.parametrize("determinism", ["none", "canonical"])
+def test_without_nccl_a_collective_goes_over_copies_from_gpu_to_gpu(
+    determinism: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cupy_backends.cuda.libs.nccl", "cuda.pathfinder"):
+        monkeypatch.setitem(sys.modules, name, None)
     runtimes = [HostRuntime(), HostRuntime(ordinal=1)]
-    with registered(OnHost(*runtimes)), ox.policy(determinism="canonical"):
+    with registered(OnHost(*runtimes)), ox.policy(determinism=determinism):
         mesh = ox.Mesh(["cuda:0", "cuda:1"])
         given = [ox.asarray([1.0, 2.0], device="cuda:0"), ox.asarray([10.0, 20.0], device="cuda:1")]
         made = ox.all_reduce(given, mesh)
