@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import opmux as ox
+from opmux.backends import cuda as cuda_backend
 from opmux.benchmarks import devices
 from opmux.benchmarks import run as run_module
 from opmux.benchmarks.case import Case
@@ -22,8 +24,8 @@ from opmux.benchmarks.cli import main
 from opmux.benchmarks.errors import PeerUnavailableError, WorkerError, WrongResultError
 from opmux.benchmarks.kinds import as_given, draw, expected, make_case
 from opmux.benchmarks.measure import measure_case
-from opmux.benchmarks.peers import PEERS, PROBE, AsGiven, Peer, parse_peers
-from opmux.benchmarks.peers.gpu import FirstCall, Gpu, Launches, device_copy
+from opmux.benchmarks.peers import PEERS, PROBE, AsGiven, Peer, gpu, parse_peers
+from opmux.benchmarks.peers.gpu import FirstCall, Launches, device_copy
 from opmux.benchmarks.protocol import Message
 from opmux.benchmarks.report import summary, targets
 from opmux.benchmarks.run import QUICK, Request
@@ -31,6 +33,7 @@ from opmux.benchmarks.suites import SUITES, Suite, Target
 from opmux.benchmarks.table import show
 from opmux.benchmarks.worker import Worker
 from opmux.core.plugins.status import BackendStatus, State
+from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
 from tests.backends.cuda.host.plugin import OnHost, registered
 
 GPU = SUITES["gpu"]
@@ -114,6 +117,70 @@ def test_whole_run_has_the_documented_form(
     assert shown.count("not measured") == len(GPU.targets)
 
 
+class Events:
+    """CUDA's events with time, over a recorder of streams; what is timed lasts 2 ms."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[str, int]] = []
+
+    def into(self, monkeypatch: pytest.MonkeyPatch, runtime: Any) -> None:
+        names = iter(("start", "stop"))
+        given = {
+            "eventCreate": lambda: next(names),
+            "eventRecord": lambda event, stream: self.recorded.append((event, stream)),
+            "eventSynchronize": lambda event: self.recorded.append((f"wait for {event}", 0)),
+            "eventElapsedTime": lambda start, stop: 2.0,
+            "deviceGetPCIBusId": lambda device: "0000:00:00.0",
+        }
+        for name, function in given.items():
+            monkeypatch.setattr(runtime, name, function, raising=False)
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[Events]:
+    """CuPy's bindings on a machine that records; nothing is computed."""
+    with installed(FakeCuda(Gpu())), registered(cuda_backend):
+        from cupy_backends.cuda.api import runtime
+
+        made = Events()
+        made.into(monkeypatch, runtime)
+        yield made
+
+
+def test_opmux_is_timed_on_its_own_stream(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    from opmux.benchmarks.peers import gpu_opmux
+
+    case = make_case("add", "float32", (1 << 12,), (1 << 12,), limit="device copy")
+    with ExitStack() as policy:
+        monkeypatch.setattr(gpu_opmux, "_policy", policy)
+        peer = gpu_opmux.peer("cuda")
+        made = peer.prepare(case, draw(case, 1), as_given)
+        assert made.seconds(3) == pytest.approx(2e-3)
+        stream = ox.device("cuda:0").default_queue.handle.handle
+    assert events.recorded == [("start", stream), ("stop", stream), ("wait for stop", 0)]
+    assert stream != 0
+    assert {"device", "CUDA runtime", "CUDA of the driver", "NVRTC"} <= peer.versions().keys()
+
+
+def test_limit_is_the_copy_of_half_the_bytes_and_tells_the_clocks(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[int] = []
+
+    def memory(n: int, dtype: Any) -> SimpleNamespace:
+        return SimpleNamespace(data=SimpleNamespace(ptr=n))
+
+    runtime = SimpleNamespace(memcpyAsync=lambda to, source, nbytes, kind, stream: copied.append(nbytes))
+    pool = SimpleNamespace(free_all_blocks=list)
+    fake = {"zeros": memory, "ones": memory, "get_default_memory_pool": lambda: pool}
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), **fake))
+    read = subprocess.CompletedProcess([], 0, "580.1, 1980, 2619, 1980, 2619, 700.00\n")
+    monkeypatch.setattr(subprocess, "run", lambda *given, **how: read)
+    made = device_copy(1000.0)
+    assert (made.work, set(copied)) == (1000.0, {500})
+    assert made.detail.endswith("SM 1980 MHz, memory 2619 MHz")
+
+
 def test_operands_take_turns_within_the_events() -> None:
     seen: list[int] = []
     spans: list[int] = []
@@ -135,7 +202,7 @@ def test_small_operands_are_copied_until_they_outgrow_the_cache() -> None:
         put.append(x)
         return x
 
-    peer = Gpu("p", lambda case, x: (np.add, ""), copied, np.asarray, by_clock, 1 << 20, {}, list)
+    peer = gpu.Gpu("p", lambda case, x: (np.add, ""), copied, np.asarray, by_clock, 1 << 20, {}, list)
     case = make_case("add", "float32", (1 << 16,), (1 << 16,), limit="device copy")
     peer.prepare(case, draw(case, 1), as_given)
     assert sum(x.nbytes for x in put) > 2 << 20
@@ -152,7 +219,7 @@ def test_first_calls_are_made_in_other_processes_with_their_own_caches(monkeypat
         return 2.0
 
     monkeypatch.setattr(FirstCall, "_once", once)
-    peer = Gpu("p", lambda case, x: (np.tanh, ""), lambda x: x, np.asarray, by_clock, 1, {}, list)
+    peer = gpu.Gpu("p", lambda case, x: (np.tanh, ""), lambda x: x, np.asarray, by_clock, 1, {}, list)
     for how in ("cold", "cached"):
         case = make_case("tanh", "float32", (8,), first_call=how)
         made = peer.prepare(case, draw(case, 1), as_given)
