@@ -95,7 +95,7 @@ class Clique:
                 self._give_up()
                 raise CollectiveError(
                     f"{op} over {', '.join(self.names)} failed in NCCL: {error}; NCCL_DEBUG=INFO says more, and "
-                    f"policy(determinism='canonical') does without NCCL",
+                    f"policy(pins={{'{op}': ...}}) takes an algorithm by its name in opmux.explain",
                     op=op,
                     devices=self.names,
                 ) from error

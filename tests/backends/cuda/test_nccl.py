@@ -175,6 +175,8 @@ def test_a_failure_gives_the_communicators_up_and_the_next_call_makes_new_ones(c
     with pytest.raises(CollectiveError, match=r"all_reduce over cuda:0, cuda:1 .* NCCL_ERROR_INTERNAL_ERROR"):
         ox.all_reduce(arrays, two)
     assert cuda.calls.count("abort") == 2
+    with ox.policy(pins={"all_reduce": "direct"}):  # what the message advises
+        assert ox.explain("all_reduce", arrays, two).chosen == "direct"
     assert ox.all_reduce(arrays, two)[0].tolist() == [3.0]
     assert cuda.calls.count("initAll") == 2
 
