@@ -60,7 +60,13 @@ class Status:
 
 
 class Asked(Protocol):
-    """A call under way, which can say what it waits for."""
+    """A call under way, which can say what it waits for.
+
+    Attributes:
+        is_to_start: whether the communicator's own collective is still to be started.
+    """
+
+    is_to_start: bool
 
     def status(self) -> Status:
         """Return what it does now."""
@@ -124,6 +130,10 @@ class Control:
     def leave(self, sequence: int) -> None:
         """Note that a call has ended."""
         self._calls.pop(sequence, None)
+
+    def starts_later(self, sequence: int) -> bool:
+        """Return whether a call before this one is still to start the communicator's own collective."""
+        return any(number < sequence and call.is_to_start for number, call in self._calls.items())
 
     def passed(self, sequence: int) -> None:
         """Note a call that began and ended with nobody to ask about it in between."""

@@ -266,7 +266,7 @@ class Exchange:
         if is_done:
             call.at = len(self.plan.steps)
         elif native is not None:
-            call.incoming = coming
+            call.incoming, call.is_to_start = coming, not coming
         if coming or going:
             for send in self.sends:
                 call.sent[send.target] = send.number + 1

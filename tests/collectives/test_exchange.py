@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import opmux as ox
 from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import Running
+from opmux.core.collectives.engine import Running, run_rank
 from opmux.core.collectives.exchange import KEPT, Exchange, Frames, fits
 from opmux.core.collectives.failure import Cause
 from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
@@ -133,3 +134,31 @@ def test_what_is_dropped_while_messages_are_under_way_is_aborted() -> None:
     assert failure.cause is Cause.ABORTED
     with pytest.raises(ox.CollectiveError, match="cannot be used"):
         pair.run(0, 2)
+
+
+def test_collectives_of_the_library_start_in_the_order_of_the_calls() -> None:
+    network, started = Network(2, random.Random(0)), list[int]()
+    plan = plan_rank(Schedule("barrier", "native", 2, 1, 2, ()), Layout((0,)), 0)
+    slots: list[Any] = [np.zeros(0, np.uint8)] * 2
+
+    def start(sequence: int) -> Any:
+        started.append(sequence)
+        return network.post(0, 0, 9, slots[0])
+
+    def rank(number: int) -> list[Running]:
+        end = SimulatedEndpoint(network, number)
+        control = Control(end)
+        headers = [Header(7, sequence, "barrier") for sequence in (1, 2)]
+        said = slots, None, control, 5.0
+        return [run_rank(end, plan, h, *said, native=partial(start, h.sequence)) for h in headers]
+
+    parts = [rank(0), rank(1)]
+    for part in (*parts[0], *parts[1]):
+        next(part)
+    network.clock += 1.0
+    network.deliver()
+    first, second = parts[0]
+    next(second, None)  # its headers are there, and those of the first call, which has not looked since
+    next(first, None)
+    next(second, None)
+    assert started == [1, 2]
