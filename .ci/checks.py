@@ -126,7 +126,8 @@ def pytest_checks(reports: Path, slow: bool) -> Iterator[Check]:
         junit = reports / f"{folder.replace('/', '-')}.xml"
         # A cache of its own each: two processes would write one file of what failed last.
         options = ["-q", f"--junitxml={junit}", "-o", f"cache_dir=.pytest_cache/{folder}"]
-        options += ["-m", ""] if slow else []
+        # A slow test may be at work for longer than what passes for a hang otherwise.
+        options += ["-m", "", "-o", "faulthandler_timeout=3600"] if slow else []
         command = [str(BIN / "pytest"), *options, *files]
         yield Check(f"pytest {folder}", command, count=partial(junit_tally, junit))
 
