@@ -57,7 +57,7 @@ from .core.signature import Signature
 from .opset import on_host, orders
 from .opset.collectives.combine import Combine, combine_of
 from .opset.collectives.scale import LayerWork
-from .opset.lowered import ARITHMETIC, CANONICAL, WORDS, word
+from .opset.lowered import ARITHMETIC, CANONICAL, WORDS, copy_program, word
 from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.program import Code, Instruction, Program
@@ -142,6 +142,7 @@ __all__ = [
     "cache_key",
     "cache_root",
     "collapse",
+    "copy_program",
     "decomposed",
     "dtypes",
     "evaluate",

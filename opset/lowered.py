@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from ..core import dtypes
 from ..core.kernel import CANONICAL_ORDER, Determinism, Promises
+from .recipes.program import Program, build
 
 #: Dtypes with arithmetic of their own.
 ARITHMETIC: Final = frozenset(t.name for t in (dtypes.bool_, *dtypes.INTEGERS, *dtypes.FLOATS))
@@ -22,3 +24,15 @@ def word(dtype: dtypes.DType) -> str:
     'uint32'
     """
     return f"uint{dtype.itemsize * 8}"
+
+
+@functools.lru_cache(maxsize=16)
+def copy_program(word: str) -> Program:
+    """Return the program that moves words of a dtype.
+
+    >>> print(copy_program("uint16"))
+    copy:
+    %0 = input : uint16
+    return %0
+    """
+    return build("copy", (word,), lambda x: x)

@@ -20,8 +20,8 @@ from ...plugin import (
     Reason,
     Rejection,
     Walk,
-    build_program,
     collapse,
+    copy_program,
     ops_with_recipes,
     programs,
     recipe_of,
@@ -36,12 +36,6 @@ from .runtime import Extent
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise",)
-
-
-@functools.lru_cache(maxsize=16)
-def copy_program(word: str) -> Program:
-    """Return the program that moves words of a dtype."""
-    return build_program("copy", (word,), lambda x: x)
 
 
 def steps(program: Program, spec: CallSpec, strides: Sequence[Sequence[int]]) -> list[Step]:
@@ -95,9 +89,6 @@ def _by_recipe(op: str) -> Kernel:
     """Return the kernel that computes an op by its recipe."""
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
-        target = spec.attributes.get("dtype")
-        if target is not None and target.name not in ARITHMETIC:
-            return Rejection(Reason.DTYPE, f"it does not convert to {target}")
         program = recipe_of(spec)
         return program if isinstance(program, Rejection) else prepared(program, spec)
 

@@ -16,11 +16,10 @@ from ...plugin import (
     Nest,
     Prepared,
     Program,
-    Reason,
     Rejection,
     Walk,
-    build_program,
     collapse,
+    copy_program,
     ops_with_recipes,
     recipe_of,
     word,
@@ -63,12 +62,6 @@ def bound_nest(program: Program, nest: Nest, target: Target, begin: int = 0, end
     return bind(_loops(variant.loops()), elementwise.ENTRY, parameters, rows)
 
 
-@functools.lru_cache(maxsize=16)
-def copy_program(word: str) -> Program:
-    """The program that moves words of a dtype."""
-    return build_program("copy", (word,), lambda x: x)
-
-
 def _run(program: Program, spec: CallSpec) -> Prepared:
     out = spec.outputs[0]
     code = bound_program(program, out.shape, (*(s.strides for s in spec.arrays), out.strides))
@@ -79,9 +72,6 @@ def _by_recipe(op: str) -> Kernel:
     """Return the kernel that computes an op by its recipe."""
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
-        target = spec.attributes.get("dtype")
-        if target is not None and target.name not in ARITHMETIC:
-            return Rejection(Reason.DTYPE, f"it does not convert to {target}")
         program = recipe_of(spec)
         return program if isinstance(program, Rejection) else _run(program, spec)
 

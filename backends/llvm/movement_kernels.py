@@ -22,11 +22,12 @@ from ...plugin import (
     Reason,
     Rejection,
     Signature,
+    copy_program,
     recipe,
     word,
 )
 from . import costs, indexed
-from .elementwise_kernels import bound_program, copy_program
+from .elementwise_kernels import bound_program
 from .invoke import invoker
 from .jit import Module, compile_ir
 from .launching import BoundCode, bind, prepared

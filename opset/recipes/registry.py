@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...core.kernel import CallSpec, Reason, Rejection
+from ..lowered import ARITHMETIC
 from .program import STORAGE_FLOATS, Program, Value, build, convert
 
 Body = Callable[..., Value]
@@ -104,5 +105,7 @@ def recipe_of(spec: CallSpec) -> Program | Rejection:
     """Return the recipe of a call's op for its dtypes, or what a kernel answers where there is none."""
     inputs = tuple(s.dtype.name for s in spec.arrays)
     target = spec.attributes.get("dtype")
+    if target is not None and target.name not in ARITHMETIC:
+        return Rejection(Reason.DTYPE, f"it does not convert to {target}")
     found = program(spec.op, inputs, None if target is None else target.name)
     return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}") if found is None else found
