@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from ...core.arrays.array import Array
@@ -54,7 +55,12 @@ def decide(op: Op, arrays: Sequence[Array], mesh: Mesh, attributes: dict[str, An
         signature(x.device, problem.dtype, shape, aligned=x._sig.aligned)
         for x, shape in zip(arrays, (problem.operands[rank] for rank in mesh.local_ranks), strict=True)
     )
-    candidates = cheapest_ready(_candidates(op, problem, mesh, attributes, inputs, outputs, tables))
+    if mesh.is_local:
+        kernels = _kernels(op, problem, mesh, attributes, inputs, outputs, tables)
+    else:
+        kernels = _native(op, problem, mesh, attributes, tables.settings)
+    algorithms = (_algorithm(op, problem, mesh, a, attributes, tables.settings) for a in ALGORITHMS[op.name])
+    candidates = cheapest_ready(chain(kernels, algorithms))
     made = decision_of(
         op, tuple(x._sig for x in arrays), tuple((n, v) for n, v in attributes.items() if n != "sizes"), outputs,
         mesh.local_devices[0], candidates, tables.settings, many=True,
@@ -80,23 +86,6 @@ def _with_axis(op: Op, problem: Problem, axis: int | None, decision: Decision) -
     begun = None if begin is None else lambda operands: begin(before(operands)).then(after)
     chosen = replace(decision.chosen, run=whole, begin=begun)
     return replace(decision, candidates=(chosen, *decision.candidates[1:]), chosen=chosen, run=whole)
-
-
-def _candidates(
-    op: Op,
-    problem: Problem,
-    mesh: Mesh,
-    attributes: dict[str, Any],
-    inputs: tuple[Signature, ...],
-    outputs: tuple[Signature, ...],
-    tables: Tables[Settings],
-) -> Iterator[Candidate]:
-    if mesh.is_local:
-        yield from _kernels(op, problem, mesh, attributes, inputs, outputs, tables)
-    else:
-        yield from _native(op, problem, mesh, attributes, tables.settings)
-    for algorithm in ALGORITHMS[op.name]:
-        yield _algorithm(op, problem, mesh, algorithm, attributes, tables.settings)
 
 
 def _kernels(
