@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 from weakref import WeakSet
 
@@ -264,7 +265,8 @@ class Buffer:
     def _last_uses(self) -> tuple[Point, ...]:
         return () if self._uses is None else tuple(self._uses.values())
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Held here: when the interpreter ends, the names of the module may be gone before the buffer is.
         if not self.writable:
             return
         try:
@@ -277,7 +279,7 @@ class Buffer:
             driver.free(self.handle, [p.event()[1] for p in self._last_uses() if not default.is_after(p)])
         except Exception as error:  # a destructor cannot raise
             # With the interpreter going down, drivers lose what they stand on, and the memory goes with the process.
-            if self.device.lost is None and not sys.is_finalizing():
+            if self.device.lost is None and not is_finalizing():
                 _report_leak(self.device, error)
 
 

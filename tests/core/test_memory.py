@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import opmux as ox
 from opmux.core.arrays import defaults
+from opmux.core.devices import device
 from opmux.core.devices.memory import LARGEST_CACHED, CachingAllocator, foreign
 from opmux.core.errors import OutOfMemoryError
 
@@ -126,3 +128,16 @@ def test_the_limit_comes_from_the_environment() -> None:
     environment = {**os.environ, "OPMUX_CPU_MEMORY": "12345678"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "12345678"
+
+
+def test_a_buffer_outlives_the_names_of_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: object, uses: object) -> None:
+        raise RuntimeError("the driver is gone")
+
+    x = ox.asarray([1.0])
+    monkeypatch.setattr(x.device, "driver", SimpleNamespace(free=refuse))
+    monkeypatch.setattr(device, "sys", None)  # as at the interpreter's end
+    buffer = x._buffer
+    with pytest.warns(ResourceWarning, match="the driver is gone"):
+        buffer.__del__()
+    buffer.writable = False  # the memory is not returned a second time
