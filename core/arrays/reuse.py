@@ -3,6 +3,7 @@
 Making an array of host memory and taking its buffer back costs more than a small kernel, and a collective makes one for
 each rank. So the results of the last calls are kept, handles and all. They are written again only where nothing but
 this module sees them: no other handle, view, export or weak reference, which for a value is the same as being gone.
+What is kept goes when the allocator gives its blocks back: a kept handle may have got the value of a larger buffer.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections import deque
 from sys import getrefcount
 from typing import Final
-from weakref import getweakrefcount
+from weakref import getweakrefcount, ref
 
+from ..devices.memory import RELEASES
 from ..signature import Signature
 from .array import Array
 
@@ -19,6 +21,18 @@ from .array import Array
 LARGEST: Final = 1 << 12
 #: The value that a loop holds while it makes the next, and that one.
 _KEPT: Final = 2
+#: What every :class:`Results` keeps, by its identity.
+_ALL: Final[dict[int, ref[deque[list[Array]]]]] = {}
+
+
+def _release() -> None:
+    """Let go of all that is kept; what a call is about to write is not among it."""
+    for kept in [found() for found in tuple(_ALL.values())]:
+        if kept is not None:
+            kept.clear()
+
+
+RELEASES.append(_release)
 
 
 class _Handle:
@@ -53,7 +67,9 @@ class Results:
     def __init__(self, outputs: tuple[Signature, ...]) -> None:
         self._outputs = outputs
         self._indices = range(len(outputs))
-        self._kept: deque[list[Array]] = deque(maxlen=_KEPT)
+        kept = self._kept = deque[list[Array]](maxlen=_KEPT)
+        key = id(kept)
+        _ALL[key] = ref(kept, lambda _: _ALL.pop(key, None))
 
     def take(self) -> tuple[Array, ...]:
         """Return arrays that nobody else sees, to be written; two threads never get the same."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from .status import again
 #: Blocks above this size go back to the system at once: caching them would hold memory for rare sizes.
 LARGEST_CACHED: Final = 1 << 28
 _SMALLEST: Final = 64
+#: What lets go of host arrays that nobody but opmux itself has; asked before kept blocks go back to the system.
+RELEASES: Final[list[Callable[[], None]]] = []
 
 
 class Block:
@@ -228,7 +230,9 @@ class CachingAllocator:
             self._free.setdefault(block.capacity, []).append(block)
 
     def trim(self) -> None:
-        """Give every kept block back to the system."""
+        """Give every kept block back to the system, and what opmux itself keeps in others."""
+        for release in tuple(RELEASES):
+            release()
         with self._lock:
             for blocks in tuple(self._free.values()):
                 while blocks:

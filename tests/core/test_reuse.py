@@ -126,3 +126,25 @@ print(reuse._HANDLE, reuse._BUFFER)
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.split() == [str(reuse._HANDLE), str(reuse._BUFFER)]
+
+
+def test_what_is_kept_goes_back_when_memory_is_short(results: Results) -> None:
+    driver = ox.asarray([0.0]).device.driver
+    assert isinstance(driver, CpuDriver)
+    made = take(results, 1)
+    made[0]._become(ox.zeros((1 << 20,))[:4])  # a kept handle that looks at a large buffer
+    held = take(results, 2)
+    del made
+    before = driver.allocator.statistics().in_use
+    driver.allocator.trim()
+    assert before - driver.allocator.statistics().in_use > 1 << 22
+    assert [x.tolist() for x in (*held, *take(results, 3))] == [[2.0] * 4, [2.0] * 2, [3.0] * 4, [3.0] * 2]
+
+
+def test_a_way_of_calling_that_is_gone_keeps_nothing() -> None:
+    device = ox.asarray([0.0]).device
+    before = len(reuse._ALL)
+    made = Results((signature(device, ox.float32, (4,)), signature(device, ox.float32, (2,))))
+    assert len(reuse._ALL) == before + 1
+    del made
+    assert len(reuse._ALL) == before
