@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -178,6 +179,35 @@ def test_absent_mpi4py_says_what_to_install(nowhere):
     with pytest.raises(CollectiveError, match=r"4 processes were started .* pip install 'opmux\[mpi\]'") as raised:
         tuple(opmux_communicators())
     assert raised.value.cause == "absent"
+
+
+_WITHOUT_MPI4PY = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "mpi4py" else found(name, *more)
+"""
+
+
+def _without_mpi4py(code, **environment):
+    given = {**{k: v for k, v in os.environ.items() if k not in LAUNCHERS}, **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_MPI4PY + code], env=given, capture_output=True, text=True, timeout=120
+    )
+    return done.stdout + done.stderr
+
+
+def test_doctor_says_what_mpi_lacks():
+    said = json.loads(_without_mpi4py("sys.argv = ['opmux', 'doctor', '--json']; import opmux.cli.main as m; m.main()"))
+    (mpi,) = (b for b in said["backends"] if b["name"] == "mpi")
+    assert mpi["state"] == "absent-hardware"
+    assert "module mpi4py" in mpi["reason"]
+    assert mpi["remedy"] == "pip install 'opmux[mpi]'"
+
+
+def test_a_mesh_under_a_launcher_says_what_to_install_too():
+    said = _without_mpi4py("import opmux as ox; ox.Mesh()", OMPI_COMM_WORLD_SIZE="4")
+    assert "CollectiveError: Mesh: a launcher has started 4 processes" in said
+    assert "pip install 'opmux[mpi]'" in said
 
 
 def test_importing_opmux_and_the_backend_does_not_touch_mpi():
