@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 from ..op import Op, find_op, public_of
 from .decision import Decision
 from .observe import planning
@@ -34,15 +35,29 @@ def explain(op: str | Op | Any, /, *args: Any, **attributes: Any) -> Explanation
     """
     if isinstance(op, str):
         found = find_op(op)
-        if found is None:
-            raise ArgumentError(f"no op named {op!r}; `opmux ops` lists them", op=op)
     else:
         found = op if isinstance(op, Op) else getattr(op, "op", None)
-        if not isinstance(found, Op):
-            raise ArgumentError(f"{op!r} is not an op; pass an op's name or its public function", op=op)
+    if not isinstance(found, Op):
+        raise _no_op(op)
     from .explanation import explanation_of
 
     return explanation_of(*plan(found, *args, **attributes))
+
+
+def _no_op(given: Any) -> ArgumentError:
+    """Return the error for what is given instead of an op."""
+    public = sys.modules[__name__.partition(".")[0]]  # by name: the core imports nothing above it
+    name = given if isinstance(given, str) else getattr(given, "__name__", "")
+    function = getattr(public, name, None) if name.isidentifier() else None
+    if callable(function) and (given is function or isinstance(given, str)):
+        return ArgumentError(
+            f"{name} is no op: it has no kernels to choose between, so there is nothing to explain; `opmux ops` lists "
+            f"the ops, and opmux.count_calls() shows those that it calls",
+            op=given,
+        )
+    if isinstance(given, str):
+        return ArgumentError(f"no op named {given!r}; `opmux ops` lists them", op=given)
+    return ArgumentError(f"{shown(given)} is not an op; pass an op's name or its public function", op=given)
 
 
 def plan(op: Op, /, *args: Any, **attributes: Any) -> tuple[Decision, list[Decision]]:

@@ -58,8 +58,8 @@ def public(op: Op) -> Callable[..., Any]:
                     operands = tuple(operands)
                     key = tables, op, written, *[x.__class__ is Array and x._sig for x in operands]
                 decision = mesh.decisions.get(key)
-            except (AttributeError, TypeError):
-                pass  # no mesh, or an attribute that cannot be hashed: the long way says which
+            except (AttributeError, TypeError, ValueError):
+                pass  # no mesh, an attribute that cannot be hashed, a list that grew meanwhile: the long way says which
         if decision is None:
             if isinstance(operands, list):
                 operands = tuple(operands)

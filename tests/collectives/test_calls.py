@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +14,11 @@ import pytest
 import opmux as ox
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.dispatch.claims import CLAIMS, Claim, ClaimKey, Verdict
+from opmux.core.errors import ArgumentError
 from opmux.core.kernel import Rejection
 from opmux.core.op import COLLECTIVES, public_of
 from opmux.core.plugins import manager
-from opmux.opset.collectives import processes, values
+from opmux.opset.collectives import call, processes, values
 from opmux.opset.collectives.algorithms import ALGORITHMS
 from opmux.opset.collectives.call import axis_first, spec_first, specs_of_all
 from opmux.opset.collectives.problem import Problem
@@ -316,3 +319,26 @@ def test_a_list_that_changes_during_its_call_changes_nothing(hosts: tuple[ox.Dev
     known = True
     assert ox.all_reduce(given, mesh, reduction=Sum("sum"))[0].tolist() == want
     assert given[1].size == 1
+
+
+@pytest.mark.parametrize("change", [lambda given: given.append(given[0]), lambda given: given.pop()])
+def test_a_list_that_changes_its_length_during_its_call_is_refused(
+    hosts: tuple[ox.Device, ...], change: Callable[[list[ox.Array]], Any]
+) -> None:
+    mesh, given = ox.Mesh(hosts[:2]), list(operands(hosts, 2, ox.float32, (4,)))
+    at = 1 + next(n for n, line in enumerate(inspect.getsourcelines(call)[0]) if "x, y = operands" in line)
+    lines = public_of(COLLECTIVES["all_reduce"]).__code__
+
+    def other_thread(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code is lines and event == "line" and frame.f_lineno == at:
+            change(given)
+        return other_thread
+
+    before = sys.gettrace()
+    sys.settrace(other_thread)
+    try:
+        with pytest.raises(ArgumentError, match=r"\d arrays for the 2 local ranks"):
+            ox.all_reduce(given, mesh)
+    finally:
+        sys.settrace(before)
+    assert len(given) != 2

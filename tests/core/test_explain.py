@@ -7,6 +7,7 @@ import pytest
 import opmux as ox
 from opmux.core.dispatch.explain_text import seconds_in_words
 from opmux.core.dispatch.observe import count_calls, planning
+from opmux.core.errors import ArgumentError
 
 
 def test_an_explanation_leaves_the_call_intact() -> None:
@@ -58,3 +59,16 @@ def test_an_explanation_fits_the_width() -> None:
 
 def test_no_time_is_shown_with_an_exponent() -> None:
     assert [seconds_in_words(v) for v in (999.6e-9, 0.9994e-3, 3e-12)] == ["1 us", "999 us", "0.003 ns"]
+
+
+@pytest.mark.parametrize("given", [ox.barrier, ox.reshape, "barrier", "reshape"])
+def test_functions_without_kernels_have_nothing_to_explain(given: object) -> None:
+    with pytest.raises(ArgumentError, match=r"^(barrier|reshape) is no op: it has no kernels .*count_calls"):
+        ox.explain(given)
+
+
+@pytest.mark.parametrize("given", ["no such", "__doc__", "nothing", 5, len])
+def test_what_is_no_op_is_shown(given: object) -> None:
+    with pytest.raises(ArgumentError, match=r"no op named|is not an op; pass") as raised:
+        ox.explain(given)
+    assert raised.value.op == given
