@@ -60,6 +60,7 @@ from .opset.collectives.scale import LayerWork
 from .opset.lowered import ARITHMETIC, CANONICAL, WORDS, copy_program, word
 from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
+from .opset.recipes.fuse import Fused, View, fuse, relabelled, whole
 from .opset.recipes.program import Code, Instruction, Program
 from .opset.recipes.program import build as build_program
 from .opset.recipes.registry import ops_with_recipes, recipe_of
@@ -93,6 +94,7 @@ __all__ = [
     "DeviceLostError",
     "Endpoint",
     "FileCache",
+    "Fused",
     "Graph",
     "Hooks",
     "HostBytes",
@@ -135,6 +137,7 @@ __all__ = [
     "Ticket",
     "Transfer",
     "TwoLevel",
+    "View",
     "WORDS",
     "Walk",
     "build_program",
@@ -146,6 +149,7 @@ __all__ = [
     "decomposed",
     "dtypes",
     "evaluate",
+    "fuse",
     "hookimpl",
     "merge",
     "launched",
@@ -156,10 +160,12 @@ __all__ = [
     "read_call_log",
     "recipe",
     "recipe_of",
+    "relabelled",
     "rounded",
     "run_all",
     "thread_count",
     "usable_cpus",
+    "whole",
     "with_casts",
     "word",
 ]

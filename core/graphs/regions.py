@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,14 +87,19 @@ def _decomposed(node: Node, graph: Graph, device: Device) -> Graph | None:
 
 
 def part_of(graph: Graph, start: int, stop: int) -> Segment:
-    """Return nodes ``start`` to ``stop`` as a graph of their own; constants that they read travel along."""
+    """Return nodes ``start`` to ``stop`` as a graph of their own.
+
+    Constants of one element travel along, for compilers to write into their code; larger ones become inputs, so that a
+    kernel gets them like any operand: their layout is part of the call, and their memory is in order with its queue.
+    """
     numbered = list(graph.numbered())
     chosen = numbered[start:stop]
     own = {first + k for first, node in chosen for k in range(len(node.outputs))}
     read = [i for _, node in chosen for i in node.inputs if i is not None and i not in own]
     first_constant, first_node = len(graph.inputs), graph.first_node_value
-    constants = sorted({i for i in read if first_constant <= i < first_node})
-    inputs = sorted({i for i in read if not first_constant <= i < first_node})
+    single = {i for i in range(first_constant, first_node) if math.prod(graph.specs[i].shape) == 1}
+    constants = sorted(single.intersection(read))
+    inputs = sorted({*read} - single)
     later = {i for _, node in numbered[stop:] for i in node.inputs if i is not None} | set(graph.outputs)
     outputs = sorted(own & later)
     renumber = {i: k for k, i in enumerate((*inputs, *constants))}

@@ -14,7 +14,7 @@ from .program import FLOATS, INTEGERS, NUMPY_TYPES, STORAGE_FLOATS, WIDTH, Code,
 
 Array = NDArray[Any]
 
-__all__ = ["evaluate", "fma"]
+__all__ = ["evaluate", "evaluate_all", "fma"]
 
 _FREED: Final = np.empty(0)
 #: Elements that run through the whole program at a time: a few intermediates of this size stay in the cache.
@@ -128,20 +128,21 @@ def _step(program: Program, instruction: Instruction, values: list[Array]) -> Ar
 
 def _last_uses(program: Program) -> dict[int, list[int]]:
     last = {a: i for i, ins in enumerate(program.instructions) for a in ins.args}
-    last.pop(program.result, None)
+    for result in program.results:
+        last.pop(result, None)
     dead: dict[int, list[int]] = {}
     for value, i in last.items():
         dead.setdefault(i, []).append(value)
     return dead
 
 
-def _run(program: Program, inputs: list[Array], dead: dict[int, list[int]]) -> Array:
+def _run(program: Program, inputs: list[Array], dead: dict[int, list[int]]) -> list[Array]:
     values = inputs
     for i, instruction in enumerate(program.instructions):
         values.append(_step(program, instruction, values))
         for number in dead.get(i, ()):
             values[number] = _FREED
-    return values[program.result]
+    return [values[r] for r in program.results]
 
 
 def evaluate(program: Program, *arrays: Array) -> Array:
@@ -158,16 +159,23 @@ def evaluate(program: Program, *arrays: Array) -> Array:
     >>> evaluate(build("double", ("float32",), lambda x: x + x), np.float32([1, 2.5]))
     array([2., 5.], dtype=float32)
     """
+    return evaluate_all(program, *arrays)[0]
+
+
+def evaluate_all(program: Program, *arrays: Array) -> tuple[Array, ...]:
+    """Like :func:`evaluate`, for every result of a program that has several."""
     given = tuple(np.asarray(a) for a in arrays)
     if tuple(a.dtype for a in given) != tuple(NUMPY_TYPES[t] for t in program.inputs):
         shown = ", ".join(str(a.dtype) for a in given)
         raise TypeError(f"{program.name} takes ({', '.join(program.inputs)}); given ({shown})")
     shape = np.broadcast_shapes(*(a.shape for a in given))
     flat = [a.reshape(()) if a.size == 1 else np.broadcast_to(a, shape).reshape(-1) for a in given]
-    result = np.empty(math.prod(shape), NUMPY_TYPES[program.result_type])
-    dead = _last_uses(program)
+    size, dead = math.prod(shape), _last_uses(program)
+    results = [np.empty(size, NUMPY_TYPES[t]) for t in program.result_types]
     with np.errstate(all="ignore"):
-        for start in range(0, result.size, _BLOCK):
+        for start in range(0, size, _BLOCK):
             part = slice(start, start + _BLOCK)
-            result[part] = _run(program, [a if a.ndim == 0 else a[part] for a in flat], dead)
-    return result.reshape(shape)
+            made = _run(program, [a if a.ndim == 0 else a[part] for a in flat], dead)
+            for result, values in zip(results, made, strict=True):
+                result[part] = values
+    return tuple(r.reshape(shape) for r in results)

@@ -100,17 +100,35 @@ class Program:
 
     Value numbers count the inputs first, then the instructions: instruction *i* defines value
     ``len(inputs) + i``.
+
+    Attributes:
+        name: for people.
+        inputs: dtype names.
+        instructions: in an order that respects their dependences.
+        result: the value number of the result; a recipe has no other.
+        more: those of further results, which only programs of fused ops have.
     """
 
     name: str
     inputs: tuple[str, ...]
     instructions: tuple[Instruction, ...]
     result: int
+    more: tuple[int, ...] = ()
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The value numbers of all results."""
+        return self.result, *self.more
 
     @property
     def result_type(self) -> str:
-        """The dtype name of the result."""
+        """The dtype name of the first result."""
         return self.type_of(self.result)
+
+    @property
+    def result_types(self) -> tuple[str, ...]:
+        """The dtype names of all results."""
+        return tuple(self.type_of(r) for r in self.results)
 
     def type_of(self, number: int) -> str:
         """Return the dtype name of a value number."""
@@ -124,7 +142,7 @@ class Program:
             if len(ins.immediates) > 4:
                 shown.append(f"... {len(ins.immediates)} entries")
             lines.append(f"%{i} = {ins.code} {', '.join(shown)} : {ins.type}")
-        return "\n".join([f"{self.name}:", *lines, f"return %{self.result}"])
+        return "\n".join([f"{self.name}:", *lines, f"return {', '.join(f'%{r}' for r in self.results)}"])
 
 
 class RecipeError(TypeError):
@@ -175,11 +193,18 @@ class Builder:
             self._known[key] = number
         return Value(self, number, type)
 
-    def freeze(self, name: str, result: Value) -> Program:
-        """Drop what the result does not need and return the program."""
+    def inline(self, program: Program, *given: Value) -> Value:
+        """Append all of a program and return its first result."""
+        values = list(given)
+        for ins in program.instructions:
+            values.append(self.emit(ins.code, ins.type, *(values[a] for a in ins.args), immediates=ins.immediates))
+        return values[program.result]
+
+    def freeze(self, name: str, result: Value, *more: Value) -> Program:
+        """Drop what no result needs and return the program."""
         n = len(self.inputs)
         live: set[int] = set()
-        stack = [result.number]
+        stack = [result.number, *(v.number for v in more)]
         while stack:
             number = stack.pop()
             if number in live:
@@ -193,7 +218,8 @@ class Builder:
             if i in live:
                 renumber[i] = n + len(kept)
                 kept.append(Instruction(ins.code, ins.type, tuple(renumber[a] for a in ins.args), ins.immediates))
-        return Program(name, self.inputs, tuple(kept), renumber[result.number])
+        others = tuple(renumber[v.number] for v in more)
+        return Program(name, self.inputs, tuple(kept), renumber[result.number], others)
 
 
 Number = float | int | bool

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from ...core.dtypes import DType
 from ...core.kernel import CallSpec, Reason, Rejection
 from ..lowered import ARITHMETIC
 from .program import STORAGE_FLOATS, Program, Value, build, convert
@@ -103,9 +104,14 @@ def ops_with_recipes() -> tuple[str, ...]:
 
 def recipe_of(spec: CallSpec) -> Program | Rejection:
     """Return the recipe of a call's op for its dtypes, or what a kernel answers where there is none."""
-    inputs = tuple(s.dtype.name for s in spec.arrays)
-    target = spec.attributes.get("dtype")
+    found = recipe_for(spec.op, [s.dtype for s in spec.arrays], spec.attributes)
+    return Rejection(Reason.DTYPE, found) if isinstance(found, str) else found
+
+
+def recipe_for(op: str, dtypes: Sequence[DType], attributes: Mapping[str, Any]) -> Program | str:
+    """Return the recipe of an op for operands of these dtypes, or the reason why there is none."""
+    inputs, target = tuple(t.name for t in dtypes), attributes.get("dtype")
     if target is not None and target.name not in ARITHMETIC:
-        return Rejection(Reason.DTYPE, f"it does not convert to {target}")
-    found = program(spec.op, inputs, None if target is None else target.name)
-    return Rejection(Reason.DTYPE, f"there is no recipe for {', '.join(inputs)}") if found is None else found
+        return f"it does not convert to {target}"
+    found = program(op, inputs, None if target is None else target.name) if inputs else None
+    return f"there is no recipe for {', '.join(inputs)}" if found is None else found
