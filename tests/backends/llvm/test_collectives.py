@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.backends.llvm import collectives
+from opmux.backends.llvm import collective_code, collectives
 from opmux.core.runtime import several_hosts
 from opmux.opset.recipes.evaluate import evaluate
 from opmux.opset.recipes.program import FLOATS, INTEGERS, NUMPY_TYPES
@@ -45,24 +45,34 @@ def drawn(dtype, n, size):
             for x in raw]  # fmt: skip
 
 
-def reduced(tools, target, reduction, terms, blocks=None, scatter=None):
+def room(dtype, size):
+    """Memory that begins at a multiple of 64 bytes, full of 77."""
+    raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    made = raw[start : start + size * dtype.itemsize].view(dtype)
+    made[:] = 77
+    return made
+
+
+def reduced(tools, target, reduction, terms, blocks=None, scatter=None, streams=False):
     """Run the generated code; guards around every result must survive."""
     name, ranks = terms[0].dtype.name, len(blocks or terms)
     wide = "float32" if name in ("float16", "bfloat16") and reduction in ("sum", "prod") else name
     recipe = program(OPS[reduction], (wide, wide))
-    variant = collectives.Variant(recipe, name, blocks or (1,) * ranks, scatter is not None)
+    variant = collective_code.Variant(recipe, name, blocks or (1,) * ranks, scatter is not None, streams)
     size = terms[0].size
     ends = np.cumsum([0, *(scatter or ())])
-    words = [w for part in itertools.pairwise(ends) for w in part] if scatter else [size]
-    rooms = [np.full((scatter[r] if scatter else size) + 2, 77, NUMPY_TYPES[name]) for r in range(ranks)]
+    words = [w for a, b in itertools.pairwise(ends) for w in (a, a, b)] if scatter else [size, 0, size]
+    guard = 64 if streams else 1
+    rooms = [room(NUMPY_TYPES[name], 2 * guard + (scatter[r] if scatter else size)) for r in range(ranks)]
     cuts = np.cumsum(blocks or (1,) * ranks)[:-1]
     given = [np.ascontiguousarray(x) for x in np.split(np.stack(terms), cuts)]
     tools.call(
-        collectives.reduction_code(variant, target), [*given, *(r[1:-1] for r in rooms)], np.array(words, np.int64)
+        collective_code.reduction_code(variant, target), [*given, *(r[guard:-guard] for r in rooms)], np.array(words)
     )
-    for room in rooms:
-        assert room[0] == room[-1] == NUMPY_TYPES[name].type(77)
-    return [room[1:-1] for room in rooms]
+    for whole in rooms:
+        np.testing.assert_array_equal(whole[[*range(guard), *range(-guard, 0)]], np.array(77, whole.dtype))
+    return [whole[guard:-guard] for whole in rooms]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5, 8])
@@ -83,6 +93,14 @@ def test_dtypes(tools, target, reduction, dtype):
     terms = drawn(dtype, 3, 83)
     for y in reduced(tools, target, reduction, terms):
         tools.same_bits(y, combined(reduction, terms))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16", "float32", "float64", "int64"])
+def test_streamed_results_are_the_same(tools, target, dtype):
+    for size in (1, 63, 64, 65, 300):
+        terms = drawn(dtype, 3, size)
+        for y in reduced(tools, target, "sum", terms, streams=True):
+            tools.same_bits(y, combined("sum", terms))
 
 
 @pytest.mark.parametrize("reduction", ["sum", "prod", "min", "max"])
@@ -135,8 +153,37 @@ def test_calls_give_what_they_mean(hosts, ranks, dtype):
                 np.testing.assert_array_equal(y.numpy(), w, err_msg=name)
 
 
-def test_what_threads_should_share_is_left_to_others(hosts):
-    large = [ox.zeros(1 << 20, device=d) for d in hosts[:2]]
-    for name in ("all_reduce", "broadcast"):
-        rows = ox.explain(getattr(ox, name), large, ox.Mesh(hosts[:2])).rows
-        assert next(r.reason for r in rows if r.candidate == f"llvm/{name}.fused") == "size"
+@pytest.mark.parametrize(("sizes", "threads"), [((1000,), 3), ((64, 1, 700), 2), ((5,), 4), ((0, 9), 2), ((0,), 2)])
+def test_every_element_is_in_one_share(sizes, threads):
+    shares = collectives._shares(sizes, threads)
+    for i, size in enumerate(sizes):
+        assert [k for share in shares for k in range(*share[i])] == list(range(size))
+        assert all(share[i][0] % 64 == 0 or share[i][0] == size for share in shares)
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Three threads for anything, with streaming stores."""
+    monkeypatch.setenv("OPMUX_NUM_THREADS", "3")
+    monkeypatch.setattr(collectives, "_SHARE", 64)
+    monkeypatch.setattr(collectives, "_streams", lambda spec, nbytes, threads: True)
+
+
+@pytest.mark.parametrize("dtype", [ox.bool, ox.float32, ox.bfloat16, ox.int64])
+@pytest.mark.parametrize("size", [65, 70_001])
+def test_threads_that_stream_give_what_one_gives(hosts, shared, size, dtype):
+    mesh = ox.Mesh(hosts[:3])
+    brought = [np.random.default_rng(r).integers(0, 2, size) for r in range(3)]
+    arrays = [ox.asarray(x, dtype=dtype, device=d) for x, d in zip(brought, mesh.local_devices, strict=True)]
+    total = np.max(brought, axis=0)
+    with ox.policy(backends="llvm"):
+        found = {
+            "all_reduce": (ox.all_reduce(arrays, mesh, reduction="max"), [total] * 3),
+            "reduce_scatter": (ox.reduce_scatter(arrays, mesh, reduction="max"), np.array_split(total, 3)),
+            "all_gather": (ox.all_gather(arrays, mesh), [np.concatenate(brought)] * 3),
+            "broadcast": (ox.broadcast(arrays, mesh, root=2), [brought[2]] * 3),
+            "permute": (ox.permute(arrays, mesh, pairs=[(0, 2)]), [brought[0] * 0, brought[0] * 0, brought[0]]),
+        }
+    for name, (made, wanted) in found.items():
+        for y, w in zip(made, wanted, strict=True):
+            np.testing.assert_array_equal(y.numpy().astype(np.int64), w, err_msg=name)
