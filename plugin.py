@@ -23,6 +23,7 @@ from .core.collectives.links import Message, Ring, Switch, TwoLevel
 from .core.collectives.meeting import launched
 from .core.collectives.price import Rates as RankRates
 from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
+from .core.devices.device import Device
 from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates
 from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
@@ -87,6 +88,7 @@ __all__ = [
     "Completion",
     "Contract",
     "CostTerms",
+    "Device",
     "Determinism",
     "DeviceDriver",
     "DeviceError",

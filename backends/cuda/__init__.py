@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...plugin import DeviceDriver, Kernel, hookimpl
+from ...plugin import DeviceDriver, Kernel, RegionCompiler, hookimpl
 
 
 @hookimpl
@@ -22,3 +22,11 @@ def opmux_kernels() -> Iterable[Kernel]:
     from .kernels import KERNELS
 
     return KERNELS
+
+
+@hookimpl
+def opmux_region_compilers() -> Iterable[RegionCompiler]:
+    """Return what makes one kernel of several ops."""
+    from .regions import COMPILERS
+
+    return COMPILERS

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import Program, Walk, programs
-from . import emit
+from ...plugin import Program, Walk, dtypes
+from . import emit, formulas
+from .formulas import Formula
 
 #: Threads of a block.
 THREADS: Final = 256
-#: Vectors that a thread of the dense kernel has in flight.
+#: Vectors of an operand that a thread of the dense kernel has in flight at most, and of all operands together.
 TURNS: Final = 4
+_FLIGHT: Final = 12
 _VECTOR_BYTES: Final = 16
 
 
@@ -26,23 +28,29 @@ class Variant:
 
     Attributes:
         program: what is computed.
-        walks: how each operand moves along the only dimension, the result last; empty for any strides.
+        walks: how each operand moves along the only dimension, the results last; empty for any strides.
         rank: dimensions of the nest, where there are strides.
     """
 
-    program: Program
+    program: Program | Formula
     walks: tuple[Walk, ...] = ()
     rank: int = 0
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """Dtypes of the operands, the result last."""
-        return (*self.program.inputs, self.program.result_type)
+        """Dtypes of the operands, the results last."""
+        return (*self.program.inputs, *self.program.result_types)
+
+    @property
+    def turns(self) -> int:
+        """Vectors of each operand that a thread has in flight: as many as registers have room for."""
+        streams = sum(walk is Walk.CONTIGUOUS for walk in self.walks[: len(self.program.inputs)])
+        return min(max(_FLIGHT // max(streams, 1), 1), TURNS)
 
     @property
     def vector(self) -> int:
         """Elements that a thread loads at once, where operands are dense."""
-        return _VECTOR_BYTES // max(max(programs.WIDTH[t] // 8, 1) for t in self.dtypes)
+        return _VECTOR_BYTES // max(dtypes.dtype(t).itemsize for t in self.dtypes)
 
     @property
     def name(self) -> str:
@@ -53,35 +61,46 @@ class Variant:
 def source(variant: Variant) -> str:
     """Return the kernel's CUDA C++, without what all kernels share."""
     body = _nest(variant) if variant.rank else _dense(variant)
-    return "\n".join([emit.function("compute", variant.program), "", body])
+    program = variant.program
+    if isinstance(program, Formula):
+        return "\n".join([formulas.function("compute", program), "", body])
+    return "\n".join([emit.function("compute", program), "", body])
 
 
-def _kinds(variant: Variant) -> list[str]:
-    return [emit.MEMORY[t] for t in variant.dtypes]
+def _parameters(variant: Variant, inputs: Sequence[str]) -> str:
+    """Return what a kernel takes beside its extent: its inputs, of these types, and its outputs."""
+    outputs = [f"{emit.MEMORY[t]}*" for t in variant.program.result_types]
+    given = [*(f"{t} in{i}" for i, t in enumerate(inputs)), *(f"{t} out{i}" for i, t in enumerate(outputs))]
+    return ", ".join(given)
 
 
-def _call(variant: Variant, loaded: Sequence[str]) -> str:
-    given = (emit.from_memory(t, v) for t, v in zip(variant.program.inputs, loaded, strict=True))
-    return emit.to_memory(variant.program.result_type, f"compute({', '.join(given)})")
+def _computed(variant: Variant, loaded: Sequence[str], stored: Sequence[str]) -> str:
+    """Return the statements that compute one element of each result from what was loaded."""
+    program = variant.program
+    given = [emit.from_memory(t, v) for t, v in zip(program.inputs, loaded, strict=True)]
+    return emit.assigned("compute", program.result_types, given, stored)
 
 
 def _dense(variant: Variant) -> str:
-    *kinds, out = _kinds(variant)
-    v, count = variant.vector, range(len(kinds))
+    program, v = variant.program, variant.vector
+    kinds, outs = ([emit.MEMORY[t] for t in types] for types in (program.inputs, program.result_types))
     operand = {Walk.CONTIGUOUS: "Stream", Walk.SCALAR: "Single"}
     types = [f"{operand[walk]}<{k}>" for walk, k in zip(variant.walks, kinds, strict=False)]
-    parameters = ", ".join(["u64 n", *(f"{t} in{o}" for o, t in enumerate(types)), f"{out}* out"])
-    loads = "\n".join(f"            in{o}.load(x{o}[turn], i + (u64)turn * THREADS * VECTOR);" for o in count)
+    inputs, outputs = range(len(kinds)), range(len(outs))
+    loads = "\n".join(f"            in{o}.load(x{o}[turn], i + (u64)turn * THREADS * VECTOR);" for o in inputs)
     registers = "\n".join(f"        {k} x{o}[TURNS][VECTOR];" for o, k in enumerate(kinds))
+    made = "\n".join(f"            {k} y{o}[VECTOR];" for o, k in enumerate(outs))
+    stores = "\n".join(f"            store<VECTOR>(out{o}, i + (u64)turn * THREADS * VECTOR, y{o});" for o in outputs)
+    one = _computed(variant, [f"in{o}.at(i)" for o in inputs], [f"out{o}[i]" for o in outputs])
+    several = _computed(variant, [f"x{o}[turn][k]" for o in inputs], [f"y{o}[k]" for o in outputs])
     return f"""\
-constexpr int THREADS = {THREADS}, TURNS = {TURNS}, VECTOR = {v};
+constexpr int THREADS = {THREADS}, TURNS = {variant.turns}, VECTOR = {v};
 
-extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}({parameters}) {{
+extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(u64 n, {_parameters(variant, types)}) {{
     constexpr u64 BLOCK = (u64)THREADS * TURNS * VECTOR;
     for (u64 first = blockIdx.x * BLOCK; first < n; first += gridDim.x * BLOCK) {{
         if (first + BLOCK > n) {{
-            for (u64 i = first + threadIdx.x; i < n; i += THREADS)
-                out[i] = {_call(variant, [f"in{o}.at(i)" for o in count])};
+            for (u64 i = first + threadIdx.x; i < n; i += THREADS) {{ {one} }}
             return;
         }}
         u64 i = first + threadIdx.x * VECTOR;
@@ -92,11 +111,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}({parameters
         }}
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {{
-            {out} y[VECTOR];
+{made}
 #pragma unroll
-            for (int k = 0; k < VECTOR; ++k)
-                y[k] = {_call(variant, [f"x{o}[turn][k]" for o in count])};
-            store<VECTOR>(out, i + (u64)turn * THREADS * VECTOR, y);
+            for (int k = 0; k < VECTOR; ++k) {{ {several} }}
+{stores}
         }}
     }}
 }}
@@ -105,19 +123,20 @@ OPMUX_ENTRY({variant.name})
 
 
 def _nest(variant: Variant) -> str:
-    *kinds, out = _kinds(variant)
-    operands = len(kinds) + 1
-    pointers = [*(f"const {k}* in{o}" for o, k in enumerate(kinds)), f"{out}* out"]
-    parameters = ", ".join(["u32 n", f"Nest<{variant.rank}, {operands}> nest", *pointers])
-    loaded = [f"in{o}[at[{o}]]" for o in range(len(kinds))]
+    program = variant.program
+    count, operands = len(program.inputs), len(variant.dtypes)
+    inputs = [f"const {emit.MEMORY[t]}*" for t in program.inputs]
+    loaded = [f"in{o}[at[{o}]]" for o in range(count)]
+    stored = [f"out{o}[at[{count + o}]]" for o in range(operands - count)]
     return f"""\
 constexpr int THREADS = {THREADS};
 
-extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}({parameters}) {{
+extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(
+    u32 n, Nest<{variant.rank}, {operands}> nest, {_parameters(variant, inputs)}) {{
     for (u32 i = blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS) {{
         i64 at[{operands}];
         offsets(nest, i, at);
-        out[at[{operands - 1}]] = {_call(variant, loaded)};
+        {_computed(variant, loaded, stored)}
     }}
 }}
 OPMUX_ENTRY({variant.name})

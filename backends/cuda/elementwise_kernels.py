@@ -22,54 +22,66 @@ from ...plugin import (
     Walk,
     collapse,
     copy_program,
+    dtypes,
     ops_with_recipes,
-    programs,
     recipe_of,
     word,
 )
-from . import elementwise
+from . import elementwise, formulas
 from .driver import KIND, driver_of
-from .elementwise import THREADS, TURNS, Variant
+from .elementwise import THREADS, Variant
+from .formulas import COMPLEX, EXPRESSIONS, FORMATS, Formula
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
 from .runtime import Extent
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise",)
+_BOOL: Final = frozenset({"bool"})
 
 
-def steps(program: Program, spec: CallSpec, strides: Sequence[Sequence[int]]) -> list[Step]:
+def steps(
+    program: Program | Formula,
+    spec: CallSpec,
+    strides: Sequence[Sequence[int]],
+    shape: Sequence[int] | None = None,
+    arrays: Sequence[int] | None = None,
+) -> list[Step]:
     """Return the launches that carry a program over a call's output.
 
     Args:
         program: what is computed.
         spec: the call.
-        strides: of the inputs, then of the output, in elements.
+        strides: of the program's inputs, then of its results, in elements.
+        shape: what it is carried over; that of the output where None.
+        arrays: which array of the call each of them is; in order where None.
     """
-    out = spec.outputs[0]
-    if not out.size:
+    shape = spec.outputs[0].shape if shape is None else shape
+    arrays = range(len(strides)) if arrays is None else arrays
+    if not math.prod(shape):
         return []
-    nest = collapse(out.shape, strides)
+    nest = collapse(shape, strides)
     walks = nest.walks()
-    aligned = all(s.aligned for s in (*spec.arrays, out))
-    if len(nest.shape) == 1 and walks[-1] is Walk.CONTIGUOUS and Walk.STRIDED not in walks and aligned:
+    aligned = all(s.aligned for s in (*spec.arrays, *spec.outputs))
+    written = set(walks[len(program.inputs) :])
+    if len(nest.shape) == 1 and written == {Walk.CONTIGUOUS} and Walk.STRIDED not in walks and aligned:
         variant = Variant(program, walks)
         (n,) = nest.shape
-        arguments: Arguments = [struct.pack("<Q", n), *(Pointer(i) for i in range(len(strides)))]
-        return [_step(variant, spec, blocks_for(n, THREADS * TURNS * variant.vector), arguments)]
+        arguments: Arguments = [struct.pack("<Q", n), *map(Pointer, arrays)]
+        return [_step(variant, spec, blocks_for(n, THREADS * variant.turns * variant.vector), arguments)]
     variant = Variant(program, rank=len(nest.shape))
-    sizes = [max(programs.WIDTH[t] // 8, 1) for t in variant.dtypes]
+    sizes = [dtypes.dtype(t).itemsize for t in variant.dtypes]
     made = []
     for part, offsets in parts(nest):
         n = math.prod(part.shape)
-        pointers = [Pointer(i, at * size) for i, (at, size) in enumerate(zip(offsets, sizes, strict=True))]
+        pointers = [Pointer(i, at * size) for i, at, size in zip(arrays, offsets, sizes, strict=True)]
         made.append(_step(variant, spec, blocks_for(n, THREADS), [struct.pack("<I", n), packed(part), *pointers]))
     return made
 
 
 def _step(variant: Variant, spec: CallSpec, blocks: Extent, arguments: Arguments) -> Step:
     loader = driver_of(spec).loader
-    function = loader.function(_source(variant), PARTS, variant.name)
+    function = loader.function(_source(variant), (*formulas.parts(variant.dtypes), *PARTS), variant.name)
     return Step(function, blocks, (THREADS, 1, 1), arguments)
 
 
@@ -78,7 +90,7 @@ def _source(variant: Variant) -> str:
     return elementwise.source(variant)
 
 
-def prepared(program: Program, spec: CallSpec, strides: Sequence[Sequence[int]] | None = None) -> Prepared:
+def prepared(program: Program | Formula, spec: CallSpec, strides: Sequence[Sequence[int]] | None = None) -> Prepared:
     """Return a program made ready for a call."""
     if strides is None:
         strides = [*(s.strides for s in spec.arrays), spec.outputs[0].strides]
@@ -93,6 +105,25 @@ def _by_recipe(op: str) -> Kernel:
         return program if isinstance(program, Rejection) else prepared(program, spec)
 
     return Kernel(op, op, KIND, prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL)
+
+
+def _of_complex(op: str) -> Kernel:
+    """Return the kernel of an op on complex numbers."""
+
+    def prepare(spec: CallSpec) -> Prepared:
+        inputs = tuple(s.dtype.name for s in spec.arrays)
+        return prepared(Formula(inputs, spec.outputs[0].dtype.name, EXPRESSIONS[op]), spec)
+
+    accepted = (_BOOL, COMPLEX) if op == "where" else (COMPLEX,)
+    return Kernel(f"{op}.complex", op, KIND, prepare, Accepts(dtypes=accepted), CANONICAL)
+
+
+def _cast_format(spec: CallSpec) -> Prepared | Rejection:
+    """Convert from or to what recipes do not compute with."""
+    source, to = spec.arrays[0].dtype.name, spec.outputs[0].dtype.name
+    if source not in FORMATS and to not in FORMATS:
+        return Rejection(Reason.DTYPE, "there is a recipe for it")
+    return prepared(formulas.cast(source, to), spec)
 
 
 def _copy(spec: CallSpec) -> Prepared | Rejection:
@@ -111,6 +142,8 @@ def _full(spec: CallSpec) -> Prepared:
 
 KERNELS: Final = (
     *(_by_recipe(op) for op in ops_with_recipes()),
+    *(_of_complex(op) for op in EXPRESSIONS),
+    Kernel("cast.formats", "cast", KIND, _cast_format, Accepts(dtypes=(ARITHMETIC | FORMATS,)), CANONICAL),
     Kernel("copy", "copy", KIND, _copy, Accepts(dtypes=(WORDS,)), CANONICAL),
     Kernel("full", "full", KIND, _full, Accepts(dtypes=(WORDS,)), CANONICAL),
 )

@@ -16,6 +16,7 @@ REGISTER: Final = {
     "bool": "bool", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64",
     "float16": "u16", "bfloat16": "u16", "float32": "f32", "float64": "f64",
+    "complex64": "c64", "complex128": "c128", "float8_e4m3fn": "u8", "float8_e5m2": "u8",
 }  # fmt: skip
 #: The type that holds it in memory.
 MEMORY: Final = {**REGISTER, "bool": "u8"}
@@ -41,7 +42,7 @@ def to_memory(dtype: str, value: str) -> str:
 
 
 def function(name: str, program: Program) -> str:
-    """Return a device function that carries out a program on register values.
+    """Return a device function that carries out a program on register values; several results come as a struct.
 
     >>> from opmux.plugin import build_program
     >>> print(function("twice", build_program("twice", ("float32",), lambda x: x + x)))
@@ -57,8 +58,32 @@ def function(name: str, program: Program) -> str:
         f"    const {REGISTER[ins.type]} v{i} = {_expression(program, ins, name, tables)};"
         for i, ins in enumerate(program.instructions, n)
     ]
-    head = f"__device__ __forceinline__ {REGISTER[program.result_type]} {name}({parameters}) {{"
-    return "\n".join([*tables, head, *lines, f"    return v{program.result};", "}"])
+    kinds = [REGISTER[t] for t in program.result_types]
+    made, result = kinds[0], f"v{program.result}"
+    if program.more:
+        made, result = f"{name}_results", f"{{{', '.join(f'v{r}' for r in program.results)}}}"
+        tables.append(f"struct {made} {{ {' '.join(f'{k} r{i};' for i, k in enumerate(kinds))} }};")
+    head = f"__device__ __forceinline__ {made} {name}({parameters}) {{"
+    return "\n".join([*tables, head, *lines, f"    return {result};", "}"])
+
+
+def assigned(name: str, types: Sequence[str], arguments: Sequence[str], targets: Sequence[str]) -> str:
+    """Return statements that call a :func:`function` and store what it returns.
+
+    Args:
+        name: the function.
+        types: dtypes of its results.
+        arguments: register values.
+        targets: where each result goes in memory.
+
+    >>> assigned("compute", ["bool"], ["x"], ["out[i]"])
+    'out[i] = (u8)compute(x);'
+    """
+    call = f"{name}({', '.join(arguments)})"
+    if len(types) == 1:
+        return f"{targets[0]} = {to_memory(types[0], call)};"
+    stores = (f"{to} = {to_memory(t, f'made.r{i}')};" for i, (to, t) in enumerate(zip(targets, types, strict=True)))
+    return f"auto made = {call}; {' '.join(stores)}"
 
 
 def literal(dtype: str, pattern: int) -> str:
@@ -127,22 +152,37 @@ def converted(value: str, source: str, to: str) -> str:
     """Return a register value of one dtype as one of another, by the rules at ``Code.CONVERT``."""
     if source == to:
         return value
-    if source in programs.STORAGE_FLOATS:
+    if source in _PART_OF or to in _PART_OF:
+        return _complex_converted(value, source, to)
+    if source in _SHORT:
         if to == "bool":
-            return f"(({value} & 0x7FFFu) != 0)"
+            return f"(({value} & {_SIZE_OF[source]}) != 0)"
         value, source = f"{_SHORT[source]}_to_f32({value})", "float32"
         if to == "float32":
             return value
     if to == "bool":
         return f"({value} != 0)"
-    if to in programs.STORAGE_FLOATS:
+    if to in _SHORT:
         return f"f32_to_{_SHORT[to]}({_narrowed(value, source, to)})"
     if source in programs.ARITHMETIC_FLOATS and to in programs.INTEGERS:
         return _saturated(value, source, to)
     return f"({REGISTER[to]}){value}"
 
 
-_SHORT: Final = {"float16": "f16", "bfloat16": "bf16"}
+#: Floats that are computed with in float32, as the conversions name them, and the bits beside the sign.
+_SHORT: Final = {"float16": "f16", "bfloat16": "bf16", "float8_e4m3fn": "e4m3", "float8_e5m2": "e5m2"}
+_SIZE_OF: Final = {"float16": "0x7FFFu", "bfloat16": "0x7FFFu", "float8_e4m3fn": "0x7Fu", "float8_e5m2": "0x7Fu"}
+_PART_OF: Final = {"complex64": "float32", "complex128": "float64"}
+
+
+def _complex_converted(value: str, source: str, to: str) -> str:
+    if to == "bool":
+        return f"({value}.re != 0 || {value}.im != 0)"
+    part = _PART_OF[to]
+    if source not in _PART_OF:
+        return f"{REGISTER[to]}{{{converted(value, source, part)}, 0}}"
+    parts = (converted(f"{value}.{which}", _PART_OF[source], part) for which in ("re", "im"))
+    return f"{REGISTER[to]}{{{', '.join(parts)}}}"
 
 
 def _narrowed(value: str, source: str, to: str) -> str:
@@ -151,8 +191,8 @@ def _narrowed(value: str, source: str, to: str) -> str:
         return value
     if source == "float64":
         return f"f64_to_odd_f32({value})"
-    # An integer that float32 rounds is beyond float16's range, before and after.
-    if programs.WIDTH[source] <= 16 or to == "float16":
+    # An integer that float32 rounds is beyond float16's range, before and after, and float8's.
+    if programs.WIDTH[source] <= 16 or to != "bfloat16":
         return f"(f32){value}"
     if programs.WIDTH[source] == 32:
         return f"f64_to_odd_f32((f64){value})"

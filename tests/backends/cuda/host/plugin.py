@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from opmux.backends.cuda.driver import CudaDriver
 from opmux.backends.cuda.kernels import KERNELS
+from opmux.backends.cuda.regions import COMPILERS
 from opmux.core.plugins import manager
-from opmux.plugin import DeviceDriver, Kernel, hookimpl
+from opmux.plugin import DeviceDriver, Kernel, RegionCompiler, hookimpl
 
 from .runtime import HostRuntime
 
@@ -30,6 +31,10 @@ class OnHost:
     @hookimpl
     def opmux_kernels(self) -> Iterable[Kernel]:
         return KERNELS
+
+    @hookimpl
+    def opmux_region_compilers(self) -> Iterable[RegionCompiler]:
+        return COMPILERS
 
 
 @contextlib.contextmanager

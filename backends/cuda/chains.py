@@ -1,0 +1,29 @@
+"""Elementwise nodes over one iteration domain, with any number of results, as one kernel."""
+
+from __future__ import annotations
+
+from ...plugin import CallSpec, Graph, Kernel, Prepared, Reason, Refusal, Rejection, fuse
+from .driver import driver_of
+from .elementwise_kernels import steps
+from .fusing import MOST_ARGUMENTS, crowded, placed, region_kernel, results
+from .launching import launcher
+
+
+def region(graph: Graph) -> Kernel | Refusal:
+    """Return a kernel for a graph of elementwise nodes, or the node that is none."""
+    found = crowded(graph) or results(graph)
+    if isinstance(found, Refusal):
+        return found
+    domain, wanted = found
+    fused = fuse(graph, wanted)
+    if isinstance(fused, Refusal):
+        return fused
+
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
+        arrays = placed(spec, fused.operands, wanted, len(domain))
+        if len(domain) * (3 * 4 + 8 * len(arrays)) + 8 * len(arrays) + 16 > MOST_ARGUMENTS:
+            return Rejection(Reason.RANK, f"{len(domain)} axes of {len(arrays)} arrays are no arguments of a kernel")
+        made = steps(fused.program, spec, [s for _, s in arrays], domain, [i for i, _ in arrays])
+        return Prepared(launcher(driver_of(spec).runtime, made))
+
+    return region_kernel("chain", graph, prepare)

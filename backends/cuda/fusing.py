@@ -1,0 +1,104 @@
+"""What all regions of this backend share: their names, limits, results and how the arrays of a call lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ...plugin import (
+    CANONICAL,
+    CallSpec,
+    CostTerms,
+    Graph,
+    Kernel,
+    Metadata,
+    Prepare,
+    Promises,
+    Refusal,
+    View,
+    whole,
+)
+from .driver import KIND
+
+Shape = tuple[int, ...]
+
+#: Arrays that one kernel reads and writes: a thread holds a piece of each.
+MOST_ARRAYS: Final = 24
+#: Bytes of arguments that every kernel may have (CUDA C++ Programming Guide, ``__global__`` functions).
+MOST_ARGUMENTS: Final = 4096
+#: Ops that a region's name shows.
+_SHOWN: Final = 4
+
+
+def region_kernel(
+    kind: str, graph: Graph, prepare: Prepare, promises: Promises = CANONICAL, cost: CostTerms | None = None
+) -> Kernel:
+    """Return a region's kernel.
+
+    Args:
+        kind: what ``explain`` shows before the ops, e.g. ``"chain"``.
+        graph: the region.
+        prepare: makes it ready for a call whose operands and results are the graph's, in order.
+        promises: what it claims.
+        cost: how fast it is; like an elementwise op where None.
+    """
+    names = [node.op.name for node in graph.nodes if not isinstance(node.op, Metadata)]
+    more = f",+{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
+    name = f"{kind}:{','.join(names[:_SHOWN])}{more}"
+    op = f"region:{graph.digest[:12]}"
+    return Kernel(name, op, KIND, prepare, promises=promises, cost=cost or CostTerms())
+
+
+def results(graph: Graph, domain: Shape | None = None) -> tuple[Shape, tuple[View, ...]] | Refusal:
+    """Return one iteration domain for all outputs of a graph, and each as seen from it; else the node in the way.
+
+    Views of values leave a region as they are: a kernel would write what costs nothing outside.
+
+    Args:
+        graph: the region.
+        domain: if it is known; axes of length 1 are left out otherwise.
+    """
+    made = {first + k: (i, node) for i, (first, node) in enumerate(graph.numbered()) for k in range(len(node.outputs))}
+    views = []
+    for number in graph.outputs:
+        if number not in made:
+            return Refusal(0, "an input leaves the region as it is")
+        (i, node), shape = made[number], graph.specs[number].shape
+        if isinstance(node.op, Metadata):
+            return Refusal(i, "a view leaves the region")
+        if domain is None:
+            domain = tuple(n for n in shape if n != 1)
+        view = whole(number, shape, domain)
+        if view is None:
+            return Refusal(i, f"shape {shape} is not the {domain} of the results before")
+        views.append(view)
+    return domain or (), tuple(views)
+
+
+def crowded(graph: Graph) -> Refusal | None:
+    """Return the node from which on a graph has more arrays than a kernel takes, or that it has but one op."""
+    if sum(not isinstance(node.op, Metadata) for node in graph.nodes) < 2:
+        return Refusal(0, "one op is a kernel's business")
+    arrays = set(graph.outputs)
+    for i, node in enumerate(graph.nodes):
+        arrays.update(v for v in node.inputs if v is not None and v < len(graph.inputs))
+        if len(arrays) > MOST_ARRAYS:
+            return Refusal(max(i, 1), f"more than {MOST_ARRAYS} arrays")
+    return None
+
+
+def placed(spec: CallSpec, operands: Sequence[View], wanted: Sequence[View], rank: int) -> list[tuple[int, Shape]]:
+    """Return for each array that a kernel reads, then writes, which of the call's it is and its strides.
+
+    Args:
+        spec: the call; its operands and results are those of the graph.
+        operands: what is read of the graph's inputs.
+        wanted: the graph's outputs in order.
+        rank: axes of the domain.
+    """
+    read = [(v.value, v.strides(spec.arrays[v.value].strides, rank)) for v in operands]
+    count = len(spec.arrays)
+    written = [
+        (count + i, v.strides(out.strides, rank)) for i, (v, out) in enumerate(zip(wanted, spec.outputs, strict=True))
+    ]
+    return read + written
