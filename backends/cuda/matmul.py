@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...plugin import Nest, Signature, merge, orders
+from .formulas import COMPLEX
 
 #: How elements lie in memory and what is computed with: the type of ``matmul.cuh`` and the bytes of a value.
 ELEMENTS: Final[dict[str, tuple[str, int]]] = {
@@ -16,8 +17,9 @@ ELEMENTS: Final[dict[str, tuple[str, int]]] = {
     "int8": ("Element<i8, u32>", 4), "int16": ("Element<i16, u32>", 4), "int32": ("Element<i32, u32>", 4),
     "uint8": ("Element<u8, u32>", 4), "uint16": ("Element<u16, u32>", 4), "uint32": ("Element<u32, u32>", 4),
     "int64": ("Element<i64, u64>", 8), "uint64": ("Element<u64, u64>", 8),
+    "complex64": ("ComplexElement<f32>", 8), "complex128": ("ComplexElement<f64>", 16),
 }  # fmt: skip
-_FLOATING: Final = frozenset({"float16", "bfloat16", "float32", "float64"})
+_FLOATING: Final = frozenset({"float16", "bfloat16", "float32", "float64", *COMPLEX})
 _VECTOR_BYTES: Final = 16
 #: Values that come from one access; those of narrow types would take too many registers until they are stored.
 _VECTOR_VALUES: Final = 4
@@ -70,8 +72,8 @@ SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 6)
 TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 3)
 WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 3)
 _FEW: Final = 8
-#: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, or 32 of 8.
-_BLOCKED: Final[dict[int, tuple[Tile, ...]]] = {4: (LARGE, MEDIUM), 8: (MEDIUM,)}
+#: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, 32 of 8, or 16 of 16.
+_BLOCKED: Final[dict[int, tuple[Tile, ...]]] = {4: (LARGE, MEDIUM), 8: (MEDIUM,), 16: ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,8 @@ def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
     chains = max(-(-problem.depth // orders.MATMUL_BLOCK), 1)
     if chains * problem.count * m * n * value > _MOST_PARTS:
         chains = 1
-    last = TALL if n <= _FEW else WIDE if m <= _FEW else SMALL
+    # Long tiles of the widest values would take more shared memory than a block may have on some GPUs.
+    last = SMALL if value > 8 else TALL if n <= _FEW else WIDE if m <= _FEW else SMALL
     blocked = [t for t in _BLOCKED[value] if 2 * m > t.rows and 2 * n > t.columns] if last is SMALL else [last]
     for tile, shares in (*((t, 1) for t in blocked), *((t, chains) for t in blocked), (last, 1)):
         tiles = -(-m // tile.rows), -(-n // tile.columns)
@@ -235,7 +238,7 @@ class Variant:
         Wide values take twice as many, and narrow elements some while they are unpacked: where the bound is too low,
         values go to local memory and back.
         """
-        share = 0.5 if self.value == 8 else 1.0 if self.operand == "float32" else 0.75
+        share = 0.5 if self.value >= 8 else 1.0 if self.operand == "float32" else 0.75
         return max(int(self.tile.resident * share), 1)
 
     @property
@@ -246,6 +249,8 @@ class Variant:
 
 def parts_dtype(result: str) -> str:
     """Return the dtype of partial results."""
+    if result in COMPLEX:
+        return result
     bits = ELEMENTS[result][1] * 8
     return f"float{bits}" if result in _FLOATING else f"uint{bits}"
 

@@ -20,8 +20,9 @@ from ...plugin import (
     Signature,
     orders,
 )
-from . import matmul, tensor_cores
+from . import formulas, matmul, tensor_cores
 from .driver import KIND, driver_of
+from .formulas import COMPLEX
 from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
 from .nest import packed, parts
@@ -45,6 +46,8 @@ _COST: Final = CostTerms(
 )  # fmt: skip
 #: Declared: `mma.sync` reaches 60 to 65 percent of the peak on capability 9.0.
 _MMA_COST: Final = CostTerms(compute=0.6, memory=0.8, tile=(64, 64))
+#: Real and imaginary parts are chains as those of real numbers are; the opset leaves their order open.
+_COMPLEX: Final = Promises(order="complex-chains", determinism=Determinism.BATCH)
 #: Sums in ascending steps of 32 bytes of terms, whatever the tile: what else is in the batch changes no bit.
 _MMA: Final = Promises(order="mma", determinism=Determinism.BATCH)
 
@@ -60,7 +63,7 @@ def _matmul(spec: CallSpec) -> Prepared:
     steps = _multiplying(spec, problem, plan, value)
     if plan.shares == 1:
         return Prepared(launcher(driver.runtime, steps))
-    add = driver.loader.function(matmul.adding(out.dtype.name), PARTS, ADDING)
+    add = driver.loader.function(matmul.adding(out.dtype.name), _parts(out.dtype.name), ADDING)
     arguments: Arguments = [
         struct.pack("<Q", out.size),
         struct.pack("<I", plan.shares),
@@ -69,6 +72,10 @@ def _matmul(spec: CallSpec) -> Prepared:
     ]
     steps.append(Step(add, blocks_for(out.size, ADDING_THREADS), (ADDING_THREADS, 1, 1), arguments))
     return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * value)
+
+
+def _parts(result: str) -> tuple[str, ...]:
+    return (*formulas.parts((result,)), *PARTS)
 
 
 def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> list[Step]:
@@ -88,7 +95,7 @@ def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> li
     )
     header = matmul.product(problem, plan.tiles, plan.shares)
     shared = tile.shared(value, 1 if partial else -(-problem.depth // orders.MATMUL_BLOCK))
-    function = driver_of(spec).loader.function(_source(variant), PARTS, variant.name, shared)
+    function = driver_of(spec).loader.function(_source(variant), _parts(out.dtype.name), variant.name, shared)
     blocks = plan.tiles[0] * plan.tiles[1] * plan.shares
     to = (_WORKSPACE, value) if partial else (_C, out.dtype.itemsize)
     return _steps(function, problem, header, blocks, tile.threads, shared, x, to)
@@ -174,7 +181,8 @@ def _mma_source(variant: MmaVariant) -> str:
 
 
 KERNELS: Final = (
-    Kernel("matmul", "matmul", KIND, _matmul, Accepts(dtypes=(frozenset(ELEMENTS),)), CANONICAL, _COST),
+    Kernel("matmul", "matmul", KIND, _matmul, Accepts(dtypes=(frozenset(ELEMENTS) - COMPLEX,)), CANONICAL, _COST),
+    Kernel("matmul.complex", "matmul", KIND, _matmul, Accepts(dtypes=(COMPLEX,)), _COMPLEX, _COST),
     # The priority makes its order the one that binds where the same bits in any batch are demanded.
     Kernel(
         "matmul.mma", "matmul", KIND, _on_tensor_cores, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), _MMA, _MMA_COST, 1

@@ -9,9 +9,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...plugin import ARITHMETIC, CANONICAL, Accepts, CallSpec, Kernel, Nest, Prepared, orders, programs
-from . import reductions, scans
+from ...plugin import (
+    ARITHMETIC,
+    CANONICAL,
+    Accepts,
+    CallSpec,
+    Kernel,
+    Nest,
+    Prepared,
+    Reason,
+    Rejection,
+    dtypes,
+    orders,
+    programs,
+)
+from . import formulas, reductions, scans
 from .driver import KIND, driver_of
+from .formulas import COMPLEX
 from .launching import Arguments, Pointer, Step, launcher
 from .nest import packed, parts
 from .reductions import KINDS, THREADS, WARP, Fold, Form, Plan, Variant
@@ -40,7 +54,7 @@ class _Reduction:
         self._loader = driver_of(spec).loader
         self._fold = fold
         self._aligned = all(s.aligned for s in spec.arrays)
-        self._sizes = (max(programs.WIDTH[fold.source] // 8, 1), max(programs.WIDTH[fold.result] // 8, 1))
+        self._sizes = dtypes.dtype(fold.source).itemsize, dtypes.dtype(fold.result).itemsize
         done = 0
         for kept, (offset,) in parts(plan.kept):
             self._part(Plan(kept, plan.reduced), offset, done)
@@ -114,7 +128,8 @@ class _Reduction:
         return Variant(self._fold, form, *ranks, far, partial, few, across, width)
 
     def _add(self, variant: Variant, blocks: int, arguments: Arguments) -> None:
-        function = self._loader.function(_source(variant), PARTS, variant.form.value)
+        parts = (*formulas.parts((self._fold.source, self._fold.result)), *PARTS)
+        function = self._loader.function(_source(variant), parts, variant.form.value)
         self.steps.append(Step(function, (blocks, 1, 1), (THREADS, 1, 1), arguments))
 
 
@@ -140,8 +155,10 @@ def _chosen(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 
 
 def _kernel(op: str) -> Kernel:
-    def prepare(spec: CallSpec) -> Prepared:
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
         (x,), (out,) = spec.arrays, spec.outputs
+        if op != "sum" and out.dtype.name in COMPLEX:
+            return Rejection(Reason.DTYPE, scans.NO_PRODUCTS)
         if not out.size:
             return Prepared(launcher(driver_of(spec).runtime, []))
         fold = Fold(op, x.dtype.name, out.dtype.name)
@@ -149,7 +166,8 @@ def _kernel(op: str) -> Kernel:
         made = _Reduction(spec, fold, reductions.plan(x.shape, x.strides, axes, fold.ordered))
         return Prepared(launcher(driver_of(spec).runtime, made.steps), made.workspace)
 
-    return Kernel(op, op, KIND, prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL)
+    accepted = ARITHMETIC | COMPLEX if op == "sum" else ARITHMETIC
+    return Kernel(op, op, KIND, prepare, Accepts(dtypes=(accepted,)), CANONICAL)
 
 
 def variants() -> Iterator[tuple[str, str, Sequence[str]]]:

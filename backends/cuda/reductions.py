@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ...plugin import Nest, merge, orders, programs
+from ...plugin import Nest, dtypes, merge, orders, programs
 from . import emit
+from .formulas import COMPLEX
 
 KINDS: Final = ("sum", "prod", "max", "min", "all", "any", "argmax", "argmin")
 _LEAST: Final = ("min", "argmin")
@@ -72,11 +73,13 @@ class Fold:
     @property
     def ordered(self) -> bool:
         """Whether another order would give other bits."""
-        return self.kind in _PLACES or (self.kind in ("sum", "prod") and self.result in programs.FLOATS)
+        return self.kind in _PLACES or (self.kind in ("sum", "prod") and self.result in (*programs.FLOATS, *COMPLEX))
 
     @property
     def value(self) -> str:
         """The C++ type that terms are combined in: integers of 32 bits or more, floats of 32 or more, or a place."""
+        if self.result in COMPLEX:
+            return emit.REGISTER[self.result]
         key = self._integer(self.source)
         if self.kind in _PLACES:
             return f"reduction::Place<{key}>"
@@ -91,13 +94,16 @@ class Fold:
     @property
     def value_bytes(self) -> int:
         """Bytes of a value."""
-        return {"u32": 4, "i32": 4, "f32": 4}.get(self.value, 16 if self.kind in _PLACES else 8)
+        return {"u32": 4, "i32": 4, "f32": 4, "c128": 16}.get(self.value, 16 if self.kind in _PLACES else 8)
 
     @property
     def width(self) -> int:
-        """Neighbouring lanes of a thread: 16 bytes of terms, or as many as leave it a quarter of its registers."""
+        """Neighbouring lanes of a thread: 16 bytes of terms, or as many as leave it a quarter of its registers.
+
+        Two at least, so that a warp has all lanes of a block.
+        """
         most = _PLACE_BYTES if self.kind in _PLACES else _VALUE_BYTES
-        return min(_VECTOR_BYTES // max(programs.WIDTH[self.source] // 8, 1), most // self.value_bytes)
+        return max(min(_VECTOR_BYTES // dtypes.dtype(self.source).itemsize, most // self.value_bytes), 2)
 
     @staticmethod
     def _integer(dtype: str) -> str:
@@ -106,23 +112,14 @@ class Fold:
 
     def source_text(self) -> str:
         """Return the C++ struct of this fold."""
-        value, key = self.value, self._integer(self.source)
-        lowest = f"({key})({1 << programs.WIDTH[key_dtype(key)] - 1:#x}{'ull' if key.endswith('64') else 'u'})"
-        lowest = lowest if key.startswith("i") else f"({key})0"
-        if self.kind in _PLACES:
-            identity = f"{{{lowest}, ~0ull}}"
-        elif self.kind in _EXTREMES:
-            identity = lowest
-        else:
-            identity = "1" if self.kind in ("prod", "all") else "0"
         return f"""\
 struct Fold {{
     typedef {emit.MEMORY[self.source]} Memory;
-    typedef {value} Value;
+    typedef {self.value} Value;
     typedef {emit.MEMORY[self.result]} Result;
     static constexpr int WIDTH = {self.width};
     static __device__ __forceinline__ Value identity() {{
-        Value none = {identity};
+        Value none = {self._identity()};
         return none;
     }}
     static __device__ __forceinline__ Value term(Memory x, u64 i) {{
@@ -132,6 +129,15 @@ struct Fold {{
     static __device__ __forceinline__ Result finish(Value v) {{ return {self._finished()}; }}
 }};
 """
+
+    def _identity(self) -> str:
+        if self.kind not in _EXTREMES:
+            number = "1" if self.kind in ("prod", "all") else "0"
+            return f"{{{number}, 0}}" if self.result in COMPLEX else number
+        key = self._integer(self.source)
+        lowest = f"({key})({1 << programs.WIDTH[key_dtype(key)] - 1:#x}{'ull' if key.endswith('64') else 'u'})"
+        lowest = lowest if key.startswith("i") else f"({key})0"
+        return f"{{{lowest}, ~0ull}}" if self.kind in _PLACES else lowest
 
     def _term(self) -> str:
         x = emit.from_memory(self.source, "x")

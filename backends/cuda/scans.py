@@ -34,7 +34,9 @@ from ...plugin import (
     collapse,
     programs,
 )
+from . import formulas
 from .driver import KIND, driver_of
+from .formulas import COMPLEX
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
 from .reductions import Fold
@@ -46,6 +48,8 @@ _CHAINS: Final = CostTerms(memory=0.25)
 _FLOATS: Final = frozenset(programs.FLOATS)
 _IN_TILES: Final = Promises(order="tiles", determinism=Determinism.RUN)
 _KINDS: Final = {"cumulative_sum": "sum", "cumulative_prod": "prod"}
+#: Why products of complex numbers are decomposed.
+NO_PRODUCTS: Final = "products of complex numbers are made of other ops: 1 is no neutral start, since 0 * inf is nan"
 _WARP: Final = 32
 #: Threads of a block: one warp, so that a few thousand chains spread over all multiprocessors.
 THREADS: Final = _WARP
@@ -129,10 +133,11 @@ class Variant:
 def _chain(fold: Fold) -> str:
     # Adding to -0, unlike +0, changes no number at all.
     start = "1" if fold.kind == "prod" else "-0.0"
+    made = f"Value{{{start}, {start}}}" if fold.result in COMPLEX else f"(Value){start}"
     return f"""\
 {fold.source_text()}
 struct Chain : Fold {{
-    static __device__ __forceinline__ Value start() {{ return (Value){start}; }}
+    static __device__ __forceinline__ Value start() {{ return {made}; }}
 }};
 """
 
@@ -181,7 +186,8 @@ OPMUX_ENTRY(scan_tiles)
 def _by_chains(spec: CallSpec, fold: Fold, plan: Plan) -> Prepared:
     sizes = [s.dtype.itemsize for s in (spec.arrays[0], spec.outputs[0])]
     variant = Variant(fold, len(plan.others.shape), plan.along)
-    function = driver_of(spec).loader.function(source(variant), PARTS, variant.name)
+    shared = (*formulas.parts((fold.source, fold.result)), *PARTS)
+    function = driver_of(spec).loader.function(source(variant), shared, variant.name)
     n, *strides = plan.axis
     made = []
     for part, offsets in parts(plan.others):
@@ -219,18 +225,23 @@ def _asked(spec: CallSpec, op: str) -> tuple[Fold, Plan]:
 
 
 def _kernel(op: str) -> Kernel:
-    def prepare(spec: CallSpec) -> Prepared:
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
+        if op == "cumulative_prod" and spec.outputs[0].dtype.name in COMPLEX:
+            return Rejection(Reason.DTYPE, NO_PRODUCTS)
         if not spec.outputs[0].size:
             return Prepared(launcher(driver_of(spec).runtime, []))
         fold, plan = _asked(spec, op)
         return (_by_tiles if plan.few and not fold.ordered else _by_chains)(spec, fold, plan)
 
-    return Kernel(op, op, KIND, prepare, Accepts(dtypes=(ARITHMETIC,)), CANONICAL, _CHAINS)
+    accepted = ARITHMETIC | COMPLEX if op == "cumulative_sum" else ARITHMETIC
+    return Kernel(op, op, KIND, prepare, Accepts(dtypes=(accepted,)), CANONICAL, _CHAINS)
 
 
 def _tiled_sum(spec: CallSpec) -> Prepared | Rejection:
     """Add floats tile by tile. Products are left to chains: a tile's may overflow where the chain's does not."""
     fold, plan = _asked(spec, "cumulative_sum")
+    if fold.result in COMPLEX:
+        return Rejection(Reason.DTYPE, "tiles are of real numbers")
     if not spec.outputs[0].size or not plan.few:
         return Rejection(Reason.SIZE, "there are chains enough for all threads, or short ones")
     return _by_tiles(spec, fold, plan)

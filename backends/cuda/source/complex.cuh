@@ -37,4 +37,20 @@ OPMUX_COMPLEX(bool) is_infinite(Complex<T> x) {
 OPMUX_COMPLEX(Complex<T>) neighbour(Complex<T> x, int bits) {
     return {__shfl_xor_sync(0xFFFFFFFFu, x.re, bits), __shfl_xor_sync(0xFFFFFFFFu, x.im, bits)};
 }
+
+__device__ __forceinline__ f32 fused(f32 a, f32 b, f32 c) { return fmaf(a, b, c); }
+__device__ __forceinline__ f64 fused(f64 a, f64 b, f64 c) { return fma(a, b, c); }
+OPMUX_COMPLEX(Complex<T>) multiply_add(Complex<T> a, Complex<T> b, Complex<T> c) {
+    return {fused(-a.im, b.im, fused(a.re, b.re, c.re)), fused(a.im, b.re, fused(a.re, b.im, c.im))};
+}
 #undef OPMUX_COMPLEX
+
+// An element of an operand or a result of matmul.cuh.
+template <class T> struct ComplexElement {
+    typedef Complex<T> Memory;
+    typedef Complex<T> Value;
+    static __device__ __forceinline__ Value widened(Memory x) { return x; }
+    static __device__ __forceinline__ Memory narrowed(Value x) { return x; }
+    static __device__ __forceinline__ Memory zero() { return {0, 0}; }
+    static __device__ __forceinline__ Memory minus_zero() { return {-(T)0, -(T)0}; }
+};

@@ -11,6 +11,7 @@ template <class M, class V> struct Element {
     typedef V Value;
     static __device__ __forceinline__ V widened(M x) { return (V)x; }
     static __device__ __forceinline__ M narrowed(V x) { return (M)x; }
+    static __device__ __forceinline__ M zero() { return (M)0; }
     static __device__ __forceinline__ M minus_zero() { return (M) - (V)0; }
 };
 
@@ -19,6 +20,7 @@ struct Float16 {
     typedef f32 Value;
     static __device__ __forceinline__ f32 widened(u16 x) { return f16_to_f32(x); }
     static __device__ __forceinline__ u16 narrowed(f32 x) { return f32_to_f16(x); }
+    static __device__ __forceinline__ u16 zero() { return 0; }
     static __device__ __forceinline__ u16 minus_zero() { return 0x8000; }
 };
 
@@ -27,6 +29,7 @@ struct BFloat16 {
     typedef f32 Value;
     static __device__ __forceinline__ f32 widened(u16 x) { return bf16_to_f32(x); }
     static __device__ __forceinline__ u16 narrowed(f32 x) { return f32_to_bf16(x); }
+    static __device__ __forceinline__ u16 zero() { return 0; }
     static __device__ __forceinline__ u16 minus_zero() { return 0x8000; }
 };
 
@@ -45,7 +48,7 @@ template <class T, int N> struct alignas(sizeof(T) * N) Vector {
 // Elements of a result that lie side by side. The compiler makes single accesses of such a vector in unrolled loops, so it
 // goes out as words.
 template <class T, int N> __device__ __forceinline__ void store_vector(T* to, const T (&x)[N]) {
-    if constexpr (sizeof(T) * N < 4) {
+    if constexpr (sizeof(T) * N < 4 || sizeof(T) > 8) {
         for (int i = 0; i < N; ++i) to[i] = x[i];
     } else {
         u32 words[sizeof(T) * N / 4];
@@ -205,7 +208,7 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
     auto fetch = [&](u32 step) {
         int depth = step + 1 < steps ? DEPTH : last;
         from_a.fetch(rows, depth, A::Kind::minus_zero());
-        from_b.fetch(columns, depth, (typename B::Memory)0);
+        from_b.fetch(columns, depth, B::Kind::zero());
     };
     auto store = [&](u32 step) {
         from_a.store(shared_a + step % 2 * (DEPTH * M));
@@ -213,11 +216,11 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
         __syncthreads();
     };
 
-    Value chain[TM][TN];
+    Value chain[TM][TN], none = A::Kind::widened(A::Kind::zero());
 #pragma unroll
     for (int i = 0; i < TM; ++i)
 #pragma unroll
-        for (int j = 0; j < TN; ++j) chain[i][j] = 0;
+        for (int j = 0; j < TN; ++j) chain[i][j] = none;
     bool later = false;  // whether there is a sum of chains before this one
 
     auto compute = [&](u32 step) {
@@ -247,7 +250,7 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
                     for (int j = 0; j < TN; ++j) {
                         Value& sum = sums[(i * TN + j) * THREADS];
                         sum = later ? sum + chain[i][j] : chain[i][j];
-                        chain[i][j] = 0;
+                        chain[i][j] = none;
                     }
                 later = true;
             }
@@ -272,7 +275,7 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
                 made[w] = Out::narrowed(sum);
             }
             typename Out::Memory* to = c + at_row * p.columns + at_column;
-            if (VECTORS) {
+            if constexpr (VECTORS) {
                 if (at_column < columns) store_vector(to, made);
             } else {
                 for (int w = 0; w < Columns::WIDTH; ++w)
