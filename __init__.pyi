@@ -104,7 +104,7 @@ from .opset.int4 import pack_int4 as pack_int4
 from .opset.selection import repeat as repeat
 from .opset.selection import roll as roll
 from .opset.selection import stack as stack
-from .opset.selection import take as take
+from .opset.indices import take as take
 from .opset.selection import tile as tile
 from .opset.creators import tril as tril
 from .opset.creators import triu as triu

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.arrays.array import Array
-from ..core.arrays.metadata import broadcast_to, reshape
-from ..core.arrays.views import normalize_axis
-from ..core.dtypes import ALL, FLOATS, INTEGERS, int64
+from ..core.arrays.indexing import as_signed
+from ..core.arrays.metadata import reshape
+from ..core.dtypes import ALL, FLOATS, INTEGERS, int64, uint64
 from ..core.errors import ArgumentTypeError
 from . import decompositions, rules, rules_movement
 from .accuracy import EXACT, Accumulated
@@ -121,25 +121,6 @@ def scatter_(
     return scattered(x, indices, updates, axis, mode, reduction)
 
 
-@public_form(scatter_)
-def scatter(
-    x: Array,
-    indices: Array,
-    updates: Array | complex,
-    /,
-    *,
-    axis: int = 0,
-    mode: str = "drop",
-    reduction: str = "set",
-    out: Array | None = None,
-) -> Array:
-    given = beside(x, updates, where="scatter")
-    if are_arrays(x, indices, given):
-        at = normalize_axis(axis, x.ndim, where="scatter")
-        given = broadcast_to(given, rules_movement.gathered_shape(x.shape, indices.shape, at))
-    return scatter_(x, indices, given, axis=axis, mode=mode, reduction=reduction, out=out)
-
-
 @primitive(
     infer=rules_movement.along_axis(REAL), dtypes=REAL, accuracy=EXACT, flops=20, decomposition=decompositions.sort
 )
@@ -210,7 +191,10 @@ def searchsorted_(np: Any, x1: Array, x2: Array, /, *, side: str = "left") -> Ar
 def searchsorted(
     x1: Array, x2: Array, /, *, side: str = "left", sorter: Array | None = None, out: Array | None = None
 ) -> Array:
-    given = x1 if sorter is None else gather(x1, sorter)
+    if sorter is None:
+        return searchsorted_(x1, x2, side=side, out=out)
+    signed = as_signed(sorter) if are_arrays(sorter) and sorter.dtype is uint64 else sorter
+    given = gather(x1, signed)
     return searchsorted_(given, x2, side=side, out=out)
 
 

@@ -103,13 +103,14 @@ from .exponential import (
     sqrt,
 )
 from .generator import Generator
+from .indices import gather, scatter, take, take_along_axis
 from .int4 import pack_int4, unpack_int4
-from .movement import argsort, concat, copy, gather, pad, scatter, searchsorted, sort
+from .movement import argsort, concat, copy, pad, searchsorted, sort
 from .pooling import avg_pool, max_pool
 from .reductions import all, any, argmax, argmin, max, min, prod, sum
 from .rounding import ceil, floor, round, trunc
 from .scans import cumulative_prod, cumulative_sum
-from .selection import repeat, roll, stack, take, take_along_axis, tile
+from .selection import repeat, roll, stack, tile
 from .statistics import logsumexp, mean, std, var
 from .trigonometric import (
     acos,

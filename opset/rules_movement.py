@@ -179,9 +179,15 @@ def _no_axes(name: str, found: ArraySpec, what: str) -> None:
 
 
 def index_dtype(name: str, t: DType) -> DType:
-    """Return the dtype in which kernels get indices: int32 for narrow integers, int64 for wide ones."""
+    """Return the dtype in which kernels get indices: int32 for narrow integers, int64 for wide ones.
+
+    Raises:
+        DTypeError: for no integers, and for uint64, whose large values would come out of a cast negative.
+    """
     check_dtype(name, t, INTEGERS, "indices")
-    return int64 if t in (int64, uint32, uint64) else int32
+    if t is uint64:
+        raise DTypeError(f"{name}: indices are uint64; the function opmux.{name} makes them signed", op=name, dtype=t)
+    return int64 if t in (int64, uint32) else int32
 
 
 def gathered_shape(x: Shape, indices: Shape, axis: int) -> Shape:

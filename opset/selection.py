@@ -17,7 +17,7 @@ from ..core.signature import Shape
 from .accuracy import EXACT
 from .declare import composite
 from .decompositions import part
-from .movement import concat, copy, gather
+from .movement import concat, copy
 from .public_form import are_arrays
 from .rules import present
 from .rules_movement import index_argument, index_dtype
@@ -80,25 +80,6 @@ def take_along_axis(ox: Any, x: Array, indices: Array, /, *, axis: int = -1) -> 
     first = ox.multiply(ox.iota((count, 1), 0, dtype=int64, device=x.device), n)
     found = ox.gather(flat, ox.add(ox.reshape(places, (count, m)), first), axis=0)
     return ox.moveaxis(ox.reshape(found, (*outer, m)), -1, at)
-
-
-def take(x: Array, indices: Array, /, *, axis: int | None = None) -> Array:
-    """Return slices of an axis chosen by indices with one axis: :func:`gather` as the Array API standard writes it.
-
-    Raises:
-        ShapeError: the indices have not exactly one axis, or no axis is given for an array that has not exactly one.
-
-    >>> import opmux as ox
-    >>> ox.take(ox.asarray([10, 20, 30]), ox.asarray([2, 0])).tolist()
-    [30, 10]
-    """
-    if are_arrays(indices) and indices.ndim != 1:
-        raise ShapeError(
-            f"take: indices have shape {indices.shape}; they must have one axis", op="take", shape=indices.shape
-        )
-    if axis is None and are_arrays(x) and x.ndim != 1:
-        raise ShapeError(f"take: shape {x.shape} has {x.ndim} axes; name one with axis=", op="take", shape=x.shape)
-    return gather(x, indices, axis=0 if axis is None else axis)
 
 
 def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:

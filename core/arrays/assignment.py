@@ -153,7 +153,9 @@ def _scatter(x: Array, key: Key, value: Value) -> None:
         return
     selected = selected_shape(parse(x, key))
     broadcast_strides(new.shape, (0,) * new.ndim, selected, where=_WHERE)
-    places = np.arange(x.size, dtype=np.int64).reshape(x.shape)[_host_key(key)]
+    host_key = _host_key(key)
+    parse(x, host_key)  # the values of index arrays too: NumPy's own error would name the index alone
+    places = np.arange(x.size, dtype=np.int64).reshape(x.shape)[host_key]
     updates = metadata.reshape(metadata.broadcast_to(new, selected), -1)
     flat = metadata.reshape(x, -1)
     indices = upload(places.reshape(-1), x.device, int64)

@@ -11,14 +11,14 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..devices.device import Device
 from ..dispatch.call import invoke_by_name
-from ..dtypes import INTEGERS, bool_, int64
+from ..dtypes import INTEGERS, bool_, int64, uint64
 from ..errors import DeviceError, OpmuxError, OutOfMemoryError, ShapeError, shown
 from ..graphs.trace import Traced
 from ..op import CAST
@@ -33,6 +33,8 @@ Index = int | slice | EllipsisType | Array | NDArray[Any] | Sequence[Any] | None
 Key = Index | tuple[Index, ...]
 Value = Array | bool | int | float | complex | NDArray[Any] | Sequence[Any]
 Host = NDArray[Any]
+
+_LARGEST: Final = 2**63 - 1
 
 
 class IndexingError(OpmuxError, IndexError):
@@ -393,7 +395,15 @@ def _flat(chosen: Sequence[Chosen], device: Device) -> Array:
 
 
 def _on_device(c: Chosen, device: Device) -> Array:
-    return upload(c.indices, device, int64) if isinstance(c.indices, np.ndarray) else c.indices
+    if isinstance(c.indices, np.ndarray):
+        return upload(c.indices, device, int64)
+    return as_signed(c.indices) if c.indices.dtype is uint64 else c.indices
+
+
+def as_signed(indices: Array) -> Array:
+    """Return uint64 indices as int64; what that does not have becomes its largest, outside of every axis as before."""
+    most = invoke_by_name("minimum", (indices, _LARGEST))
+    return invoke_by_name(CAST, (most,), dtype=int64)
 
 
 def _clipped(c: Chosen, device: Device) -> Array:

@@ -221,6 +221,21 @@ def test_index_arrays_off_cpu_stay_there(far: object) -> None:
     assert x[x > 70].tolist() == [71]
 
 
+def test_unsigned_indices_on_a_device_never_count_from_the_end(far: object) -> None:
+    x, zeros = ox.asarray([[10], [20], [30]], device="far"), ox.asarray([0, 0, 0], device="far")
+    at = ox.asarray(np.array([2**63, 2**64 - 1, 1], np.uint64), device="far")
+    assert x[at].tolist() == [[30], [30], [20]]
+    assert x[at, zeros].tolist() == [30, 30, 20]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_writing_outside_is_an_error_on_a_device_too(far: object, dtype: str) -> None:
+    x = ox.asarray([10, 20, 30], device="far")
+    with pytest.raises(IndexingError, match="index 3 is out of range for axis 0 of length 3"):
+        x[ox.asarray([1, 3], dtype=dtype, device="far")] = 5
+    assert x.tolist() == [10, 20, 30]
+
+
 def test_an_index_from_another_device_is_refused(far: object) -> None:
     with pytest.raises(DeviceError, match="to_device"):
         ox.asarray(VALUES)[ox.asarray([0], device="far")]

@@ -60,6 +60,41 @@ def test_gather_agrees_with_its_meaning(mode: str, axis: int, dtype: str, meanin
     np.testing.assert_array_equal(found.numpy(), meaning("gather", x, at, axis=axis, mode=mode))
 
 
+FAR = np.array([2**63, 2**64 - 1, 2**63 - 1, 1, 2**64 - 2], np.uint64)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [("clip", [30, 30, 30, 20, 30]), ("fill", [0, 0, 0, 20, 0]), ("wrap", [10 * (1 + int(i) % 3) for i in FAR])],
+)
+def test_unsigned_indices_never_count_from_the_end(backend: str, mode: str, wanted: list[int]) -> None:
+    x, at = ox.asarray([10, 20, 30]), ox.asarray(FAR)
+    with ox.policy(pins={"gather": backend}):
+        assert ox.gather(x, at, mode=mode).tolist() == wanted
+    rows = ox.asarray([[10, 0], [20, 0], [30, 0]])
+    assert ox.gather(rows, at, axis=-2, mode=mode)[:, 0].tolist() == wanted
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize(("mode", "wanted"), [("drop", [0, 4, 0]), ("clip", [0, 4, 11]), ("wrap", [2, 7, 6])])
+def test_unsigned_indices_never_scatter_from_the_end(backend: str, mode: str, wanted: list[int]) -> None:
+    updates = ox.asarray([1, 2, 3, 4, 5])  # at 2, 0, 1, 1 and 2 modulo 3
+    with ox.policy(pins={"scatter": backend}):
+        made = ox.scatter(ox.zeros(3, dtype=ox.int64), ox.asarray(FAR), updates, mode=mode, reduction="add")
+    assert made.tolist() == wanted
+
+
+def test_unsigned_indices_are_beyond_the_end_for_whatever_chooses() -> None:
+    x, at = ox.asarray([10, 20, 30]), ox.asarray(FAR)
+    assert ox.take(x, at).tolist() == [30, 30, 30, 20, 30]
+    assert ox.take_along_axis(x, at).tolist() == [30, 30, 30, 20, 30]
+    found = ox.searchsorted(x, ox.asarray([25]), sorter=ox.asarray(np.array([0, 1, 2**64 - 3], np.uint64)))
+    assert found.tolist() == [2]
+    assert ox.compile(ox.take)(x, at).tolist() == [30, 30, 30, 20, 30]
+    assert ox.gather(ox.zeros(0), at, mode="fill").tolist() == [0.0] * 5
+
+
 def test_gather_from_nothing_fills() -> None:
     assert ox.gather(ox.zeros((0,)), ox.asarray([1, 2]), mode="fill").tolist() == [0.0, 0.0]
     assert ox.gather(ox.zeros((0, 2)), ox.zeros((0,), dtype=ox.int64)).shape == (0, 2)

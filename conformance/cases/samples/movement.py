@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
-from ....core.dtypes import ALL, COMPLEX, FLOATS, INTEGERS, REAL, STORAGE, DType, bool_, dtype, float32, int32
+from ....core.dtypes import ALL, COMPLEX, FLOATS, INTEGERS, REAL, STORAGE, DType, bool_, dtype, float32, int32, uint64
 from ...oracle.formats import FORMATS, Host
 from .. import values
 from .sample import Sample, row
 from .shared import CUBE, LONG, empty, gentle, nan_payloads, ties
+
+#: Dtypes of the indices of gather and scatter themselves; the public functions make uint64 signed before.
+_INDICES: Final = tuple(t for t in INTEGERS if t is not uint64)
 
 
 @row("cast")
@@ -169,7 +173,7 @@ def _gather(t: DType) -> Iterator[Sample]:
     for mode in ("clip", "wrap", "fill"):
         yield Sample(f"outside-{mode}", (x, outside), {"axis": 1, "mode": mode})
     rows = values.moderate(t, (300, 2), "rows")
-    for index in INTEGERS:
+    for index in _INDICES:
         yield Sample(f"by-{index}", (rows, _places(index, 300)), {"axis": 0})
         for mode in ("clip", "wrap", "fill"):
             yield Sample(f"ends-{mode}-{index}", (rows[:7], _ends(index)), {"axis": 0, "mode": mode})
@@ -203,7 +207,7 @@ def _scatter(t: DType) -> Iterator[Sample]:
     yield Sample("square", square, {"axis": 1}, "shapes")
     yield Sample("int64", (x, repeated.astype(np.int64), values.moderate(t, (4, 7), "u")), {"axis": 1})
     rows = values.moderate(t, (300, 2), "rows")
-    for index in INTEGERS:
+    for index in _INDICES:
         at = _places(index, 300)
         yield Sample(f"by-{index}", (rows, at, values.moderate(t, (at.size, 2), "u")), {"axis": 0})
         at = _ends(index)
