@@ -24,6 +24,8 @@ QUICK = [
     ("sort", "float32"),
     ("random_bits", "uint32"),
     ("matmul", "float32"),
+    ("matmul", "complex64"),
+    ("cast", "float8_e4m3fn"),
 ]
 CORE = sorted(PROFILES["core-f32"].pairs)
 
