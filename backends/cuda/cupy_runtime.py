@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from ...plugin import DeviceError, HostBytes
-from . import nvrtc
+from . import cublas, nvrtc
+from .cublas import Cublas, Gemm
 from .runtime import CudaError, Extent, ForkedError, Properties
 from .targets import refusal, target_for
 
@@ -321,6 +322,24 @@ class CupyRuntime:
                 self.call(self._driver.funcSetAttribute, entry, _MAX_DYNAMIC_SHARED, dynamic_shared)
                 self._allowed[entry] = dynamic_shared
         return entry
+
+    @functools.cached_property
+    def _blas(self) -> Cublas | str:
+        return cublas.find()
+
+    def lacks_blas(self) -> str | None:
+        """Return why there is no cuBLAS; None where there is."""
+        return self._blas if isinstance(self._blas, str) else None
+
+    def gemm(self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: _Stream) -> None:
+        """Put matrix products by cuBLAS on a stream; *workspace* is memory for this call alone and its bytes.
+
+        Raises:
+            MemoryError: cuBLAS has not enough.
+        """
+        if isinstance(self._blas, str):
+            raise CudaError("CUBLAS_STATUS_NOT_INITIALIZED", self._blas)
+        self.call(self._blas.gemm, product, a, b, c, workspace, stream.handle)
 
     def launch(self, function: int, grid: Extent, block: Extent, shared: int, stream: _Stream, arguments: int) -> None:
         """Put a kernel on a stream; *arguments* is the address of an array with the address of each argument."""

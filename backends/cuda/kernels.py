@@ -7,6 +7,7 @@ from typing import Final
 from ...plugin import Kernel
 from . import (
     creation_kernels,
+    cublas_kernels,
     elementwise_kernels,
     indexed,
     matmul_kernels,
@@ -19,6 +20,7 @@ from . import (
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     *creation_kernels.KERNELS,
+    *cublas_kernels.KERNELS,
     *elementwise_kernels.KERNELS,
     *indexed.KERNELS,
     *matmul_kernels.KERNELS,

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...plugin import HostBytes
+
+if TYPE_CHECKING:
+    from .cublas import Gemm
 
 Stream = Any
 Event = Any
@@ -134,6 +137,16 @@ class Runtime(Protocol):
 
     def function(self, module: Module, name: str, dynamic_shared: int) -> Function:
         """Return an entry of a module, allowed so much dynamic shared memory per block."""
+
+    def lacks_blas(self) -> str | None:
+        """Return why there is no cuBLAS; None where there is."""
+
+    def gemm(self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: Stream) -> None:
+        """Put matrix products by cuBLAS on a stream; *workspace* is memory for this call alone and its bytes.
+
+        Raises:
+            MemoryError: cuBLAS has not enough.
+        """
 
     def launch(
         self, function: Function, grid: Extent, block: Extent, shared: int, stream: Stream, arguments: int

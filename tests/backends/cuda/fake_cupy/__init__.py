@@ -14,18 +14,24 @@ from unittest import mock
 from opmux.backends.cuda import cupy_runtime
 
 from .bindings import CUDADriverError, CUDARuntimeError, modules
+from .cublas import FakeCublas
 from .machine import FakeCuda, Gpu, MisuseError
 from .nccl import NcclError, binding
 
-__all__ = ["NcclError", "CUDADriverError", "CUDARuntimeError", "FakeCuda", "Gpu", "MisuseError", "installed"]
+__all__ = [
+    "CUDADriverError", "CUDARuntimeError", "FakeCublas", "FakeCuda", "Gpu", "MisuseError", "NcclError", "installed",
+]  # fmt: skip
 
 
 @contextlib.contextmanager
-def installed(cuda: FakeCuda, *, nccl: bool = False) -> Iterator[FakeCuda]:
-    """Let CuPy's bindings be those of a fake machine, with NCCL or without, in a process that has not started CUDA."""
+def installed(cuda: FakeCuda, *, nccl: bool = False, cublas: FakeCublas | None = None) -> Iterator[FakeCuda]:
+    """Let CuPy's bindings be those of a fake machine, with the libraries given, in a process without CUDA yet."""
     process = cupy_runtime._process
     # None: a module that cannot be imported
-    found = {"cupy_backends.cuda.libs.nccl": binding(cuda) if nccl else None, "cuda.pathfinder": None}
+    found = {
+        "cupy_backends.cuda.libs.nccl": binding(cuda) if nccl else None,
+        "cuda.pathfinder": cublas.pathfinder() if cublas else None,
+    }
     unstarted = mock.patch.multiple(process, started=False, forked=False)
     with mock.patch.dict(sys.modules, {**modules(cuda), **found}), unstarted:
         yield cuda

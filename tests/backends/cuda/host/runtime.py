@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from opmux.backends.cuda.cublas import MISSING, Gemm
 from opmux.backends.cuda.runtime import CudaError, Extent, Properties
 from opmux.plugin import HostBytes
 
+from .blas import carry_out
 from .compiler import HostCompiler
 
 _U3 = ctypes.c_uint * 3
@@ -23,13 +25,16 @@ class HostRuntime:
         memory: bytes that it has.
         reversed_turns: whether the threads of a block take their turns from the last to the first.
         ordinal: its number.
+        blas: whether it has cuBLAS.
 
     Attributes:
         peers: the GPUs of the machine, by number.
         copies: the numbers of the GPUs that memory was copied from.
     """
 
-    def __init__(self, memory: int = 1 << 28, *, reversed_turns: bool = False, ordinal: int = 0) -> None:
+    def __init__(
+        self, memory: int = 1 << 28, *, reversed_turns: bool = False, ordinal: int = 0, blas: bool = False
+    ) -> None:
         self.ordinal = ordinal
         self.peers: dict[int, HostRuntime] = {ordinal: self}
         self.copies: list[int] = []
@@ -39,6 +44,7 @@ class HostRuntime:
         self.left = memory
         self.launches: list[str] = []
         self._reversed = reversed_turns
+        self._blas = blas
         self._lock = threading.RLock()
 
     def open_stream(self) -> object:
@@ -96,6 +102,14 @@ class HostRuntime:
 
     def function(self, module: ctypes.CDLL, name: str, dynamic_shared: int) -> Any:
         return getattr(module, f"{name}_on_host"), name
+
+    def lacks_blas(self) -> str | None:
+        return None if self._blas else MISSING
+
+    def gemm(self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: object) -> None:
+        self.check(*workspace)
+        self.launches.append("gemm")
+        carry_out(product, a, b, c)
 
     def launch(self, function: Any, grid: Extent, block: Extent, shared: int, stream: object, arguments: int) -> None:
         entry, name = function
