@@ -17,8 +17,10 @@ SMALL = ("float8_e4m3fn", "float8_e5m2")
 
 
 def complex_numbers(dtype: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Random parts of all magnitudes, among them zeros, infinities and NaN."""
-    return random_bits("float32" if dtype == "complex64" else "float64", (*shape, 2), seed).view(dtype)[..., 0]
+    """Random parts of all magnitudes, infinities and NaN among them, and in every column one zero."""
+    made = random_bits("float32" if dtype == "complex64" else "float64", (*shape, 2), seed).view(dtype)[..., 0]
+    made[seed] = 0
+    return made
 
 
 def same_parts(found: np.ndarray, expected: np.ndarray) -> bool:
