@@ -206,7 +206,8 @@ def _all_gather(outs: Sequence[Array], ins: Sequence[Array]) -> Copies:
 
 
 def _broadcast(root: int, outs: Sequence[Array], ins: Sequence[Array]) -> Copies:
-    return [(ins[root].host.reshape(-1), [y.host.reshape(-1) for y in outs])]
+    x = ins[root]
+    return [(x.host.reshape(-1), [y.host.reshape(-1) for y in outs if y.ptr != x.ptr])]
 
 
 def _permute(pairs: Iterable[tuple[int, int]], outs: Sequence[Array], ins: Sequence[Array]) -> Copies:

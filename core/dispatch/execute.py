@@ -18,6 +18,7 @@ from ..kernel import Launch, Prepared
 from ..signature import Shape, Signature, signature
 from .decision import Decision, Operands, Run
 from .observe import STEP_OBSERVERS, observed_step
+from .replay import NOTING, note_launch
 
 
 def kernel_runner(
@@ -76,6 +77,8 @@ def kernel_runner(
                 b.was_written(point, own)
         if own is not None:
             queue.track(own)
+        if NOTING:
+            note_launch(launch, fail, backend, outs, ins, workspace, completion)
         return outs
 
     return run
@@ -139,6 +142,27 @@ def _host_runner(
         return run_any
     take, as_given = Results(outputs).take, ready is _as_given
     return run_again
+
+
+def launch_on_host(decision: Decision, outs: tuple[Array, ...], ins: Operands) -> None:
+    """Launch the chosen kernel of a call on host memory, into results that exist; it is complete on return.
+
+    Args:
+        decision: one whose chosen candidate is a prepared kernel that takes its operands as they are.
+        outs: arrays of the decision's output signatures.
+        ins: the operands.
+    """
+    chosen, device = decision.chosen, decision.device
+    kernel, prepared = chosen.kernel, chosen.prepared
+    if kernel is None or prepared is None:
+        raise PluginError(f"{chosen.name} is no prepared kernel; this is a fault of opmux itself, please report it")
+    fail = _failure(device, chosen.backend or "", kernel.name, decision.op.name)
+    try:
+        completion = prepared.launch(outs, ins, scratch(device, prepared.workspace), None)  # type: ignore[arg-type]
+    except Exception as error:
+        _raise(fail(error), error)
+    if completion is not None:
+        _wait(completion, fail)
 
 
 def _wait(completion: Completion, fail: Callable[[BaseException], Exception]) -> None:

@@ -14,7 +14,8 @@ from ...core.collectives.handle import Handle
 from ...core.collectives.mesh import Mesh
 from ...core.dispatch.call import frozen, run_decision, unhashable
 from ...core.dispatch.decision import Decision
-from ...core.dispatch.observe import OBSERVERS
+from ...core.dispatch.execute import launch_on_host
+from ...core.dispatch.observe import OBSERVERS, is_planning
 from ...core.dispatch.policy import Settings, current
 from ...core.dispatch.tables import LIMIT, Tables, exact, slot_of
 from ...core.errors import (
@@ -29,7 +30,8 @@ from ...core.errors import (
 )
 from ...core.kernel import ArraySpec
 from ...core.op import Op
-from ...core.signature import Signature
+from ...core.signature import Signature, signature
+from .out import taken
 from .problem import Problem
 
 _MISSING: Final = object()
@@ -41,7 +43,9 @@ def public(op: Op) -> Callable[..., Any]:
     required = frozenset(p.name for p in op.parameters if p.name not in ("arrays", "mesh") and p.required)
     allowed = required | defaults.keys()
 
-    def call(arrays: Any = _MISSING, mesh: Any = _MISSING, /, *unnamed: Any, wait: bool = True, **given: Any) -> Any:
+    def call(
+        arrays: Any = _MISSING, mesh: Any = _MISSING, /, *unnamed: Any, wait: bool = True, out: Any = None, **given: Any
+    ) -> Any:
         single = isinstance(arrays, Array)
         operands = (arrays,) if single else arrays
         tables, decision = current().slot.tables, None
@@ -70,8 +74,8 @@ def public(op: Op) -> Callable[..., Any]:
             decision = _decided(op, operands, mesh, defaults, given, tables)
         if mesh.failure is not None:
             mesh.check()
-        if OBSERVERS or not wait:
-            return _run(decision, operands, mesh, single, wait)
+        if OBSERVERS or not wait or out is not None:
+            return _run(decision, operands, mesh, single, wait, out)
         try:
             results = decision.run(operands, None)
         except OpmuxError as error:
@@ -91,7 +95,7 @@ def _bad_call(
     wrong = [f"{', '.join(absent)} is missing"] if absent else []
     wrong += [f"it has no {', '.join(f'{n}=' for n in unknown)}"] if unknown else []
     wrong += [f"{shown(unnamed[2])} has no name: all but arrays and mesh is given by name"] if unnamed[2:] else []
-    return ArgumentTypeError(f"{op.name}({wanted}, wait=True): {'; '.join(wrong)}", op=op.name)
+    return ArgumentTypeError(f"{op.name}({wanted}, wait=True, out=None): {'; '.join(wrong)}", op=op.name)
 
 
 def _decided(
@@ -136,14 +140,21 @@ def _forget_old(known: dict[Any, Decision]) -> None:
             known.pop(key, None)
 
 
-def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool, wait: bool) -> Any:
-    """Run a decision under observers, or without waiting for it; return what the public function does."""
+def _run(decision: Decision, operands: Sequence[Array], mesh: Mesh, single: bool, wait: bool, out: Any) -> Any:
+    """Run a decision under observers, without waiting for it, or into memory; return what the public function does."""
+    into: tuple[Array, ...] | None = None
+    if out is not None and not (OBSERVERS and is_planning()):
+        operands, into = taken(decision, operands, mesh, out)
     begin = decision.chosen.begin
     if begin is not None and not wait and not OBSERVERS:
         handle: Handle = begin(operands)
         return handle.then(lambda made: made[0] if single else list(made))
     try:
-        results = run_decision(decision, list(operands), None)
+        if into is None or OBSERVERS:  # observers see operands as they were only where nothing is overwritten
+            results = run_decision(decision, list(operands), None)
+        else:
+            launch_on_host(decision, into, operands)
+            results = into
     except OpmuxError as error:
         _fail(decision.op, operands, mesh, error)
     made = results[0] if single else list(results)
@@ -279,3 +290,12 @@ def axis_back(x: Array, problem: Problem, axis: int | None) -> Array:
     if axis is None or problem.axis is None or problem.collective == "all_reduce":
         return x
     return moveaxis(x, 0, axis) if axis % x.ndim else x
+
+
+def signature_back(sig: Signature, problem: Problem, axis: int | None) -> Signature:
+    """Return the signature of what :func:`axis_back` makes of a dense result."""
+    if axis is None or problem.axis is None or problem.collective == "all_reduce":
+        return sig
+    at = axis % len(sig.shape)
+    shape, strides = ((*x[1 : at + 1], x[0], *x[at + 1 :]) for x in (sig.shape, sig.strides))
+    return signature(sig.device, sig.dtype, shape, strides)

@@ -26,7 +26,7 @@ from ...core.op import Op
 from ...core.signature import Signature, signature
 from . import values
 from .algorithms import ALGORITHMS, Algorithm
-from .call import axis_back, axis_first, spec_first, specs_of_all
+from .call import axis_back, axis_first, signature_back, spec_first, specs_of_all
 from .declare import Collective
 from .pricing import groups_of, native_price, price_on
 from .problem import Problem
@@ -84,8 +84,11 @@ def _with_axis(op: Op, problem: Problem, axis: int | None, decision: Decision) -
         return after(run(before(operands), None))
 
     begun = None if begin is None else lambda operands: begin(before(operands)).then(after)
-    chosen = replace(decision.chosen, run=whole, begin=begun)
-    return replace(decision, candidates=(chosen, *decision.candidates[1:]), chosen=chosen, run=whole)
+    # A launch on the operands as they are would be another call.
+    chosen = replace(decision.chosen, run=whole, begin=begun, prepared=None)
+    outputs = tuple(signature_back(s, problem, axis) for s in decision.outputs)
+    candidates = (chosen, *decision.candidates[1:])
+    return replace(decision, candidates=candidates, chosen=chosen, run=whole, outputs=outputs)
 
 
 def _kernels(

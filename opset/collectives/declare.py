@@ -22,7 +22,10 @@ from .problem import Problem
 Rule = Callable[[str, Sequence[ArraySpec], Attributes], Problem]
 #: ``length(sizes, rank)``: how long a rank's operand is along the axis, from what the caller says of all ranks.
 Length = Callable[[Any, int], int]
-_WAIT: Final = inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=True, annotation="bool")
+_CALL: Final = (
+    inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=True, annotation="bool"),
+    inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Sequence[Array] | None"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +71,7 @@ def collective(
             name, parameters_of(own), _no_rule, per_operands(1),
             facts=frozenset(("collective", *facts)), settled=settled(accuracy), declaration=said,
         )  # fmt: skip
-        return publish(COLLECTIVES, op, public(op), body, inspect.Signature([*own, _WAIT], return_annotation="Any"))
+        return publish(COLLECTIVES, op, public(op), body, inspect.Signature([*own, *_CALL], return_annotation="Any"))
 
     return register
 
