@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final
@@ -37,7 +38,10 @@ from .lower import OPTIONS
 from .target import host_target
 
 #: Bytes that a thread reads and writes at least: waking one takes tens of microseconds, a part of what these take.
-_SHARE: Final = 3 << 19
+_SHARE: Final = 2 << 20
+#: Bytes of a native call where threads share them, and such calls of a thread: who is late leaves more to the others.
+_TURN: Final = 1 << 20
+_MOST_TURNS: Final = 8
 #: Elements, and bytes of a movement, to which shares are rounded: no two threads write to one line of a cache.
 _GRAIN: Final = 64
 #: Bytes in a first-level cache that are moved within a microsecond.
@@ -73,6 +77,11 @@ def _threads(nbytes: int) -> int:
     return max(1, min(thread_count(), nbytes // _SHARE))
 
 
+def _turns(nbytes: int, threads: int) -> int:
+    """How many native calls so much is cut into."""
+    return threads if threads == 1 else max(threads, min(nbytes // _TURN, threads * _MOST_TURNS))
+
+
 def _streams(spec: CallSpec, nbytes: int, threads: int) -> bool:
     """Whether results are written past the caches: the threads' second-level ones hold less than half of the call.
 
@@ -82,10 +91,10 @@ def _streams(spec: CallSpec, nbytes: int, threads: int) -> bool:
     return nbytes > 2 * threads * host_target().caches.l2 and all(s.aligned for s in spec.outputs)
 
 
-def _shares(sizes: Sequence[int], threads: int) -> list[list[tuple[int, int]]]:
-    """For each thread the range of each vector that it takes: of all elements about as many as the others."""
+def _shares(sizes: Sequence[int], count: int) -> list[list[tuple[int, int]]]:
+    """For each share the range of each vector that it takes: of all elements about as many as the others."""
     ends = [0, *accumulate(sizes)]
-    cuts = [ends[-1] * k // threads for k in range(threads + 1)]
+    cuts = [ends[-1] * k // count for k in range(count + 1)]
     return [[(_within(low, a, b), _within(high, a, b)) for a, b in pairwise(ends)] for low, high in pairwise(cuts)]
 
 
@@ -115,9 +124,9 @@ def _reduce(spec: CallSpec) -> Prepared | Rejection:
         [w for origin, (a, b) in zip(origins, share, strict=False) for w in (origin, origin + a, origin + b)]
         if scatters
         else [sizes[0], *share[0]]
-        for share in _shares(sizes, threads)
+        for share in _shares(sizes, _turns(nbytes, threads))
     ]
-    return _prepared(spec, module, words)
+    return _prepared(spec, module, words, threads)
 
 
 #: A stretch of a rank's operand and all its places: source rank, or -1 for zeros; how much, in bytes; for each place
@@ -157,28 +166,38 @@ def _movement(copies: Callable[[CallSpec], Iterable[Copies]]) -> Callable[[CallS
         written = sum(nbytes * len(targets) for _, nbytes, targets in rows)
         nbytes = written + sum(nbytes for source, nbytes, _ in rows if source >= 0)
         threads = _threads(nbytes)
-        shares = _shares([nbytes for _, nbytes, _ in rows], threads)
+        shares = _shares([nbytes for _, nbytes, _ in rows], _turns(nbytes, threads))
         module = _movement_module(_streams(spec, nbytes, threads))
-        return _prepared(spec, module, [_table(rows, share, len(spec.arrays)) for share in shares])
+        return _prepared(spec, module, [_table(rows, share, len(spec.arrays)) for share in shares], threads)
 
     return prepare
 
 
-def _prepared(spec: CallSpec, module: Module, shares: Sequence[Sequence[int]]) -> Prepared:
-    """One native call for each thread's parameters."""
+def _prepared(spec: CallSpec, module: Module, shares: Sequence[Sequence[int]], threads: int) -> Prepared:
+    """One native call for the parameters of each share."""
     codes = [bind(module, ENTRY, np.array(words, np.int64)) for words in shares]
     if len(codes) > 1:
-        return Prepared(_launch_shares(invoker(), codes))
+        return Prepared(_launch_shares(invoker(), codes, threads))
     (code,) = codes
     make = _launch_pair if len(spec.arrays) == 2 else _launch
     invoke = invoker(brief=True) if _nbytes(spec) <= _BRIEF else invoker()
     return Prepared(make(invoke, code), native=code.native())
 
 
-def _launch_shares(invoke: Invoke, codes: Sequence[BoundCode]) -> Launch:
+def _launch_shares(invoke: Invoke, codes: Sequence[BoundCode], threads: int) -> Launch:
     def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
         pointers = [x.ptr for x in (*ins, *outs)]
-        run_all([functools.partial(invoke, code.entry, code.params, *pointers) for code in codes])
+        left = deque(codes)
+
+        def work() -> None:
+            while left:
+                try:
+                    code = left.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                invoke(code.entry, code.params, *pointers)
+
+        run_all([work] * threads)
 
     return launch
 

@@ -166,6 +166,7 @@ def shared(monkeypatch):
     """Three threads for anything, with streaming stores."""
     monkeypatch.setenv("OPMUX_NUM_THREADS", "3")
     monkeypatch.setattr(collectives, "_SHARE", 64)
+    monkeypatch.setattr(collectives, "_TURN", 64)
     monkeypatch.setattr(collectives, "_streams", lambda spec, nbytes, threads: True)
 
 
