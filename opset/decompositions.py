@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
 from ..core.arrays.array import Array
 from ..core.arrays.metadata import SLICE, apply
 from ..core.dtypes import (
+    COMPLEXES,
     FLOATS,
     UNSIGNED_INTEGERS,
     DType,
@@ -60,7 +62,8 @@ def min(ox: Any, x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
 def prod(ox: Any, x: Array, *, axis: tuple[int, ...], dtype: DType, keepdims: bool) -> Array:
     """The canonical order of :mod:`.orders`, so the same bits as any canonical kernel.
 
-    Factors of one may be left out without changing a bit, so short products use fewer lanes.
+    Factors of one may be left out without changing a bit, so short products use fewer lanes; and real ones may be put
+    in, but no complex ones, where 1 times infinity has a NaN.
     """
     from .orders import BLOCK, LANES  # which imports the recipes; `import opmux` does without
 
@@ -71,6 +74,8 @@ def prod(ox: Any, x: Array, *, axis: tuple[int, ...], dtype: DType, keepdims: bo
     if n == 0:
         return ox.full(shape, 1, dtype=dtype, device=x.device)
     terms = ox.reshape(ox.permute_dims(_widened(ox, x), (*kept, *axis)), (*outer, n))
+    if x.dtype in COMPLEXES:
+        return ox.reshape(_pairwise(ox, _products_of_blocks(ox, terms), len(outer)), shape)
     width = LANES if n >= LANES else 1 << (n - 1).bit_length()
     length = BLOCK if n > BLOCK else -(-n // width) * width
     padded = -(-n // length) * length
@@ -86,6 +91,50 @@ def prod(ox: Any, x: Array, *, axis: tuple[int, ...], dtype: DType, keepdims: bo
         lanes = ox.multiply(part(lanes, last + 1, 0, width), part(lanes, last + 1, width, 2 * width))
     values = ox.reshape(lanes, (*outer, padded // length))
     return ox.reshape(_narrowed(ox, _pairwise(ox, values, last), dtype), shape)
+
+
+def _products_of_blocks(ox: Any, terms: Array) -> Array:
+    """The product of each block of the last axis, in lanes and halves of terms that are there."""
+    from .orders import BLOCK, LANES
+
+    last = terms.ndim - 1
+    n = terms.shape[last]
+    rest = n % BLOCK
+    made = []
+    if n > rest:
+        full = ox.reshape(part(terms, last, 0, n - rest), (*terms.shape[:last], n // BLOCK, BLOCK // LANES, LANES))
+        lanes = _row(ox, full, last + 1, 0)
+        for j in range(1, BLOCK // LANES):
+            lanes = ox.multiply(lanes, _row(ox, full, last + 1, j))
+        made.append(ox.reshape(_halved(ox, lanes), (*terms.shape[:last], n // BLOCK)))
+    if rest:
+        tail = part(terms, last, n - rest, n)
+        lanes = part(tail, last, 0, builtins.min(rest, LANES))
+        for start in range(LANES, rest, LANES):
+            lanes = _beside(ox, lanes, part(tail, last, start, builtins.min(start + LANES, rest)))
+        made.append(_halved(ox, lanes))
+    return made[0] if len(made) == 1 else ox.concat(made, axis=last)
+
+
+def _halved(ox: Any, lanes: Array) -> Array:
+    """Multiply lane l with lane l + 32, then l with l + 16, and so on, where there is one."""
+    from .orders import LANES
+
+    last = lanes.ndim - 1
+    half = LANES // 2
+    while half:
+        if lanes.shape[last] > half:
+            lanes = _beside(ox, part(lanes, last, 0, half), part(lanes, last, half, lanes.shape[last]))
+        half //= 2
+    return lanes
+
+
+def _beside(ox: Any, x: Array, y: Array) -> Array:
+    """Multiply the elements of the last axis, of which the second may have fewer; what has no partner stays."""
+    last = x.ndim - 1
+    n, m = x.shape[last], y.shape[last]
+    product: Array = ox.multiply(part(x, last, 0, m), y)
+    return product if n == m else ox.concat([product, part(x, last, m, n)], axis=last)
 
 
 def _row(ox: Any, x: Array, axis: int, i: int) -> Array:

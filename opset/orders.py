@@ -8,11 +8,14 @@ values are combined by a binary tree over the block number: neighbours (0, 1), (
 those pairs' values likewise; a value without a partner goes up unchanged. float16 and bfloat16
 are widened to float32 before and rounded once at the end; every other dtype accumulates in the result's dtype.
 
-Missing terms may be replaced by the identity without changing a bit: in a sum no lane is ever -0.
+Missing terms may be replaced by the identity without changing a bit: in a sum no lane is ever -0. Of complex numbers
+this holds for sums alone, since ``(1 + 0i) * inf`` has a NaN. A product of them has no identity: a lane starts with its
+first term, a lane or a block without a term is not there, and what has no partner goes up unchanged. Each product of
+two is that of :func:`multiplied`: four products, a subtraction and an addition, rounded one by one, none of them fused.
 
 **Matrix product.** k is cut into blocks of :data:`MATMUL_BLOCK`, the last as short as it comes. Each block is
 one chain of fused multiply-adds from +0, in ascending k. The result is the first block's value, to which the
-later ones are added in ascending order; +0 where k is 0.
+later ones are added in ascending order; +0 where k is 0. Of complex matrices no order is fixed.
 
 **Cumulative sum and product.** One chain along the axis, starting with the first term.
 """
@@ -25,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .complex_product import multiplied
 from .recipes.fused import fma
 from .recipes.program import NUMPY_TYPES
 
@@ -67,6 +71,22 @@ def _fold(terms: Array, combine: Callable[[Array, Array], Array], identity: int)
     return values[..., 0]
 
 
+def _fold_there(terms: Array) -> Array:
+    """Multiply the last axis in the canonical order without an identity, in terms that are there or not; 1 of none."""
+    kind = np.dtype([("value", terms.dtype), ("there", np.bool_)])
+    given = np.empty(terms.shape, kind)
+    given["value"], given["there"] = terms, True
+
+    def joined(x: Array, y: Array) -> Array:
+        both = x["there"] & y["there"]
+        made = np.where(y["there"], y, x)
+        made["value"] = np.where(both, multiplied(x["value"], y["value"]), made["value"])
+        return made
+
+    made = _fold(given, joined, 0)
+    return np.where(made["there"], made["value"], terms.dtype.type(1))
+
+
 def _over(x: Array, axis: Axis) -> Array:
     """Move the reduced axes to the end and flatten them, in row-major order."""
     axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -81,6 +101,8 @@ def _reduce(x: Array, axis: Axis, dtype: DTypeLike | None, ufunc: np.ufunc, iden
     result = np.dtype(x.dtype if dtype is None else dtype)
     with np.errstate(all="ignore"):
         terms = _over(x.astype(accumulator(result)), axis)
+        if ufunc is np.multiply and terms.dtype.kind == "c":
+            return np.asarray(_fold_there(terms))
         return np.asarray(_fold(terms, ufunc, identity)).astype(result)
 
 
@@ -110,8 +132,20 @@ def canonical_prod(x: Array, axis: Axis = None, *, dtype: DTypeLike | None = Non
 def _cumulate(x: Array, axis: int, dtype: DTypeLike | None, ufunc: np.ufunc) -> Array:
     result = np.dtype(x.dtype if dtype is None else dtype)
     with np.errstate(all="ignore"):
-        chain: Array = ufunc.accumulate(x.astype(accumulator(result)), axis=axis)
+        terms = x.astype(accumulator(result))
+        if ufunc is np.multiply and terms.dtype.kind == "c":
+            return _chained(terms, axis)
+        chain: Array = ufunc.accumulate(terms, axis=axis)
         return chain.astype(result)
+
+
+def _chained(terms: Array, axis: int) -> Array:
+    """Running products of complex numbers, each the one before times its own term."""
+    made = terms.copy()
+    rows = np.moveaxis(made, axis, 0)
+    for i in range(1, len(rows)):
+        rows[i] = multiplied(rows[i - 1], rows[i])
+    return made
 
 
 def canonical_cumulative_sum(x: Array, axis: int = -1, *, dtype: DTypeLike | None = None) -> Array:
@@ -141,6 +175,9 @@ def canonical_matmul(a: Array, b: Array, *, dtype: DTypeLike | None = None) -> A
         dtype: the result's dtype, by default that of the operands; integers wrap in it, float16 and
             bfloat16 operands are widened to float32.
 
+    Raises:
+        ValueError: of complex matrices, of which no order is fixed.
+
     >>> canonical_matmul(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
@@ -148,6 +185,8 @@ def canonical_matmul(a: Array, b: Array, *, dtype: DTypeLike | None = None) -> A
     inner = accumulator(result)
     with np.errstate(all="ignore"):
         a, b = a.astype(inner), b.astype(inner)
+        if inner.kind == "c":
+            raise ValueError(f"no canonical order is fixed for products of {result} matrices")
         if inner.kind != "f":
             return np.asarray(np.matmul(a, b))
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])

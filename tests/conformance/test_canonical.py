@@ -11,10 +11,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import opmux as ox
 from opmux.conformance.oracle.canonical import NoCanonicalOrderError, canonical
 from opmux.conformance.oracle.formats import FORMATS, from_fractions, nearest
+from opmux.core.dispatch.registry import REGISTRY
+from opmux.core.kernel import CANONICAL_ORDER, Reason
 from opmux.core.op import OPS
-from opmux.opset.orders import BLOCK, LANES, MATMUL_BLOCK
+from opmux.opset.orders import BLOCK, LANES, MATMUL_BLOCK, canonical_matmul
 from opmux.opset.recipes.fused import fma
 
 Scalar = Any
@@ -132,7 +135,88 @@ def test_scattered_sums_take_updates_in_their_order() -> None:
     assert found.tolist() == [0.0]
 
 
+def _times(x: Scalar, y: Scalar) -> Scalar:
+    """One complex product by operations on scalars, each of which NumPy rounds by itself."""
+    real_parts, imaginary_parts = x.real * y.real, x.imag * y.imag
+    crossed, back = x.real * y.imag, x.imag * y.real
+    made = np.empty((), x.dtype)
+    made.real, made.imag = real_parts - imaginary_parts, crossed + back
+    return made[()]
+
+
+def _joined(terms: list[Scalar]) -> list[Scalar]:
+    """Neighbours multiplied; one without a partner goes up unchanged."""
+    pairs = zip(terms[::2], terms[1::2], strict=False)
+    return [_times(a, b) for a, b in pairs] + terms[len(terms) // 2 * 2 :]
+
+
+def _product(terms: list[Scalar]) -> Scalar:
+    """Lanes, halves and a tree of what is there."""
+    values = []
+    for start in range(0, len(terms), BLOCK):
+        lanes = terms[start : start + BLOCK][:LANES]
+        for i, term in enumerate(terms[start : start + BLOCK][LANES:]):
+            lanes[i % LANES] = _times(lanes[i % LANES], term)
+        half = LANES // 2
+        while half:
+            lanes = [_times(x, lanes[i + half]) if i + half < len(lanes) else x for i, x in enumerate(lanes[:half])]
+            half //= 2
+        values.append(lanes[0])
+    while len(values) > 1:
+        values = _joined(values)
+    return values[0]
+
+
+@pytest.mark.parametrize("name", ["complex64", "complex128"])
+@pytest.mark.parametrize("n", [1, 2, 33, 63, 65, 1025, 3000])
+def test_complex_products_round_every_step(name: str, n: int) -> None:
+    x = np.exp(1j * RNG.uniform(0, 7, n)).astype(name)
+    assert canonical(OPS["prod"], (x,), {}).tobytes() == _product(list(x)).tobytes()
+    chain = [x[0]]
+    for term in x[1:]:
+        chain.append(_times(chain[-1], term))
+    assert canonical(OPS["cumulative_prod"], (x,), {"axis": 0}).tobytes() == np.array(chain).tobytes()
+
+
+def test_complex_products_take_no_identity_in() -> None:
+    one = np.array([complex(np.inf, -0.0)])
+    assert canonical(OPS["prod"], (one,), {}).tobytes() == one.tobytes()
+    assert canonical(OPS["prod"], (one[:0],), {}) == 1
+
+
+def test_scattered_complex_products_round_every_step() -> None:
+    x, updates = (np.exp(1j * RNG.uniform(0, 7, n)) for n in (3, 40))
+    places = RNG.integers(0, 3, 40)
+    want = list(x)
+    for at, update in zip(places, updates, strict=True):
+        want[at] = _times(want[at], update)
+    found = canonical(OPS["scatter"], (x, places, updates), {"reduction": "multiply"})
+    assert found.tobytes() == np.array(want).tobytes()
+
+
 def test_complex_matrices_have_no_order_of_their_own() -> None:
     x = np.ones((2, 2), np.complex64)
     with pytest.raises(NoCanonicalOrderError, match="matmul on complex64"):
         canonical(OPS["matmul"], (x, x), {})
+    with pytest.raises(ValueError, match="complex64 matrices"):
+        canonical_matmul(x, x)
+
+
+@pytest.mark.parametrize("name", ["multiply", "prod", "cumulative_prod", "matmul"])
+def test_nobody_claims_the_order_of_complex_products_without_keeping_it(name: str) -> None:
+    x = ox.ones((2, 2), dtype=ox.complex64)
+    with ox.policy(determinism="canonical"), pytest.raises(ox.UnsupportedError) as refused:
+        getattr(ox, name)(x, x) if name in ("multiply", "matmul") else getattr(ox, name)(x, axis=0)
+    kernels = [r for name, r in refused.value.reasons.items() if "/" in name]
+    assert kernels
+    for found in kernels:
+        assert found.reason in (Reason.DTYPE, Reason.DETERMINISM), found  # any other would be a claim
+
+
+def test_a_kernel_that_promises_the_order_declines_complex_products() -> None:
+    x, places = ox.ones((2, 2), dtype=ox.complex64), ox.asarray([0, 1])
+    rows = ox.explain("scatter", x, places, x, reduction="multiply").rows
+    given = REGISTRY.kernels("scatter", "cpu")
+    promising = {f"{owner}/{k.name}" for owner, k in given if k.promises.order == CANONICAL_ORDER}
+    assert promising
+    assert not [r for r in rows if r.candidate in promising and r.eligible]

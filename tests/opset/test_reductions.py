@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.opset import decompositions
 from opmux.opset.orders import canonical_prod
+from opmux.opset.recipes.pairs import run_on_pairs
 
 SPECIAL = np.array([[0.0, -0.0, 1.5], [-0.0, -np.inf, -2.0], [np.nan, 1.0, np.inf], [-0.0, -0.0, -0.0]], np.float32)
 
@@ -42,6 +45,20 @@ def test_min_of_integers_decomposes_exactly_at_the_ends(dtype: str, decomposed: 
 def test_prod_decomposes_into_the_canonical_order(n: int, decomposed: Any, same_bits: Any) -> None:
     values = np.random.default_rng(n).uniform(0.9, 1.1, (2, n)).astype(np.float32)
     same_bits(decomposed("prod", values, axis=1), canonical_prod(values, 1))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 31, 63, 64, 65, 1000, 1024, 1025, 3000, 5121])
+def test_complex_prod_decomposes_into_the_canonical_order(n: int) -> None:
+    values = np.exp(1j * np.random.default_rng(n).uniform(0, 7, (2, n))).astype(np.complex64)
+    over = SimpleNamespace(**vars(ox))
+    over.multiply = lambda *pair: run_on_pairs(ox, "multiply", pair)  # NumPy's own product is not the canonical one
+    found = decompositions.prod(over, ox.asarray(values), axis=(1,), dtype=ox.complex64, keepdims=False)
+    assert found.numpy().tobytes() == canonical_prod(values, 1).tobytes()
+
+
+def test_complex_prod_of_infinity_is_infinity(decomposed: Any) -> None:
+    values = np.array([2 + 3j, complex(np.inf, -0.0), 1 + 1j])  # a factor of 1 + 0i beside the second would give NaN
+    assert decomposed("prod", values, axis=0) == complex(-np.inf, np.inf) == canonical_prod(values)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
