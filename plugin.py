@@ -54,7 +54,7 @@ from .core.kernel import (
 from .core.nests import Nest, Walk, collapse, merge
 from .core.op import Op
 from .core.rounding import rounded
-from .core.signature import Signature
+from .core.signature import Signature, signature
 from .opset import on_host, orders
 from .opset.collectives.combine import Combine, combine_of
 from .opset.collectives.scale import LayerWork
@@ -165,6 +165,7 @@ __all__ = [
     "relabelled",
     "rounded",
     "run_all",
+    "signature",
     "thread_count",
     "usable_cpus",
     "whole",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...plugin import Nest, Signature, merge, orders
+from .epilogue import Epilogue, adding_sink, sink
 from .formulas import COMPLEX
 
 #: How elements lie in memory and what is computed with: the type of ``matmul.cuh`` and the bytes of a value.
@@ -92,7 +93,9 @@ class Problem:
         rows, columns, depth: m, n and k.
         a: strides of A along m and k.
         b: strides of B along k and n.
-        batch: the batch axes left, over A, B and C; C is contiguous, so that kernels need no strides of it.
+        batch: the batch axes left, over A, B, C and the operands of an epilogue; C is contiguous, so that kernels need
+            no strides of it.
+        across: strides of each operand of an epilogue along m and n.
     """
 
     rows: int
@@ -101,6 +104,7 @@ class Problem:
     a: tuple[int, int]
     b: tuple[int, int]
     batch: Nest
+    across: tuple[tuple[int, int], ...] = ()
 
     @property
     def count(self) -> int:
@@ -111,14 +115,18 @@ class Problem:
         return count
 
 
-def problem_of(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> Problem:
+def problem_of(
+    shape: Sequence[int], a: Sequence[int], b: Sequence[int], others: Sequence[Sequence[int]] = ()
+) -> Problem:
     """Return the problem of a call.
 
-    A batch that goes over one B, and whose rows of A go on from one product to the next, is one product of more rows.
+    A batch that goes over one B, and whose rows of A, and of other operands, go on from one product to the next, is one
+    product of more rows.
 
     Args:
         shape: the batch axes, then m, n and k.
         a, b: strides of the operands.
+        others: strides of further operands of the result's shape.
 
     >>> problem_of((5, 2, 3, 4), (8, 4, 1), (0, 3, 1)).rows
     10
@@ -127,16 +135,18 @@ def problem_of(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> Prob
     c = [m * n] * len(batch)
     for i in range(len(batch) - 2, -1, -1):
         c[i] = c[i + 1] * batch[i + 1]
-    nest = merge(batch, [a[:-2], b[:-2], c])
-    found = Problem(m, n, k, (a[-2], a[-1]), (b[-2], b[-1]), nest)
+    nest = merge(batch, [a[:-2], b[:-2], c, *(x[:-2] for x in others)])
+    found = Problem(m, n, k, (a[-2], a[-1]), (b[-2], b[-1]), nest, tuple((x[-2], x[-1]) for x in others))
     if nest.shape:
-        count, over_a, over_b = nest.shape[-1], nest.strides[0][-1], nest.strides[1][-1]
-        if over_b == 0 and (m == 1 or over_a == m * a[-2]):
+        count, (over_a, over_b, _, *over) = nest.shape[-1], (s[-1] for s in nest.strides)
+        rows = [(over_a, a[-2]), *((o, x[-2]) for o, x in zip(over, others, strict=True))]
+        if over_b == 0 and (m == 1 or all(o == m * row for o, row in rows)):
             outer = Nest(nest.shape[:-1], tuple(s[:-1] for s in nest.strides))
-            row = over_a if m == 1 else a[-2]
-            found = replace(found, rows=m * count, a=(row, a[-1]), batch=outer)
+            row, *more = (o if m == 1 else row for o, row in rows)
+            across = tuple((r, x[-1]) for r, x in zip(more, others, strict=True))
+            found = replace(found, rows=m * count, a=(row, a[-1]), batch=outer, across=across)
     if not found.batch.shape:
-        found = replace(found, batch=Nest((1,), ((0,), (0,), (0,))))
+        found = replace(found, batch=Nest((1,), ((0,),) * len(nest.strides)))
     return found
 
 
@@ -215,6 +225,7 @@ class Variant:
         rank: dimensions of the batch.
         partial: whether values are written for :func:`adding` instead of results.
         vectors: whether rows of the result may be written as vectors.
+        epilogue: what is done with results; none where values are written.
     """
 
     operand: str
@@ -225,6 +236,7 @@ class Variant:
     rank: int
     partial: bool
     vectors: bool
+    epilogue: Epilogue | None = None
 
     @property
     def name(self) -> str:
@@ -260,6 +272,7 @@ def source(v: Variant) -> str:
     t, element = v.tile, ELEMENTS[v.operand][0]
     out = ELEMENTS[parts_dtype(v.result) if v.partial else v.result][0]
     chain = orders.MATMUL_BLOCK if v.operand in _FLOATING else 0
+    to = sink(v.epilogue)
     return f"""\
 constexpr int THREADS = {t.threads}, DEPTH = {t.depth};
 typedef {element} In;
@@ -268,17 +281,18 @@ typedef Loader<In, {t.rows}, DEPTH, {_vector(v.a, t.rows, t)}, {flag(v.a.along_d
 typedef Loader<In, {t.columns}, DEPTH, {_vector(v.b, t.columns, t)}, {flag(v.b.along_depth)}, THREADS> B;
 typedef Held<In::Value, {t.warps[0]}, {t.lanes[0]}, {t.thread[0]}> Rows;
 typedef Held<In::Value, {t.warps[1]}, {t.lanes[1]}, {t.thread[1]}> Columns;
-
+{to.declared}
 extern "C" __global__ void __launch_bounds__(THREADS, {v.resident}) {v.name}(
-    Product p, Nest<{v.rank}, 2> batch, const In::Memory* a, const In::Memory* b, Out::Memory* c) {{
+    Product p, Nest<{v.rank}, {2 + to.operands}> batch, const In::Memory* a, const In::Memory* b, {to.parameters}) {{
     OPMUX_DYNAMIC_SHARED(memory);
     Place place(p);
-    i64 at[2];
+    i64 at[{2 + to.operands}];
     offsets(batch, place.batch, at);
+    {to.made}
     constexpr int WARPS = {t.warps[1]}, LANES = {t.lanes[1]}, CHAIN = {chain};
     constexpr bool VECTORS = {flag(v.vectors)};
     multiply<A, B, Rows, Columns, WARPS, LANES, {t.thread[0]}, {t.thread[1]}, DEPTH, CHAIN, THREADS, VECTORS, Out>(
-        p, place, a + at[0], b + at[1], c, memory);
+        p, place, a + at[0], b + at[1], sink, memory);
 }}
 OPMUX_ENTRY({v.name})
 """
@@ -298,15 +312,22 @@ ADDING: Final = "matmul_add_shares"
 ADDING_THREADS: Final = 256
 
 
-def adding(result: str) -> str:
-    """Return the text of the kernel that adds partial results in ascending order."""
-    element = ELEMENTS[result][0]
+def adding(result: str, epilogue: Epilogue | None = None, rank: int = 1) -> str:
+    """Return the text of the kernel that adds partial results in ascending order.
+
+    Args:
+        result: dtype of the product.
+        epilogue: what is done with results.
+        rank: axes over which the operands of an epilogue lie.
+    """
+    element, to = ELEMENTS[result][0], adding_sink(epilogue, rank)
     return f"""\
 typedef {element} Out;
-
+{to.declared}
 extern "C" __global__ void __launch_bounds__({ADDING_THREADS}) {ADDING}(
-    u64 n, u32 shares, const Out::Value* parts, Out::Memory* c) {{
-    add_shares<Out>(parts, n, shares, c);
+    u64 n, u32 shares, const Out::Value* parts, {to.parameters}) {{
+    {to.made}
+    add_shares<Out>(parts, n, shares, sink);
 }}
 OPMUX_ENTRY({ADDING})
 """

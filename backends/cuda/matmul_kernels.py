@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ...plugin import (
@@ -16,12 +17,14 @@ from ...plugin import (
     Kernel,
     Nest,
     Prepared,
+    Program,
     Promises,
-    Signature,
+    merge,
     orders,
 )
 from . import formulas, matmul, tensor_cores
 from .driver import KIND, driver_of
+from .epilogue import Epilogue
 from .formulas import COMPLEX
 from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
@@ -32,11 +35,10 @@ from .tensor_cores import INSTRUCTIONS, MmaVariant
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "matmul")
 MMA_PARTS: Final = (*PARTS, "mma")
-_A, _B, _C, _WORKSPACE = range(4)
 #: Shares of a device's best rates, declared and not yet measured. Products of float16, bfloat16 and int8 are counted
 #: against tensor cores, which are 16 times as fast as what these kernels do in float32; integers are multiplied at half
 #: of float32's rate, those of 64 bits in several steps.
-_COST: Final = CostTerms(
+COST: Final = CostTerms(
     compute=0.4,
     compute_for={
         "float32": 0.85, "float64": 0.8, "float16": 0.05, "bfloat16": 0.05,
@@ -45,44 +47,118 @@ _COST: Final = CostTerms(
     memory=0.8,
 )  # fmt: skip
 #: Declared: `mma.sync` reaches 60 to 65 percent of the peak on capability 9.0.
-_MMA_COST: Final = CostTerms(compute=0.6, memory=0.8, tile=(64, 64))
+MMA_COST: Final = CostTerms(compute=0.6, memory=0.8, tile=(64, 64))
 #: Real and imaginary parts are chains as those of real numbers are; the opset leaves their order open.
 _COMPLEX: Final = Promises(order="complex-chains", determinism=Determinism.BATCH)
 #: Sums in ascending steps of 32 bytes of terms, whatever the tile: what else is in the batch changes no bit.
-_MMA: Final = Promises(order="mma", determinism=Determinism.BATCH)
+MMA: Final = Promises(order="mma", determinism=Determinism.BATCH)
 
 
-def _matmul(spec: CallSpec) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What is done with every element of a product before it goes to memory.
+
+    Attributes:
+        program: the elementwise program.
+        product: which of its inputs is the product.
+        strides: of each other input over the product's shape.
+        aligned: whether each other input starts at a multiple of 64 bytes.
+    """
+
+    program: Program
+    product: int
+    strides: tuple[tuple[int, ...], ...]
+    aligned: tuple[bool, ...]
+
+    def epilogue(self, problem: Problem, width: int) -> Epilogue:
+        """Return how a kernel does it whose threads have so many columns of a row at a time."""
+        dense = []
+        for (row, column), batch, aligned in zip(problem.across, problem.batch.strides[3:], self.aligned, strict=True):
+            steps = (problem.columns, *batch, *((row,) if problem.rows > 1 else ()))
+            dense.append(aligned and column == 1 and all(n % width == 0 for n in steps))
+        return Epilogue(self.program, self.product, tuple(dense))
+
+    def everywhere(self) -> Epilogue:
+        """Return how a kernel does it that knows of no rows."""
+        return Epilogue(self.program, self.product, (False,) * len(self.strides))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product, and which arrays of a launch take part.
+
+    Attributes:
+        spec: of the product alone.
+        operands: its operands.
+        read: the operands of its tail.
+        written: the results, and the bytes of an element of each; they lie like the product.
+        workspace: the workspace.
+        tail: what is done with it.
+    """
+
+    spec: CallSpec
+    operands: tuple[int, int]
+    read: tuple[tuple[int, int], ...]
+    written: tuple[tuple[int, int], ...]
+    workspace: int
+    tail: Tail | None = None
+
+    @property
+    def problem(self) -> Problem:
+        """What is computed."""
+        x, y = self.spec.arrays
+        others = self.tail.strides if self.tail else ()
+        return matmul.problem_of((*self.spec.outputs[0].shape, x.shape[-1]), x.strides, y.strides, others)
+
+
+def _alone(spec: CallSpec) -> Product:
+    return Product(spec, (0, 1), (), ((2, spec.outputs[0].dtype.itemsize),), 3)
+
+
+def by_chains(call: Product) -> Prepared:
+    """Return a product made ready, by multiply-adds in the canonical order."""
+    spec, driver = call.spec, driver_of(call.spec)
     (out,) = spec.outputs
-    driver = driver_of(spec)
     if not out.size:
         return Prepared(launcher(driver.runtime, []))
-    problem = _problem(spec)
+    problem = call.problem
     value = max(ELEMENTS[s.dtype.name][1] for s in (*spec.arrays, out))
     plan = matmul.plan_for(problem, value, driver.runtime.properties.multiprocessors)
-    steps = _multiplying(spec, problem, plan, value)
+    steps = _multiplying(call, problem, plan, value)
     if plan.shares == 1:
         return Prepared(launcher(driver.runtime, steps))
-    add = driver.loader.function(matmul.adding(out.dtype.name), _parts(out.dtype.name), ADDING)
+    steps.append(_adding(call, plan.shares))
+    return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * value)
+
+
+def _adding(call: Product, shares: int) -> Step:
+    """Return the launch that adds the shares of a product."""
+    (out,) = call.spec.outputs
+    tail = call.tail
+    nest = merge(out.shape, [*(tail.strides if tail else ()), out.strides])
+    nest = Nest(nest.shape, nest.strides[:-1]) if nest.shape else Nest((1,), ((0,),) * len(call.read))
+    text = matmul.adding(out.dtype.name, tail.everywhere() if tail else None, len(nest.shape))
+    function = driver_of(call.spec).loader.function(text, _parts(out.dtype.name), ADDING)
     arguments: Arguments = [
         struct.pack("<Q", out.size),
-        struct.pack("<I", plan.shares),
-        Pointer(_WORKSPACE),
-        Pointer(_C),
+        struct.pack("<I", shares),
+        Pointer(call.workspace),
+        *([packed(nest)] if call.read else []),
+        *(Pointer(i) for i, _ in (*call.read, *call.written)),
     ]
-    steps.append(Step(add, blocks_for(out.size, ADDING_THREADS), (ADDING_THREADS, 1, 1), arguments))
-    return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * value)
+    return Step(function, blocks_for(out.size, ADDING_THREADS), (ADDING_THREADS, 1, 1), arguments)
 
 
 def _parts(result: str) -> tuple[str, ...]:
     return (*formulas.parts((result,)), *PARTS)
 
 
-def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> list[Step]:
+def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> list[Step]:
     """Return the launches that make the products, or their shares."""
-    x, y = spec.arrays
-    (out,) = spec.outputs
+    x, y = call.spec.arrays
+    (out,) = call.spec.outputs
     tile, partial = plan.tile, plan.shares > 1
+    width = min(tile.thread[1], 16 // value)
     variant = Variant(
         x.dtype.name,
         out.dtype.name,
@@ -91,38 +167,36 @@ def _multiplying(spec: CallSpec, problem: Problem, plan: Plan, value: int) -> li
         matmul.access(y, *_along_b(problem), matmul.vector_of(y)),
         len(problem.batch.shape),
         partial,
-        problem.columns % min(tile.thread[1], 16 // value) == 0 and (partial or out.aligned),
+        problem.columns % width == 0 and (partial or out.aligned),
+        call.tail.epilogue(problem, width) if call.tail and not partial else None,
     )
     header = matmul.product(problem, plan.tiles, plan.shares)
     shared = tile.shared(value, 1 if partial else -(-problem.depth // orders.MATMUL_BLOCK))
-    function = driver_of(spec).loader.function(_source(variant), _parts(out.dtype.name), variant.name, shared)
+    function = driver_of(call.spec).loader.function(_source(variant), _parts(out.dtype.name), variant.name, shared)
     blocks = plan.tiles[0] * plan.tiles[1] * plan.shares
-    to = (_WORKSPACE, value) if partial else (_C, out.dtype.itemsize)
-    return _steps(function, problem, header, blocks, tile.threads, shared, x, to)
+    if partial:
+        call = replace(call, read=(), written=((call.workspace, value),), tail=None)
+    return _steps(function, call, problem, header, blocks, tile.threads, shared)
 
 
-def _on_tensor_cores(spec: CallSpec) -> Prepared:
-    x, y = spec.arrays
-    (out,) = spec.outputs
-    driver = driver_of(spec)
+def on_tensor_cores(call: Product) -> Prepared:
+    """Return a product made ready, by the instruction of tensor cores for its operands."""
+    x, y = call.spec.arrays
+    (out,) = call.spec.outputs
+    driver = driver_of(call.spec)
     if not out.size:
         return Prepared(launcher(driver.runtime, []))
-    problem = _problem(spec)
+    problem = call.problem
     tile = tensor_cores.tile_for(problem, driver.runtime.properties.multiprocessors)
     tiles = tensor_cores.tiles_of(problem, tile)
     a, b = tensor_cores.reading(x, *_along_a(problem)), tensor_cores.reading(y, *_along_b(problem))
     vectors = problem.columns % 2 == 0 and out.aligned
-    variant = MmaVariant(x.dtype.name, out.dtype.name, tile, a, b, len(problem.batch.shape), vectors)
+    epilogue = call.tail.epilogue(problem, 2) if call.tail else None
+    variant = MmaVariant(x.dtype.name, out.dtype.name, tile, a, b, len(problem.batch.shape), vectors, epilogue)
     header = matmul.product(problem, tiles)
     function = driver.loader.function(_mma_source(variant), MMA_PARTS, variant.name, tile.shared)
-    to = _C, out.dtype.itemsize
-    steps = _steps(function, problem, header, math.prod(tiles), tile.threads, tile.shared, x, to)
+    steps = _steps(function, call, problem, header, math.prod(tiles), tile.threads, tile.shared)
     return Prepared(launcher(driver.runtime, steps))
-
-
-def _problem(spec: CallSpec) -> Problem:
-    x, y = spec.arrays
-    return matmul.problem_of((*spec.outputs[0].shape, x.shape[-1]), x.strides, y.strides)
 
 
 _Along = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
@@ -138,34 +212,32 @@ def _along_b(p: Problem) -> _Along:
 
 
 def _steps(
-    function: Function,
-    problem: Problem,
-    header: bytes,
-    blocks: int,
-    threads: int,
-    shared: int,
-    operand: Signature,
-    to: tuple[int, int],
+    function: Function, call: Product, problem: Problem, header: bytes, blocks: int, threads: int, shared: int
 ) -> list[Step]:
     """Return one launch, or several where the batch is beyond one grid.
 
     Args:
         function: the entry.
+        call: which arrays it takes.
         problem: what is computed.
         header: the bytes of ``Product``.
         blocks: of threads for one product of the batch.
         threads: of a block.
         shared: bytes of shared memory of a block.
-        operand: of which dtype the operands are.
-        to: which array is written, and the bytes of an element of it.
     """
-    index, written = to
-    size = operand.dtype.itemsize
+    sizes = [s.dtype.itemsize for s in call.spec.arrays]
+    strides = [row for row, _ in problem.across], [column for _, column in problem.across]
+    count = len(call.read)
+    across = [struct.pack(f"<{2 * count}q", *strides[0], *strides[1])] if count else []
     made = []
-    for part, (at_a, at_b, at_c) in parts(problem.batch, max(MOST_BLOCKS // blocks, 1)):
-        operands = Nest(part.shape, part.strides[:2])
-        pointers = Pointer(_A, at_a * size), Pointer(_B, at_b * size), Pointer(index, at_c * written)
-        arguments: Arguments = [header, packed(operands), *pointers]
+    for part, (at_a, at_b, at_c, *others) in parts(problem.batch, max(MOST_BLOCKS // blocks, 1)):
+        a, b, _, *more = part.strides
+        operands = Nest(part.shape, (a, b, *more[:count]))
+        places = [(i, at * size) for i, at, size in zip(call.operands, (at_a, at_b), sizes, strict=True)]
+        read = [(i, at * size) for (i, size), at in zip(call.read, others, strict=False)]
+        written = [(i, at_c * size) for i, size in call.written]
+        head, tail = (Pointer(*p) for p in places), (Pointer(*p) for p in (*read, *written))
+        arguments: Arguments = [header, packed(operands), *head, *across, *tail]
         made.append(Step(function, (blocks * math.prod(part.shape), 1, 1), (threads, 1, 1), arguments, shared))
     return made
 
@@ -180,11 +252,19 @@ def _mma_source(variant: MmaVariant) -> str:
     return tensor_cores.source(variant)
 
 
+def _by_chains(spec: CallSpec) -> Prepared:
+    return by_chains(_alone(spec))
+
+
+def _on_tensor_cores(spec: CallSpec) -> Prepared:
+    return on_tensor_cores(_alone(spec))
+
+
 KERNELS: Final = (
-    Kernel("matmul", "matmul", KIND, _matmul, Accepts(dtypes=(frozenset(ELEMENTS) - COMPLEX,)), CANONICAL, _COST),
-    Kernel("matmul.complex", "matmul", KIND, _matmul, Accepts(dtypes=(COMPLEX,)), _COMPLEX, _COST),
+    Kernel("matmul", "matmul", KIND, _by_chains, Accepts(dtypes=(frozenset(ELEMENTS) - COMPLEX,)), CANONICAL, COST),
+    Kernel("matmul.complex", "matmul", KIND, _by_chains, Accepts(dtypes=(COMPLEX,)), _COMPLEX, COST),
     # The priority makes its order the one that binds where the same bits in any batch are demanded.
     Kernel(
-        "matmul.mma", "matmul", KIND, _on_tensor_cores, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), _MMA, _MMA_COST, 1
+        "matmul.mma", "matmul", KIND, _on_tensor_cores, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), MMA, MMA_COST, 1
     ),
 )

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...plugin import Device, Graph, Kernel, Refusal
-from . import chains
+from . import chains, epilogues
 from .driver import KIND
 
 #: Returns a kernel for a whole graph, or the node before which a graph would be one for it.
 Maker = Callable[[Graph], Kernel | Refusal]
 
 #: Kinds of regions; the first that takes a graph has it.
-MAKERS: Final[tuple[Maker, ...]] = (chains.region,)
+MAKERS: Final[tuple[Maker, ...]] = (chains.region, epilogues.region)
 
 
 class Regions:
@@ -39,4 +39,5 @@ class Regions:
         return max(refusals, key=lambda r: r.node)
 
 
-COMPILERS: Final = (Regions(MAKERS),)
+#: The second one's regions compete with those of the first, as kernels of one op do.
+COMPILERS: Final = (Regions(MAKERS), Regions((epilogues.on_tensor_cores,)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import Signature
+from .epilogue import Epilogue, sink
 from .matmul import ELEMENTS, Problem, access, flag
 
 #: The instruction of ``mma.cuh``, by the operands' dtype.
@@ -117,6 +118,7 @@ class MmaVariant:
         a, b: how the operands are read.
         rank: dimensions of the batch.
         vectors: whether rows of the result may be written as vectors of two.
+        epilogue: what is done with results.
     """
 
     operand: str
@@ -126,6 +128,7 @@ class MmaVariant:
     b: Reading
     rank: int
     vectors: bool
+    epilogue: Epilogue | None = None
 
     @property
     def name(self) -> str:
@@ -135,24 +138,25 @@ class MmaVariant:
 
 def source(v: MmaVariant) -> str:
     """Return a kernel's CUDA C++, without what all kernels share."""
-    t = v.tile
+    t, to = v.tile, sink(v.epilogue)
     return f"""\
 constexpr int THREADS = {t.threads};
 typedef {INSTRUCTIONS[v.operand]} Mma;
 typedef {ELEMENTS[v.result][0]} Out;
 typedef {v.a.type_of(t.rows, t.threads)} A;
 typedef {v.b.type_of(t.columns, t.threads)} B;
-
+{to.declared}
 extern "C" __global__ void __launch_bounds__(THREADS, {t.resident}) {v.name}(
-    Product p, Nest<{v.rank}, 2> batch, const Mma::Memory* a, const Mma::Memory* b, Out::Memory* c) {{
+    Product p, Nest<{v.rank}, {2 + to.operands}> batch, const Mma::Memory* a, const Mma::Memory* b, {to.parameters}) {{
     OPMUX_DYNAMIC_SHARED(memory);
     Place place(p);
-    i64 at[2];
+    i64 at[{2 + to.operands}];
     offsets(batch, place.batch, at);
+    {to.made}
     constexpr int STAGES = {t.stages};
     constexpr bool VECTORS = {flag(v.vectors)};
     multiply_on_tensor_cores<Mma, A, B, {t.warps[0]}, {t.warps[1]}, {t.blocks[0]}, {t.blocks[1]}, STAGES, VECTORS, Out>(
-        p, place, a + at[0], b + at[1], c, memory);
+        p, place, a + at[0], b + at[1], sink, memory);
 }}
 OPMUX_ENTRY({v.name})
 """

@@ -68,6 +68,58 @@ template <class T, int N> __device__ __forceinline__ void store_vector(T* to, co
     }
 }
 
+// Elements of a row of a result, of which `left` are within it: as vectors of up to 16 bytes, or one by one.
+template <bool VECTORS, class T, int W> __device__ __forceinline__ void keep(T* to, int left, const T (&x)[W]) {
+    if constexpr (VECTORS) {
+        constexpr int PIECE = smaller(W, 16 / sizeof(T));
+#pragma unroll
+        for (int v = 0; v < W; v += PIECE) {
+            T piece[PIECE];
+#pragma unroll
+            for (int w = 0; w < PIECE; ++w) piece[w] = x[v + w];
+            store_vector(to + v, piece);
+        }
+    } else {
+#pragma unroll
+        for (int w = 0; w < W; ++w)
+            if (w < left) to[w] = x[w];
+    }
+}
+
+// Where results go, `at` elements into what is written: to one array, as they are. A kernel with an epilogue has a sink
+// of its own.
+template <class Out> struct Plain {
+    typename Out::Memory* c;
+    template <bool VECTORS, int W>
+    __device__ __forceinline__ void put(i64 at, i64, i64, int left, const typename Out::Memory (&made)[W]) const {
+        if (left > 0) keep<VECTORS>(c + at, left, made);
+    }
+};
+
+// Operands of an epilogue, of which a thread takes W elements of a row at a time: anyhow, or where rows may be read as
+// vectors.
+template <int COUNT> struct Across {
+    i64 row[COUNT], column[COUNT];
+};
+template <class T> struct AcrossRow {
+    const T* data;
+    i64 row_stride, column_stride;
+    template <int W> __device__ __forceinline__ void load(T (&to)[W], i64 row, i64 column, int left) const {
+        const T* from = data + row * row_stride + column * column_stride;
+#pragma unroll
+        for (int w = 0; w < W; ++w) to[w] = w < left ? from[w * column_stride] : (T)0;
+    }
+};
+template <class T> struct AlongRow {
+    const T* data;
+    i64 row_stride, column_stride;
+    template <int W> __device__ __forceinline__ void load(T (&to)[W], i64 row, i64 column, int) const {
+        auto vector = *reinterpret_cast<const Vector<T, W>*>(data + row * row_stride + column);
+#pragma unroll
+        for (int w = 0; w < W; ++w) to[w] = vector.elements[w];
+    }
+};
+
 // What a launch computes: strides in elements, `shares` of at most `share` terms whose results lie `part` elements apart.
 struct Product {
     i64 rows, columns, depth;
@@ -183,9 +235,9 @@ template <class Value, int WARPS, int LANES, int COUNT> struct Held {
 // is at work, the sum of those before it waits in shared memory, where it costs no register. VECTORS says whether rows of
 // the result may be written as vectors; were it not known to the compiler, it would merge both ways into the slow one.
 template <class A, class B, class Rows, class Columns, int WARP_COLUMNS, int LANE_COLUMNS, int TM, int TN, int DEPTH,
-          int CHAIN, int THREADS, bool VECTORS, class Out>
+          int CHAIN, int THREADS, bool VECTORS, class Out, class Sink>
 __device__ __forceinline__ void multiply(const Product& p, const Place& place, const typename A::Memory* a,
-                                         const typename B::Memory* b, typename Out::Memory* c, u8* memory) {
+                                         const typename B::Memory* b, const Sink& sink, u8* memory) {
     typedef typename A::Value Value;
     constexpr int M = Rows::EXTENT, N = Columns::EXTENT;
     constexpr int UNROLLED = 8;  // more of them take more registers than there are
@@ -259,7 +311,7 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
         compute(steps - 1);
     }
 
-    c += place.share * p.part + (place.batch * p.rows + (i64)place.row_tile * M) * p.columns + (i64)place.column_tile * N;
+    i64 origin = place.share * p.part + (place.batch * p.rows + row) * p.columns + column;
 #pragma unroll
     for (int i = 0; i < TM; ++i) {
         int at_row = Rows::at(warp_row, lane_row, i);
@@ -274,20 +326,15 @@ __device__ __forceinline__ void multiply(const Product& p, const Place& place, c
                 if (CHAIN && later) sum = sums[(i * TN + j + w) * THREADS] + sum;
                 made[w] = Out::narrowed(sum);
             }
-            typename Out::Memory* to = c + at_row * p.columns + at_column;
-            if constexpr (VECTORS) {
-                if (at_column < columns) store_vector(to, made);
-            } else {
-                for (int w = 0; w < Columns::WIDTH; ++w)
-                    if (at_column + w < columns) to[w] = made[w];
-            }
+            i64 at = origin + at_row * p.columns + at_column;
+            sink.template put<VECTORS>(at, row + at_row, column + at_column, columns - at_column, made);
         }
     }
 }
 
 // Adds the results of all shares in ascending order.
-template <class Out> __device__ __forceinline__ void add_shares(const typename Out::Value* parts, u64 n, u32 shares,
-                                                                typename Out::Memory* c) {
+template <class Out, class Sink> __device__ __forceinline__ void add_shares(const typename Out::Value* parts, u64 n,
+                                                                            u32 shares, const Sink& sink) {
     constexpr u32 FLIGHT = 8;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         typename Out::Value sum = parts[i];
@@ -300,6 +347,7 @@ template <class Out> __device__ __forceinline__ void add_shares(const typename O
             for (u32 f = 0; f < FLIGHT; ++f)
                 if (s + f < shares) sum = sum + next[f];
         }
-        c[i] = Out::narrowed(sum);
+        typename Out::Memory made[1] = {Out::narrowed(sum)};
+        sink.template put<false>((i64)i, 0, 0, 1, made);
     }
 }

@@ -141,10 +141,10 @@ template <class T, int EXTENT, int THREADS, int VECTOR, bool ALONG_DEPTH> struct
 
 // A tile of the result: warps in rows of WARP_COLUMNS, each with TM by TN blocks of 16 by 16 elements.
 template <class Mma, class A, class B, int WARP_ROWS, int WARP_COLUMNS, int TM, int TN, int STAGES, bool VECTORS,
-          class Out>
+          class Out, class Sink>
 __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const Place& place,
                                                          const typename Mma::Memory* a, const typename Mma::Memory* b,
-                                                         typename Out::Memory* c, u8* memory) {
+                                                         const Sink& sink, u8* memory) {
     typedef typename Mma::Sum Sum;
     constexpr int M = WARP_ROWS * TM * 16, N = WARP_COLUMNS * TN * 16, DEPTH = STAGE_BYTES / sizeof(*a);
     constexpr int STAGE = (M + N) * STAGE_BYTES;
@@ -200,7 +200,7 @@ __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const
     }
     copy_wait<0>();
 
-    c += (place.batch * p.rows + row) * p.columns + column;
+    i64 origin = (place.batch * p.rows + row) * p.columns + column;
 #pragma unroll
     for (int i = 0; i < TM; ++i)
 #pragma unroll
@@ -210,17 +210,12 @@ __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const
 #pragma unroll
             for (int j = 0; j < TN * 2; ++j) {
                 int at_column = warp_column + j * 8 + lane % 4 * 2;
-                typename Out::Memory* to = c + at_row * p.columns + at_column;
                 typename Out::Memory made[2];
 #pragma unroll
                 for (int w = 0; w < 2; ++w)
                     made[w] = Out::narrowed((typename Out::Value)sums[i][j][half * 2 + w]);
-                if (VECTORS) {
-                    if (at_column < columns) store_vector(to, made);
-                } else {
-                    for (int w = 0; w < 2; ++w)
-                        if (at_column + w < columns) to[w] = made[w];
-                }
+                i64 at = origin + at_row * p.columns + at_column;
+                sink.template put<VECTORS>(at, row + at_row, column + at_column, columns - at_column, made);
             }
         }
 }
