@@ -24,7 +24,7 @@ from .core.collectives.meeting import launched
 from .core.collectives.price import Rates as RankRates
 from .core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
 from .core.devices.device import Device
-from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates
+from .core.devices.driver import DeviceDriver, DeviceInfo, HostBytes, PeerDriver, Rates, Replay, ReplayingDriver
 from .core.devices.host import usable_cpus
 from .core.devices.status import Completion
 from .core.devices.threads import run_all, thread_count
@@ -130,6 +130,8 @@ __all__ = [
     "Refusal",
     "RegionCompiler",
     "Rejection",
+    "Replay",
+    "ReplayingDriver",
     "Ring",
     "Schedule",
     "Signature",

@@ -120,6 +120,23 @@ class DeviceDriver(Protocol):
         """Return when all work of the queue is done, whether or not it failed; late failures are the completions'."""
 
 
+#: Puts work that was recorded on a queue.
+Replay = Callable[[Any], None]
+
+
+@runtime_checkable
+class ReplayingDriver(Protocol):
+    """What a driver may implement besides, where work is recorded once and then put on a queue as a whole."""
+
+    def replayable(self, put: Callable[[Any], None]) -> Replay | None:
+        """Record the work that *put* puts on the queue which it is given, and do none of it.
+
+        *put* launches kernels of the device's owner. Return what puts the same work, in order and on the same memory,
+        on a queue of the device; it may be called by several threads at once, and is dropped when nobody needs it. None
+        where this work cannot be recorded; opmux then makes the launches themselves.
+        """
+
+
 @runtime_checkable
 class PeerDriver(Protocol):
     """What a driver may implement besides, where the devices of its kind are connected with each other.

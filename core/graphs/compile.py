@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from .. import runtime
 from ..arrays.array import Array, check_usable
 from ..devices.device import Device
+from ..devices.driver import ReplayingDriver
 from ..dispatch.call import run_decision
-from ..dispatch.decision import Candidate, Decision, Kind
+from ..dispatch.decision import Candidate, Decision, Kind, Run
+from ..dispatch.execute import kernel_runner
 from ..dispatch.policy import Settings, current
+from ..dispatch.replay import replayed
 from ..dispatch.tables import LIMIT, Tables, exact
 from ..errors import ArgumentTypeError, DeviceError
-from ..kernel import ArraySpec
+from ..kernel import ArraySpec, Launch, Prepared
 from ..op import Work, unnamed_op
 from ..signature import Signature
 from .graph import Graph
@@ -118,10 +121,16 @@ class Compiled:
         """Return the plan as a decision, so that a compiled call is observed like any other."""
         name = f"compiled:{self._name}"
         op = unnamed_op(name, lambda specs, outputs, attributes: Work(0.0, 0.0))
-        chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=plan.run, graph=graph)
-        return Decision(
-            op, device, signatures, (), plan.outputs, (chosen,), chosen, plan.run, many=len(plan.outputs) != 1
-        )
+        run = plan.run
+        if isinstance(device.driver, ReplayingDriver):
+
+            def as_one(launch: Launch, outputs: tuple[Signature, ...], workspace: int) -> Run:
+                prepared = Prepared(launch, workspace)
+                return kernel_runner(device, device.owner, "graph", name, prepared, outputs, None, signatures, ())
+
+            run = replayed(run, device, device.driver, graph.constants, as_one)
+        chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=run, graph=graph)
+        return Decision(op, device, signatures, (), plan.outputs, (chosen,), chosen, run, many=len(plan.outputs) != 1)
 
 
 def _unhashable(name: str, constants: dict[str, Any]) -> ArgumentTypeError:
