@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import shutil
 import statistics
+import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +23,7 @@ from .collectives_cases import COLLECTIVES, Case, cases, size_name
 from .collectives_job import CONTESTANTS, Jobs
 from .errors import BenchmarkError, UnknownNameError
 from .measure import Sample
+from .pool import clean_environment
 
 NAME: Final = "collectives"
 SCHEMA: Final = 1
@@ -29,7 +33,7 @@ SETTINGS: Final = Settings(rounds=9, sample_seconds=4e-3, budget_seconds=0.25, f
 _QUICK: Final = Settings(rounds=2, sample_seconds=2e-4, budget_seconds=0.05, fewest=1, most_repetitions=100)
 #: Contestants by what a case is for. The limit and the exchange of headers take part in every round as well.
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "peers": ("opmux", "opmux-mpi", "mpi4py", "gloo", "agreement", "copy"),
+    "peers": ("opmux", "opmux-out", "opmux-mpi", "mpi4py", "gloo", "agreement", "copy"),
     "canonical": ("opmux", "opmux-canonical", "opmux-mpi", "opmux-mpi-canonical"),
 }
 _PEERS: Final = ("mpi4py", "gloo")
@@ -128,7 +132,7 @@ def _row(case: Case, name: str, outcome: Outcome, outcomes: Mapping[str, Outcome
         if paired is not None:
             row["ratios"].append({"over": other, **asdict(paired)})
             if other == "copy" and name.startswith("opmux"):
-                row["share"] = paired.paired
+                row["share"] = paired.paired * (case.in_place_share if name == "opmux-out" else 1.0)
     return row
 
 
@@ -145,9 +149,9 @@ def _best_peer(outcomes: Mapping[str, Outcome]) -> str | None:
     return min(known, key=lambda p: known[p]) if known else None
 
 
-def _faster(outcomes: Mapping[str, Outcome]) -> float | None:
+def _faster(outcomes: Mapping[str, Outcome], name: str = "opmux") -> float | None:
     best = _best_peer(outcomes)
-    return None if best is None else _ratio(outcomes, best, "opmux")
+    return None if best is None else _ratio(outcomes, best, name)
 
 
 def _slower(outcomes: Mapping[str, Outcome]) -> float | None:
@@ -200,7 +204,10 @@ TARGETS: Final = (
         target
         for n in (2, 4)
         for target in (
+            # Peers write into memory that is made once, and broadcast in place.
             Target(f"in process, {n} ranks, 1 MiB and more: times as fast as the best peer", 1.2, True,
+                   _peers(n, lambda s: s >= _LARGE), lambda o: _faster(o, "opmux-out")),
+            Target(f"the same with fresh results in every call, {n} ranks", 1.2, True,
                    _peers(n, lambda s: s >= _LARGE), _faster),
             # The smallest size has one element per rank at least, so that of four ranks is larger than 4 bytes.
             Target(f"in process, {n} ranks, 1 KiB and less: time over the best peer's", 0.7, False,
@@ -262,6 +269,8 @@ def measure(
     if not chosen:
         raise UnknownNameError(f"no case contains {only!r}; the first one is {cases(quick)[0].name!r}")
     how = settings or (_QUICK if quick else SETTINGS)
+    canonical = any(c.section == "canonical" for c in chosen) and "opmux-canonical" in names
+    claims = show_claims() if canonical and not quick else ""
     measured: list[tuple[Case, dict[str, Outcome]]] = []
     jobs = Jobs(torch, _TIMEOUT)
     try:
@@ -280,6 +289,7 @@ def measure(
         "settings": {k: float(v) for k, v in asdict(how).items()},
         "machine": {**before, "load_after": machine.load_average()},
         "versions": versions,
+        "claims": claims,
         "cases": [case.to_data() for case, _ in measured],
         "measurements": [{"case": c.name, **asdict(s)} for c, o in measured for x in o.values() for s in x.samples],
         "summary": [_row(c, name, o[name], o) for c, o in measured for name in o],
@@ -287,8 +297,29 @@ def measure(
     }
 
 
+def show_claims() -> str:
+    """Run the conformance of what the canonical mode is measured with, and return what it says at the end.
+
+    A determinism class is served only by kernels whose claims were shown on this machine; else another one is measured.
+    """
+    opmux = shutil.which("opmux", path=sysconfig.get_path("scripts"))
+    if opmux is None:
+        return "not run: there is no opmux beside the interpreter"
+    command = [opmux, "conformance", "--op", "all_reduce", "--dtype", "float32"]
+    print(f"[claims] {' '.join(command[1:])}", file=sys.stderr)
+    try:
+        done = subprocess.run(
+            command, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_TIMEOUT, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"not run: {error}"
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return f"exit status {done.returncode}: {said[-1] if said else 'nothing said'}"
+
+
 def _show(made: Mapping[str, Any]) -> None:
-    """Print times in microseconds, and the bus bandwidth of the fastest of opmux."""
+    """Print times in microseconds, and the bus bandwidth of the first contestant."""
     found = {(r["case"], r["contestant"]): r for r in made["summary"]}
     for section, names in _SECTIONS.items():
         listed = [n for n in names if any(r["contestant"] == n for r in made["summary"])]
@@ -301,6 +332,8 @@ def _show(made: Mapping[str, Any]) -> None:
             bus = f"{rows[0]['bus_bandwidth']:.2f}" if rows[0]["bus_bandwidth"] else ""
             label = f"{case['collective']} {size_name(case['nbytes'])} {case['ranks']}"
             print(f"{label:<28}" + "".join(f"{c:>20}" for c in cells) + f"{bus:>16}")
+        if "opmux-out" in listed:
+            print("opmux-out: results in memory that is made once, as those of mpi4py and gloo; broadcasts in place")
     for t in made["targets"]:
         if t["value"] is None:
             print(f"{t['name']}: {t['note']}")

@@ -118,6 +118,11 @@ class Case:
         return int(self.nbytes * COLLECTIVES[self.collective].traffic(self.ranks))
 
     @property
+    def in_place_share(self) -> float:
+        """What of :attr:`traffic` is left where results take the operands' memory: a broadcast's root keeps its own."""
+        return self.ranks / (self.ranks + 1) if self.collective == "broadcast" else 1.0
+
+    @property
     def rooted(self) -> bool:
         """Whether a barrier stands between two calls."""
         return COLLECTIVES[self.collective].rooted

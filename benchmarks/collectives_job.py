@@ -51,6 +51,7 @@ class Contestant:
 
 CONTESTANTS: Final[Mapping[str, Contestant]] = {
     "opmux": Contestant("opmux"),
+    "opmux-out": Contestant("opmux", "out"),
     "opmux-canonical": Contestant("opmux", "canonical"),
     "opmux-mpi": Contestant("opmux-mpi"),
     "opmux-mpi-canonical": Contestant("opmux-mpi", "canonical"),

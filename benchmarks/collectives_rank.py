@@ -94,18 +94,20 @@ class _Opmux:
             mesh = self._meshes[case.ranks] = self._ox.Mesh([f"cpu:{r}" for r in range(case.ranks)])
         if mesh.size != case.ranks:
             raise WorkerError(f"the mesh has {mesh.size} ranks, not {case.ranks}; the launcher was not recognised")
-        return _OpmuxProgram(self._ox, mesh, case, variant == "canonical")
+        return _OpmuxProgram(self._ox, mesh, case, variant)
 
 
 class _OpmuxProgram:
-    def __init__(self, ox: Any, mesh: Any, case: Case, canonical: bool) -> None:
+    """Results are fresh, or with ``out=`` in memory that is made once; then a broadcast works in place, as MPI's."""
+
+    def __init__(self, ox: Any, mesh: Any, case: Case, variant: str) -> None:
         self._local = mesh.local_ranks
         function = getattr(ox, case.collective)
         operands = [
             ox.asarray(case.brought(r), device=d) for r, d in zip(mesh.local_ranks, mesh.local_devices, strict=True)
         ]
         self.policy: Callable[[], Any] = contextlib.nullcontext
-        if canonical:
+        if variant == "canonical":
             self.policy = lambda: ox.policy(determinism="canonical")
         self._last: Any = None
         self.call = lambda: function(operands, mesh)
@@ -113,6 +115,20 @@ class _OpmuxProgram:
             self._last = self.call()
         chosen = [c.decision.chosen for c in seen.most_expensive()]
         self.detail = ", ".join(c.name for c in chosen)
+        if variant == "out":
+            if case.collective == "broadcast":
+                self._last = [ox.copy(x) for x in operands]
+            self._into(function, operands, mesh, case.collective == "broadcast")
+
+    def _into(self, function: Callable[..., Any], operands: list[Any], mesh: Any, in_place: bool) -> None:
+        self.detail += ", in place" if in_place else ", out="
+
+        def call() -> Any:
+            last = self._last
+            self._last = made = function(last if in_place else operands, mesh, out=last)
+            return made
+
+        self.call = call
 
     def keep(self, made: Any) -> None:
         self._last = made

@@ -72,13 +72,21 @@ def _outcome(seconds: float) -> collectives.Outcome:
 
 
 def test_targets_tell_the_worst_case_and_how_many_reach_it():
-    fast = {"opmux": _outcome(1e-3), "mpi4py": _outcome(2e-3), "gloo": _outcome(9e-3), "opmux-mpi": _outcome(2.2e-3)}
-    slow = {"opmux": _outcome(4e-3), "mpi4py": _outcome(2e-3), "gloo": _outcome(1e-3)}
+    fast = {
+        "opmux": _outcome(4e-3),
+        "opmux-out": _outcome(1e-3),
+        "mpi4py": _outcome(2e-3),
+        "gloo": _outcome(9e-3),
+        "opmux-mpi": _outcome(2.2e-3),
+    }
+    slow = {"opmux": _outcome(1e-3), "opmux-out": _outcome(4e-3), "mpi4py": _outcome(2e-3), "gloo": _outcome(1e-3)}
     measured = [(Case("all_reduce", 2, MEGA), fast), (Case("broadcast", 2, MEGA), slow)]
     found = {t["name"]: t for t in collectives.targets(measured)}
     speed = found["in process, 2 ranks, 1 MiB and more: times as fast as the best peer"]
     assert (speed["value"], speed["worst"]) == (0.25, "broadcast 1 MiB 2 ranks")
     assert (speed["median"], speed["reached"], speed["cases"], speed["met"]) == (1.125, 1, 2, False)
+    fresh = found["the same with fresh results in every call, 2 ranks"]
+    assert (fresh["value"], fresh["worst"]) == (0.5, "all_reduce 1 MiB 2 ranks")
     above = found["over MPI, 2 ranks: time above mpi4py's, over the larger of 5 % and 2 us"]
     assert above["value"] == pytest.approx(2.0)
     assert found["in process, canonical over fast speed, 3 ranks"]["note"] == "not measured"
@@ -95,7 +103,19 @@ def test_job_that_cannot_start_says_why(tmp_path):
 def test_quick_run_in_process(tmp_path: Path):
     file = tmp_path / "report.json"
     assert (
-        main(["collectives", "--quick", "--peers", "opmux,copy", "--cases", "64 B 4 ranks", "--json", str(file)]) == 0
+        main(
+            [
+                "collectives",
+                "--quick",
+                "--peers",
+                "opmux,opmux-out,copy",
+                "--cases",
+                "64 B 4 ranks",
+                "--json",
+                str(file),
+            ]
+        )
+        == 0
     )
     made = json.loads(file.read_text())
     assert made["quotable"] is False
@@ -105,6 +125,11 @@ def test_quick_run_in_process(tmp_path: Path):
     assert (row["status"], row["seconds"]["median"] > 0, row["bus_bandwidth"] > 0) == ("measured", True, True)
     assert row["share"] == next(x["paired"] for x in row["ratios"] if x["over"] == "copy")
     assert "fused" in row["detail"]
+    in_place = rows["broadcast 64 B 4 ranks", "opmux-out"]
+    assert (in_place["status"], in_place["detail"][-8:]) == ("measured", "in place")
+    assert in_place["share"] == pytest.approx(
+        0.8 * next(x["paired"] for x in in_place["ratios"] if x["over"] == "copy")
+    )
 
 
 @pytest.mark.parametrize(
