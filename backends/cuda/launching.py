@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from ...plugin import Array, Launch
+from . import tensor_maps
 from .runtime import Extent, Function, Runtime
+from .tensor_maps import Tiling
 
 #: Blocks that a grid may have along x (CUDA C++ Programming Guide, technical specifications).
 MOST_BLOCKS: Final = 2**31 - 1
@@ -28,8 +31,22 @@ class Pointer:
     offset: int = 0
 
 
-#: Arguments of a kernel in order: bytes passed by value, the address of an array, or a struct of such addresses.
-Arguments = Sequence[bytes | Pointer | tuple[Pointer, ...]]
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The argument that is a tensor map of an array.
+
+    Attributes:
+        pointer: where the array is.
+        tiling: how the copy engine goes through it.
+    """
+
+    pointer: Pointer
+    tiling: Tiling
+
+
+#: Arguments of a kernel in order: bytes passed by value, the address of an array, a struct of such addresses, or a map.
+Argument = bytes | Pointer | tuple[Pointer, ...] | Mapped
+Arguments = Sequence[Argument]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +72,21 @@ class _Block:
     """Memory with the arguments of all steps of a call, each launch ready but for its stream.
 
     Attributes:
-        memory: the addresses of arrays come first, in the order of :attr:`_Layout.places`.
+        memory: the addresses of arrays come at :attr:`start`, in the order of :attr:`_Layout.places`.
+        start: where the arguments begin: tensor maps lie at multiples of 64.
         launches: function, grid, block, shared memory and where the addresses of the arguments are.
     """
 
-    __slots__ = ("launches", "memory")
+    __slots__ = ("launches", "memory", "start")
 
     def __init__(self, layout: _Layout) -> None:
-        self.memory = bytearray(layout.template)
+        self.memory = bytearray(len(layout.template) + tensor_maps.ALIGNMENT)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        self.start = -base % tensor_maps.ALIGNMENT
+        base += self.start
+        self.memory[self.start : self.start + len(layout.template)] = layout.template
         for step_at, offsets in layout.addresses:
-            struct.pack_into(f"<{len(offsets)}Q", self.memory, step_at, *[base + o for o in offsets])
+            struct.pack_into(f"<{len(offsets)}Q", self.memory, self.start + step_at, *[base + o for o in offsets])
         self.launches = [
             (s.function, s.blocks, s.threads, s.shared, base + at)
             for s, (at, _) in zip(layout.steps, layout.addresses, strict=True)
@@ -84,6 +105,7 @@ class _Layout:
         groups = [a for step in steps for a in map(_pointers, step.arguments) if a is not None]
         self.places = [(p.index, p.offset) for group in groups for p in group]
         data = bytearray(_POINTER * len(self.places))
+        self.maps: list[tuple[int, Mapped]] = []
         self.addresses: list[tuple[int, list[int]]] = []
         at = 0
         for step in steps:
@@ -94,6 +116,10 @@ class _Layout:
                     offsets.append(at)
                     at += _POINTER * len(group)
                     continue
+                if isinstance(argument, Mapped):
+                    data += bytes(-len(data) % tensor_maps.ALIGNMENT)
+                    self.maps.append((len(data), argument))
+                    argument = bytes(tensor_maps.BYTES)
                 data += bytes(-len(data) % _ALIGNMENT)
                 offsets.append(len(data))
                 data += cast(bytes, argument)
@@ -110,10 +136,12 @@ class _Layout:
 
 _POINTER: Final = 8
 _ALIGNMENT: Final = 16
+#: Addresses whose tensor maps are kept: a few calls' worth of operands that come again and again.
+_MAPS_KEPT: Final = 64
 
 
-def _pointers(argument: bytes | Pointer | tuple[Pointer, ...]) -> tuple[Pointer, ...] | None:
-    if isinstance(argument, bytes):
+def _pointers(argument: Argument) -> tuple[Pointer, ...] | None:
+    if isinstance(argument, bytes | Mapped):
         return None
     return (argument,) if isinstance(argument, Pointer) else argument
 
@@ -129,6 +157,10 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
     write = struct.Struct(f"<{count}Q").pack_into
     put = runtime.launch
     spare: list[_Block] = []
+    maps = [
+        (at, m.pointer, functools.lru_cache(_MAPS_KEPT)(functools.partial(_encoded, runtime, m.tiling)))
+        for at, m in layout.maps
+    ]
 
     def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
         pointers = [0 if x is None else x.ptr for x in (*ins, *outs, workspace)]
@@ -137,14 +169,21 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
         except IndexError:
             block = _Block(layout)
         if plain:
-            write(block.memory, 0, *pointers[:count])
+            write(block.memory, block.start, *pointers[:count])
         else:
-            write(block.memory, 0, *[pointers[i] + offset for i, offset in places])
+            write(block.memory, block.start, *[pointers[i] + offset for i, offset in places])
+        for at, place, encoded in maps:
+            at += block.start
+            block.memory[at : at + tensor_maps.BYTES] = encoded(pointers[place.index] + place.offset)
         for function, grid, threads, shared, arguments in block.launches:
             put(function, grid, threads, shared, queue, arguments)
         spare.append(block)
 
     return launch
+
+
+def _encoded(runtime: Runtime, tiling: Tiling, pointer: int) -> bytes:
+    return runtime.tensor_map(pointer, tiling)
 
 
 def blocks_for(work: int, each: int) -> Extent:

@@ -64,4 +64,5 @@ OPMUX_MMA(mma_u8, "m16n8k32", i32, "s32.u8.u8.s32", "r")
 
 // Whatever carries kernels out may want to know their entries; a GPU finds them by name.
 #define OPMUX_ENTRY(name)
+#define OPMUX_CLUSTER_ENTRY(name, blocks)
 #define OPMUX_DYNAMIC_SHARED(name) extern __shared__ __align__(1024) u8 name[]

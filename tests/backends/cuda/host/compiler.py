@@ -24,6 +24,15 @@ _FLAGS: Final = (
 )  # fmt: skip
 
 
+#: Files of instructions, beside the intrinsics of all kernels.
+_INSTRUCTIONS: Final = ("mbarrier", "tma", "wgmma")
+
+
+@functools.cache
+def _text(name: str) -> str:
+    return (HERE / f"{name}.hpp").read_text(encoding="utf-8")
+
+
 @functools.cache
 def _compiler() -> tuple[str, ...]:
     found = shutil.which("g++")
@@ -40,7 +49,7 @@ class HostCompiler:
 
     def image(self, body: str, parts: Sequence[str]) -> bytes:
         text = '#include "cuda_on_host.hpp"\n' + whole(
-            body, *parts, intrinsics=(HERE / "intrinsics.hpp").read_text(encoding="utf-8")
+            body, *parts, intrinsics=_text("intrinsics"), stand_ins={name: _text(name) for name in _INSTRUCTIONS}
         )
         path = _folder() / hashlib.sha256(text.encode()).hexdigest()[:24]
         library = path.with_suffix(".so")

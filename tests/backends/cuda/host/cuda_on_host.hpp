@@ -1,8 +1,9 @@
 // CUDA C++ on the host, for tests: the threads of a block are fibers of one thread, which take turns at barriers.
 //
-// A block runs alone, its threads in ascending order or, with reversed turns, in descending order: a kernel that relies on
-// an order between barriers gives another result. A barrier that not every thread of the block reaches ends the
-// launch with an error, and so does a shuffle that not every lane of its mask takes part in.
+// A block runs alone, or with the others of its cluster, its threads in ascending order or, with reversed turns, in
+// descending order: a kernel that relies on an order between barriers gives another result. A barrier that not every
+// thread of the block reaches ends the launch with an error, and so does a shuffle that not every lane of its mask takes
+// part in, and what the stand-ins of instructions call a fault.
 #pragma once
 #include <math.h>
 #include <stdlib.h>
@@ -16,14 +17,16 @@
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 #define __grid_constant__
+#define __cluster_dims__(...)
 
 struct Dim { unsigned x, y, z; };
 static thread_local Dim gridDim, blockDim, blockIdx, threadIdx;
 
 namespace host {
 
-enum State { READY, AT_BARRIER, AT_WARP, DONE };
-constexpr int LANES = 32, MOST_THREADS = 1024;
+// POLLING: until something has happened; WAITING: until nothing else can go on, which is when what is under way ends.
+enum State { READY, AT_BARRIER, AT_WARP, POLLING, WAITING, DONE };
+constexpr int LANES = 32, MOST_THREADS = 1024, MOST_BLOCKS = 4;
 constexpr size_t STACK = 64 << 10;
 
 struct Fiber {
@@ -32,20 +35,31 @@ struct Fiber {
     unsigned mask;
     Dim thread;
     char* stack;
+    int block;
+    unsigned long long seen;
 };
 
+// The blocks of a cluster, which run at once; mostly there is one.
 struct Block {
     Fiber fibers[MOST_THREADS];
     unsigned long long exchange[MOST_THREADS];
     ucontext_t scheduler;
-    int count, running;
+    int count, blocks, total, running;  // threads of a block, blocks, threads in all, and which one runs
+    Dim indices[MOST_BLOCKS];
+    unsigned long long events;
+    bool reversed;
     void (*body)(void*);
     void* argument;
     char* dynamic;
-    size_t dynamic_size;
+    size_t dynamic_size, dynamic_each;
 };
 
 static thread_local Block* block = nullptr;
+static thread_local const char* fault_found = nullptr;
+// What stand-ins do when blocks begin, when no thread can go on (whether something was under way), and at the end.
+static void (*at_begin)() = nullptr;
+static bool (*at_rest)() = nullptr;
+static void (*at_end)() = nullptr;
 
 static void begin() {
     block->body(block->argument);
@@ -59,32 +73,46 @@ static void pause(State state, unsigned mask = 0) {
     swapcontext(&me.context, &block->scheduler);
 }
 
+// Ends the launch: a thread that does this never goes on. Between the turns of threads it is noted only.
+static void fault(const char* what) {
+    if (!fault_found) fault_found = what;
+    if (block->running >= 0) pause(DONE);
+}
+
+static void poll() {
+    block->fibers[block->running].seen = block->events;
+    pause(POLLING);
+}
+
 static bool resume(int i) {
     Fiber& fiber = block->fibers[i];
-    if (fiber.state != READY) return false;
+    if (fiber.state == POLLING && fiber.seen != block->events) fiber.state = READY;
+    if (fiber.state != READY || fault_found) return false;
     block->running = i;
     threadIdx = fiber.thread;
+    blockIdx = block->indices[fiber.block];
     swapcontext(&block->scheduler, &fiber.context);
+    block->running = -1;
     return true;
 }
 
 // Whether every lane of a warp that a waiting lane named waits with the same mask; they go on then.
 static bool release_warp(int first) {
     unsigned waiting = 0, mask = 0;
-    for (int lane = 0; lane < LANES && first + lane < block->count; ++lane)
+    for (int lane = 0; lane < LANES && first + lane < block->total; ++lane)
         if (block->fibers[first + lane].state == AT_WARP) {
             waiting |= 1u << lane;
             mask = block->fibers[first + lane].mask;
         }
     if (!waiting || (mask & waiting) != mask) return false;
-    for (int lane = 0; lane < LANES && first + lane < block->count; ++lane)
+    for (int lane = 0; lane < LANES && first + lane < block->total; ++lane)
         if (mask >> lane & 1) block->fibers[first + lane].state = READY;
     return true;
 }
 
 // Runs a warp as far as it gets without the others, which shows where they should have waited for each other.
 static bool run_warp(int first, bool reversed) {
-    int lanes = block->count - first < LANES ? block->count - first : LANES;
+    int lanes = block->total - first < LANES ? block->total - first : LANES;
     bool moved = false;
     do {
         for (int i = 0; i < lanes; ++i) moved |= resume(first + (reversed ? lanes - 1 - i : i));
@@ -92,59 +120,78 @@ static bool run_warp(int first, bool reversed) {
     return moved;
 }
 
-static bool release_block() {
-    for (int i = 0; i < block->count; ++i)
+// Lets the threads of a block go on whose every thread waits at its barrier.
+static bool release_block(int first) {
+    for (int i = first; i < first + block->count; ++i)
         if (block->fibers[i].state != AT_BARRIER) return false;
-    for (int i = 0; i < block->count; ++i) block->fibers[i].state = READY;
+    for (int i = first; i < first + block->count; ++i) block->fibers[i].state = READY;
     return true;
 }
 
+static bool release_waiting() {
+    bool found = false;
+    for (int i = 0; i < block->total; ++i)
+        if (block->fibers[i].state == WAITING) block->fibers[i].state = READY, found = true;
+    return found;
+}
+
 static bool all_done() {
-    for (int i = 0; i < block->count; ++i)
+    for (int i = 0; i < block->total; ++i)
         if (block->fibers[i].state != DONE) return false;
     return true;
 }
 
-static int run_block(bool reversed) {
-    for (int i = 0; i < block->count; ++i) {
+static int run_block() {
+    for (int i = 0; i < block->total; ++i) {
         Fiber& fiber = block->fibers[i];
+        unsigned thread = i % block->count;
         fiber.state = READY;
-        fiber.thread = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+        fiber.block = i / block->count;
+        fiber.thread = {thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / blockDim.x / blockDim.y};
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack;
         fiber.context.uc_stack.ss_size = STACK;
         fiber.context.uc_link = &block->scheduler;
         makecontext(&fiber.context, begin, 0);
     }
+    if (at_begin) at_begin();
     while (!all_done()) {
         bool moved = false;
-        int warps = (block->count + LANES - 1) / LANES;
-        for (int w = 0; w < warps; ++w) moved |= run_warp((reversed ? warps - 1 - w : w) * LANES, reversed);
-        moved |= release_block();
+        int warps = (block->total + LANES - 1) / LANES;
+        for (int w = 0; w < warps; ++w)
+            moved |= run_warp((block->reversed ? warps - 1 - w : w) * LANES, block->reversed);
+        for (int b = 0; b < block->blocks; ++b) moved |= release_block(b * block->count);
+        if (!moved) moved = (at_rest && at_rest()) || release_waiting();
+        if (fault_found) return 3;
         if (!moved) return 1;
     }
-    return 0;
+    if (at_end) at_end();
+    return fault_found ? 3 : 0;
 }
 
-static int run_grid(Dim grid, Dim threads, unsigned shared, bool reversed, void (*body)(void*), void* argument) {
-    size_t count = (size_t)threads.x * threads.y * threads.z;
-    if (count == 0 || count > MOST_THREADS) return 2;
+static int run_grid(
+    Dim grid, Dim threads, unsigned shared, bool reversed, void (*body)(void*), void* argument, unsigned cluster
+) {
+    size_t count = (size_t)threads.x * threads.y * threads.z, total = count * cluster;
+    if (count == 0 || total > MOST_THREADS || grid.x % cluster || (cluster > 1 && count % LANES)) return 2;
     if (!block) block = (Block*)calloc(1, sizeof(Block));
-    for (size_t i = 0; i < count; ++i)
+    for (size_t i = 0; i < total; ++i)
         if (!block->fibers[i].stack) block->fibers[i].stack = (char*)malloc(STACK);
-    if (shared > block->dynamic_size) {
+    size_t each = ((size_t)shared + 1023) / 1024 * 1024;
+    if (each * cluster > block->dynamic_size) {
         free(block->dynamic);
-        block->dynamic = (char*)aligned_alloc(1024, (shared + 1023) / 1024 * 1024);
-        block->dynamic_size = shared;
+        block->dynamic = (char*)aligned_alloc(1024, each * cluster);
+        block->dynamic_size = each * cluster;
     }
-    block->count = (int)count, block->body = body, block->argument = argument;
-    gridDim = grid, blockDim = threads;
+    block->count = (int)count, block->blocks = (int)cluster, block->total = (int)total, block->dynamic_each = each;
+    block->reversed = reversed, block->body = body, block->argument = argument;
+    gridDim = grid, blockDim = threads, fault_found = nullptr;
     for (unsigned z = 0; z < grid.z; ++z)
         for (unsigned y = 0; y < grid.y; ++y)
-            for (unsigned x = 0; x < grid.x; ++x) {
-                blockIdx = {x, y, z};
-                memset(block->dynamic, 0xA5, shared);  // what nobody wrote is not zero
-                if (int error = run_block(reversed)) return error;
+            for (unsigned x = 0; x < grid.x; x += cluster) {
+                for (unsigned b = 0; b < cluster; ++b) block->indices[b] = {x + b, y, z};
+                memset(block->dynamic, 0xA5, each * cluster);  // what nobody wrote is not zero
+                if (int error = run_block()) return error;
             }
     return 0;
 }
@@ -164,9 +211,11 @@ template <class... A> static void body(void* argument) {
     call(*(Call<A...>*)argument, typename Count<sizeof...(A)>::type());
 }
 template <class... A>
-static int launch(void (*kernel)(A...), Dim grid, Dim threads, unsigned shared, bool reversed, void** arguments) {
+static int launch(
+    void (*kernel)(A...), Dim grid, Dim threads, unsigned shared, bool reversed, void** arguments, unsigned cluster
+) {
     Call<A...> made{kernel, arguments};
-    return run_grid(grid, threads, shared, reversed, body<A...>, &made);
+    return run_grid(grid, threads, shared, reversed, body<A...>, &made, cluster);
 }
 
 template <class T> static T exchanged(unsigned mask, T mine, int from) {
@@ -180,16 +229,21 @@ template <class T> static T exchanged(unsigned mask, T mine, int from) {
     return found;
 }
 static int lane() { return block->running % LANES; }
+static char* dynamic_memory() { return block->dynamic + block->fibers[block->running].block * block->dynamic_each; }
 
 }  // namespace host
 
-#define OPMUX_ENTRY(name) \
+#define OPMUX_CLUSTER_ENTRY(name, blocks) \
     extern "C" __attribute__((visibility("default"))) int name##_on_host( \
-        const unsigned* grid, const unsigned* threads, unsigned shared, int reversed, void** a \
+        const unsigned* grid, const unsigned* threads, unsigned shared, int reversed, void** a, const char** fault \
     ) { \
-        return host::launch(name, {grid[0], grid[1], grid[2]}, {threads[0], threads[1], threads[2]}, shared, reversed, a); \
+        Dim g{grid[0], grid[1], grid[2]}, t{threads[0], threads[1], threads[2]}; \
+        int code = host::launch(name, g, t, shared, reversed, a, blocks); \
+        *fault = host::fault_found; \
+        return code; \
     }
-#define OPMUX_DYNAMIC_SHARED(name) u8* const name = (u8*)host::block->dynamic
+#define OPMUX_ENTRY(name) OPMUX_CLUSTER_ENTRY(name, 1)
+#define OPMUX_DYNAMIC_SHARED(name) u8* const name = (u8*)host::dynamic_memory()
 
 static inline void __syncthreads() { host::pause(host::AT_BARRIER); }
 static inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) { host::pause(host::AT_WARP, mask); }

@@ -10,10 +10,12 @@ import numpy as np
 
 from opmux.backends.cuda.cublas import MISSING, Gemm
 from opmux.backends.cuda.runtime import CudaError, Extent, Properties
+from opmux.backends.cuda.tensor_maps import Tiling
 from opmux.plugin import HostBytes
 
 from .blas import carry_out
 from .compiler import HostCompiler
+from .tensor_maps import checked
 
 _U3 = ctypes.c_uint * 3
 
@@ -30,6 +32,7 @@ class HostRuntime:
     Attributes:
         peers: the GPUs of the machine, by number.
         copies: the numbers of the GPUs that memory was copied from.
+        maps: the tensor maps that were encoded.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class HostRuntime:
         self.ordinal = ordinal
         self.peers: dict[int, HostRuntime] = {ordinal: self}
         self.copies: list[int] = []
+        self.maps: list[Tiling] = []
         self.properties = Properties("a GPU on the host", (9, 0), memory, 4, 1e9, 1e11, 1 << 20)
         self.compiler = HostCompiler()
         self.blocks: dict[int, Any] = {}
@@ -97,11 +101,21 @@ class HostRuntime:
     def synchronize(self, stream: object) -> None:
         """All that was put on a stream is done."""
 
+    def tensor_map(self, pointer: int, tiling: Tiling) -> bytes:
+        self.check(pointer, tiling.nbytes)
+        self.maps.append(tiling)
+        return checked(pointer, tiling)
+
     def load(self, image: bytes) -> ctypes.CDLL:
         return ctypes.CDLL(image.decode())
 
     def function(self, module: ctypes.CDLL, name: str, dynamic_shared: int) -> Any:
         return getattr(module, f"{name}_on_host"), name
+
+    def begin_capture(self) -> object:
+        raise CudaError("cudaErrorStreamCaptureUnsupported", "streams of the host are done at once")
+
+    end_capture = replay = begin_capture
 
     def lacks_blas(self) -> str | None:
         return None if self._blas else MISSING
@@ -114,7 +128,9 @@ class HostRuntime:
     def launch(self, function: Any, grid: Extent, block: Extent, shared: int, stream: object, arguments: int) -> None:
         entry, name = function
         self.launches.append(name)
-        code = entry(_U3(*grid), _U3(*block), shared, int(self._reversed), ctypes.c_void_p(arguments))
+        fault = ctypes.c_char_p()
+        where = ctypes.c_void_p(arguments)
+        code = entry(_U3(*grid), _U3(*block), shared, int(self._reversed), where, ctypes.byref(fault))
         if code:
-            why = {1: "a barrier that not every thread reaches", 2: "a block of no threads, or of too many"}[code]
-            raise CudaError("cudaErrorLaunchFailure", f"{name}: {why}")
+            why = {1: "a barrier that not every thread reaches", 2: "a block of no threads, or of too many"}
+            raise CudaError("cudaErrorLaunchFailure", f"{name}: {(fault.value or b'').decode() or why[code]}")

@@ -1,0 +1,242 @@
+"""Matrix products by warpgroups of capability 9.0: tiles, how operands come to shared memory, the text of a kernel."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ...plugin import Reason, Rejection, Signature
+from .matmul import ELEMENTS, Problem, flag
+from .tensor_maps import LINE, LONGEST, RANKS, STRIDE_BYTES, STRIDE_LIMIT, Tiling
+
+#: The product of ``warpgroups.cuh``, by the operands' dtype.
+PRODUCTS: Final = {
+    "float16": "WgmmaFloat16", "bfloat16": "WgmmaBFloat16", "int8": "WgmmaInt8", "uint8": "WgmmaUInt8",
+}  # fmt: skip
+#: Dtypes whose rows or columns may lie side by side as well as their terms (PTX ISA, ``wgmma``: only of 16 bits).
+_EITHER_WAY: Final = frozenset({"float16", "bfloat16"})
+_WARPGROUP: Final = 128
+_PANEL: Final = 64
+_CONSUMERS: Final = 2
+_BARRIERS_BYTES: Final = 16
+_BUFFERS_BYTES: Final = 2 * _PANEL * LINE
+#: Bytes of results that lines of the copy engine are made of.
+_WRITTEN: Final = (2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What one block of threads makes at a time: 128 rows, 64 by each of two warpgroups.
+
+    Attributes:
+        columns: columns of the result.
+        stages: of operands in shared memory.
+        cluster: blocks whose tiles lie one below the other and who share columns.
+        share: of the best rate that it is declared to reach with whole tiles; never measured, and used to compare only.
+    """
+
+    columns: int
+    stages: int
+    cluster: int
+    share: float
+
+    @property
+    def rows(self) -> int:
+        """Rows of the result."""
+        return _CONSUMERS * _PANEL
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block: a warpgroup brings operands."""
+        return (_CONSUMERS + 1) * _WARPGROUP
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        stage = (self.rows + self.columns) * LINE + _BARRIERS_BYTES
+        return self.stages * stage + _CONSUMERS * _BUFFERS_BYTES
+
+
+#: What lies in the second-level cache is read fewer times by larger tiles, and by clusters.
+TILES: Final = (
+    Tile(256, 4, 2, 1.0),
+    Tile(256, 4, 1, 0.95),
+    Tile(128, 6, 2, 0.9),
+    Tile(128, 6, 1, 0.85),
+    Tile(64, 8, 1, 0.6),
+)
+
+
+def tiles_of(problem: Problem, tile: Tile) -> tuple[int, int]:
+    """Return how many tiles of a cluster a result has, along rows and columns."""
+    return -(-problem.rows // (tile.rows * tile.cluster)), -(-problem.columns // tile.columns)
+
+
+def clusters_for(problem: Problem, tile: Tile, multiprocessors: int) -> int:
+    """Return how many clusters a launch has, each of which makes one tile after another."""
+    rows, columns = tiles_of(problem, tile)
+    return min(rows * columns * problem.count, max(multiprocessors // tile.cluster, 1))
+
+
+def tile_for(problem: Problem, multiprocessors: int) -> Tile:
+    """Return the tile whose turns take the least time in all, the last turn being whole too; of equals the first.
+
+    >>> from ...plugin import Nest
+    >>> square = Problem(4096, 4096, 4096, (4096, 1), (4096, 1), Nest((1,), ((0,), (0,), (0,))))
+    >>> tile_for(square, 132).columns
+    256
+    """
+
+    def time(tile: Tile) -> float:
+        rows, columns = tiles_of(problem, tile)
+        turns = -(-rows * columns * problem.count // clusters_for(problem, tile, multiprocessors))
+        return turns * tile.columns / tile.share
+
+    return min(TILES, key=time)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """How an operand comes to shared memory.
+
+    Attributes:
+        across: whether rows or columns lie side by side, and not the terms.
+        shape, strides: of its tensor map.
+        axes: bit i says whether another index of the batch's axis i, counted from the innermost, is another matrix.
+    """
+
+    across: bool
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    axes: int
+
+    def tiling(self, itemsize: int, extent: int) -> Tiling:
+        """Return the boxes of so many rows or columns, or of panels of them where those lie side by side."""
+        line = LINE // itemsize
+        box = (_PANEL, line) if self.across else (line, extent)
+        return Tiling(itemsize, self.shape, self.strides, (*box, *(1,) * (len(self.shape) - 2)))
+
+
+def staged(
+    operand: Signature,
+    extent: tuple[int, int],
+    depth: tuple[int, int],
+    batch: tuple[Sequence[int], Sequence[int]],
+) -> Staged | Rejection:
+    """Return how the copy engine brings an operand, or why it cannot.
+
+    Args:
+        operand: dtype and alignment.
+        extent, depth: length and stride along the result, and along the terms.
+        batch: lengths of the batch's axes, and the operand's strides.
+    """
+    size = operand.dtype.itemsize
+    if not operand.aligned:
+        return Rejection(
+            Reason.ALIGNMENT,
+            f"the copy engine takes arrays at multiples of {STRIDE_BYTES} bytes, which {operand} is not",
+        )
+    axes = list(zip(*(list(b)[::-1] for b in batch), strict=True))
+    rank = next((r for r in RANKS if len(axes) <= r - 2), None)
+    if rank is None:
+        return Rejection(
+            Reason.RANK, f"the copy engine takes {RANKS[-1] - 2} axes of a batch, and there are {len(axes)}"
+        )
+    axes += [(1, 0)] * (rank - 2 - len(axes))
+    for across, inner, outer in ((False, depth, extent), (True, extent, depth)):
+        if inner[0] > 1 and inner[1] != 1:
+            continue
+        if across and operand.dtype.name not in _EITHER_WAY:
+            return Rejection(Reason.LAYOUT, f"wgmma takes {operand.dtype} with the terms of a product side by side")
+        moved = [outer, *((n if s else 1, s) for n, s in axes)]
+        strides = [s * size if n > 1 else STRIDE_BYTES for n, s in moved]
+        if all(s % STRIDE_BYTES == 0 and 0 < s < STRIDE_LIMIT for s in strides):
+            bits = sum(1 << i for i, (n, s) in enumerate(axes) if n > 1 and s)
+            return Staged(across, (inner[0], *(n for n, _ in moved)), tuple(strides), bits)
+    return Rejection(
+        Reason.LAYOUT,
+        f"the copy engine takes rows or columns that lie dense, at strides of multiples of {STRIDE_BYTES} bytes; "
+        f"{operand} has others",
+    )
+
+
+def written(problem: Problem, out: Signature) -> Tiling | None:
+    """Return how the copy engine writes a result, or None where it cannot."""
+    size, row = out.dtype.itemsize, problem.columns * out.dtype.itemsize
+    if size not in _WRITTEN or not out.aligned or row % STRIDE_BYTES or row * problem.rows >= STRIDE_LIMIT:
+        return None
+    shape = problem.columns, problem.rows, problem.count
+    return Tiling(size, shape, (row, row * problem.rows), (LINE // size, _PANEL, 1))
+
+
+def too_long(problem: Problem) -> Rejection | None:
+    """Return why indices of 32 bits do not do, if so."""
+    longest = max(problem.rows, problem.columns, problem.depth, problem.count)
+    tiles = [a * b * problem.count for a, b in (tiles_of(problem, t) for t in TILES)]
+    if longest <= LONGEST - LONGEST // 256 and max(tiles) <= LONGEST:
+        return None
+    return Rejection(Reason.SIZE, f"an axis of {longest} or {max(tiles)} tiles are beyond the copy engine's indices")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What the code of a kernel depends on.
+
+    Attributes:
+        operand, result: dtypes.
+        tile: the tile.
+        a_across, b_across: how the operands lie.
+        rank: of their tensor maps.
+        copied: whether the copy engine writes results.
+        vectors: else, whether rows may be written as vectors of two.
+    """
+
+    operand: str
+    result: str
+    tile: Tile
+    a_across: bool
+    b_across: bool
+    rank: int
+    copied: bool
+    vectors: bool
+
+    @property
+    def name(self) -> str:
+        """The entry's name."""
+        return f"matmul_wgmma_{self.tile.cluster * self.tile.rows}x{self.tile.columns}"
+
+
+def work(problem: Problem, tile: Tile, a: Staged, b: Staged, itemsize: int) -> bytes:
+    """Return the bytes of ``Warpgroups``."""
+    rows, columns = tiles_of(problem, tile)
+    batch = [*problem.batch.shape[::-1], 1, 1, 1][:3]
+    stages = -(-problem.depth * itemsize // LINE)
+    head = problem.rows, problem.columns, rows, columns, rows * columns * problem.count, stages
+    return struct.pack("<2q9I4x", *head, *batch, a.axes, b.axes)
+
+
+def source(v: Variant) -> str:
+    """Return a kernel's CUDA C++, without what all kernels share."""
+    t = v.tile
+    cluster = f"__cluster_dims__({t.cluster}, 1, 1) " if t.cluster > 1 else ""
+    writer, to = f"FromRegisters<Out, {flag(v.vectors)}>", "Out::Memory* c"
+    if v.copied:
+        writer, to = "ThroughShared<Out>", "const __grid_constant__ TensorMap c"
+    return f"""\
+typedef {ELEMENTS[v.result][0]} Out;
+typedef {writer} Writer;
+
+extern "C" __global__ void {cluster}__launch_bounds__({t.threads}, 1) {v.name}(
+    const __grid_constant__ Warpgroups work, const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
+    {to}) {{
+    OPMUX_DYNAMIC_SHARED(memory);
+    constexpr int COLUMNS = {t.columns}, STAGES = {t.stages}, CLUSTER = {t.cluster}, RANK = {v.rank};
+    constexpr bool A_ACROSS = {flag(v.a_across)}, B_ACROSS = {flag(v.b_across)};
+    typedef {PRODUCTS[v.operand]} Multiply;
+    multiply_by_warpgroups<Multiply, A_ACROSS, B_ACROSS, {_CONSUMERS}, COLUMNS, STAGES, CLUSTER, RANK, Writer>(
+        work, a, b, c, memory);
+}}
+OPMUX_CLUSTER_ENTRY({v.name}, {t.cluster})
+"""
