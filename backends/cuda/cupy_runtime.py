@@ -17,10 +17,11 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from ...plugin import DeviceError, HostBytes
-from . import cublas, nvrtc
+from . import cublas, nvrtc, tensor_maps
 from .cublas import Cublas, Gemm
 from .runtime import CudaError, Extent, ForkedError, Properties
 from .targets import refusal, target_for
+from .tensor_maps import Tiling
 
 R = TypeVar("R")
 
@@ -322,6 +323,13 @@ class CupyRuntime:
                 self.call(self._driver.funcSetAttribute, entry, _MAX_DYNAMIC_SHARED, dynamic_shared)
                 self._allowed[entry] = dynamic_shared
         return entry
+
+    def tensor_map(self, pointer: int, tiling: Tiling) -> bytes:
+        """Return how the copy engine goes through an array at an address, as a kernel takes it."""
+        code, made = self.call(tensor_maps.encoded, tensor_maps.driver_library(), pointer, tiling)
+        if code:
+            raise CudaError(f"CUDA_ERROR_{code}", f"cuTensorMapEncodeTiled at {pointer:#x}: {tiling}")
+        return made
 
     @functools.cached_property
     def _blas(self) -> Cublas | str:

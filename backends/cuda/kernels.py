@@ -16,6 +16,7 @@ from . import (
     random_kernels,
     reduction_kernels,
     sorting,
+    wgmma_kernels,
 )
 
 KERNELS: Final[tuple[Kernel, ...]] = (
@@ -29,4 +30,5 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     *random_kernels.KERNELS,
     *reduction_kernels.KERNELS,
     *sorting.KERNELS,
+    *wgmma_kernels.KERNELS,
 )

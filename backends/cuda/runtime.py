@@ -14,6 +14,7 @@ from ...plugin import HostBytes
 
 if TYPE_CHECKING:
     from .cublas import Gemm
+from .tensor_maps import Tiling
 
 Stream = Any
 Event = Any
@@ -137,6 +138,9 @@ class Runtime(Protocol):
 
     def function(self, module: Module, name: str, dynamic_shared: int) -> Function:
         """Return an entry of a module, allowed so much dynamic shared memory per block."""
+
+    def tensor_map(self, pointer: int, tiling: Tiling) -> bytes:
+        """Return how the copy engine goes through an array at an address, as a kernel takes it."""
 
     def lacks_blas(self) -> str | None:
         """Return why there is no cuBLAS; None where there is."""

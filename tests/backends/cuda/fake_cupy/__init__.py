@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator
 from unittest import mock
 
-from opmux.backends.cuda import cupy_runtime
+from opmux.backends.cuda import cupy_runtime, tensor_maps
 
 from .bindings import CUDADriverError, CUDARuntimeError, modules
 from .cublas import FakeCublas
+from .libcuda import FakeDriverLibrary
 from .machine import FakeCuda, Gpu, MisuseError
 from .nccl import NcclError, binding
 
@@ -33,5 +34,6 @@ def installed(cuda: FakeCuda, *, nccl: bool = False, cublas: FakeCublas | None =
         "cuda.pathfinder": cublas.pathfinder() if cublas else None,
     }
     unstarted = mock.patch.multiple(process, started=False, forked=False)
-    with mock.patch.dict(sys.modules, {**modules(cuda), **found}), unstarted:
+    library = mock.patch.object(tensor_maps, "driver_library", return_value=FakeDriverLibrary(cuda))
+    with mock.patch.dict(sys.modules, {**modules(cuda), **found}), unstarted, library:
         yield cuda

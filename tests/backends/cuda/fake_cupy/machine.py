@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from opmux.backends.cuda.cubin import resources
+from opmux.backends.cuda.tensor_maps import Tiling
 
 from .images import parameters
 
@@ -103,6 +104,7 @@ class FakeCuda:
     Attributes:
         calls: names of all calls, in order.
         launches: all launches, in order.
+        maps: the tensor maps that were encoded, with their addresses.
         failures: by call, the errors that it gives next; 0 lets one pass.
         pinned: host addresses that CUDA knows.
     """
@@ -112,6 +114,7 @@ class FakeCuda:
         self.driver = driver
         self.calls: list[str] = []
         self.launches: list[Launch] = []
+        self.maps: list[tuple[int, Tiling]] = []
         self.failures: dict[str, deque[int]] = {}
         self.pinned: set[int] = set()
         self.blocks: dict[int, Block] = {}
