@@ -1,4 +1,4 @@
-"""Simulated devices that are linked with others: copies from device to device, on the links' timelines."""
+"""Simulated devices beside others: copies from device to device, on the timelines of links or of the buses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .queues import Queue, Task, Work
 
 
 class LinkedDevice(SimulatedDevice):
-    """The driver of a simulated device whose description has links; see ``PeerDriver``.
+    """The driver of a simulated device that has links, or others beside it; see ``PeerDriver``.
 
     Args:
         description, index, world, plan, races: as for :class:`SimulatedDevice`.

@@ -45,7 +45,8 @@ class Simulation:
 
     def _made(self, index: int, description: Description, settings: Settings) -> SimulatedDevice:
         given = (description, index, self.world, settings.faults, settings.races)
-        return SimulatedDevice(*given) if description.links is None else LinkedDevice(*given, fabric=self.fabric)
+        alone = len(settings.devices) == 1 and description.links is None
+        return SimulatedDevice(*given) if alone else LinkedDevice(*given, fabric=self.fabric)
 
     # The hooks of a backend.
 
