@@ -1,4 +1,4 @@
-"""What kernels need of a multiprocessor: read rightly from cubins, and no more than it was."""
+"""What kernels need of a multiprocessor, read rightly from cubins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from opmux.backends.cuda.cubin import Resources, resources
 from opmux.backends.cuda.nvrtc import compiled
 from opmux.backends.cuda.targets import TARGETS
-from tests.backends.cuda.resources import families, kept, measured, worse
 
 #: A kernel with static and dynamic shared memory, one with an array in local memory, one whose callee has that.
 TEXT = """
@@ -52,38 +51,3 @@ def test_figures_are_those_that_the_assembler_prints(target) -> None:
 def test_what_is_no_cubin_is_refused() -> None:
     with pytest.raises(ValueError, match="not a cubin"):
         resources(b"//\n.version 9.0\n")
-
-
-#: Whose code takes minutes to compile for all targets.
-SLOW = {"calls"}
-
-
-@pytest.mark.parametrize("family", [pytest.param(f, marks=pytest.mark.slow) if f in SLOW else f for f in families()])
-def test_kernels_need_no_more_than_the_table_says(family: str) -> None:
-    by, before = kept()
-    now = measured(family)
-    assert "\n".join(worse(before, now, by)) == ""
-    assert {name for name in before if name.startswith(f"{family}: ")} == now.keys(), "rows of kernels that are gone"
-
-
-@pytest.mark.parametrize(
-    ("needs", "said"),
-    [
-        (Resources(46, 0, 100), ""),
-        (Resources(47, 0, 100), "registers 40 -> 47"),
-        (Resources(40, 4, 100), "local 0 -> 4"),
-        (Resources(40, 0, 200), "shared 100 -> 200"),
-    ],
-)
-def test_growth_is_told_with_kernel_target_figures_and_how_to_accept(needs: Resources, said: str) -> None:
-    told = "".join(worse({"f: k": {"sm_80": Resources(40, 0, 100)}}, {"f: k": {"sm_80": needs}}, "13.0"))
-    assert said in told
-    assert bool(told) is bool(said)
-    if said:
-        assert "f: k on sm_80" in told
-        assert "13.0" in told
-        assert "--write" in told
-
-
-def test_a_kernel_that_the_table_has_not_is_told() -> None:
-    assert "not in table.json" in worse({}, {"f: k": {"sm_80": Resources(1, 0, 0)}}, "13.0")[0]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from opmux.backends.cuda.cubin import Resources, resources
-from opmux.backends.cuda.nvrtc import NvrtcCompiler, default_cache, version
+from opmux.backends.cuda.cubin import Resources
+from opmux.backends.cuda.nvrtc import version
 from opmux.backends.cuda.targets import TARGETS
+from tests.backends.cuda.compiling.pool import compile_all
 
 TABLE: Final = Path(__file__).with_name("table.json")
 ACCEPT: Final = "python -m tests.backends.cuda.resources --write"
@@ -56,11 +57,23 @@ def variants(family: str) -> Iterator[Variant]:
 
 def measured(family: str) -> Table:
     """Compile a family for every target and return what it needs."""
+    return needed({f"{family}: {variant.name}": variant for variant in variants(family)})
+
+
+def needed(named: Mapping[str, Variant]) -> Table:
+    """Compile variants for every target and return what they need.
+
+    Raises:
+        ValueError: one does not compile.
+    """
+    made = compile_all((v.body, v.parts, target) for v in named.values() for target in TARGETS)
     found: Table = {}
-    for variant in variants(family):
-        for target in TARGETS.values():
-            image = NvrtcCompiler(target, default_cache()).image(variant.body, variant.parts)
-            found.setdefault(f"{family}: {variant.name}", {})[target.name] = resources(image)[variant.entry]
+    for name, v in named.items():
+        for target in TARGETS:
+            entries = made[v.body, v.parts, target]
+            if isinstance(entries, str):
+                raise ValueError(f"{name} on {target}: {entries}")
+            found.setdefault(name, {})[target] = entries[v.entry]
     return found
 
 

@@ -67,14 +67,20 @@ CALLS: dict[str, Callable[[], object]] = {
 }
 
 
+def carry_out(runtime: Recorder) -> Iterator[tuple[str, bytes, str]]:
+    """Make every call on the registered GPU, and yield what each asked for: its name, a module and an entry."""
+    zeros(5)
+    for name, call in CALLS.items():
+        runtime.used.clear()
+        with ox.policy(fallback="forbid"):
+            call()
+        for module, entry in runtime.used:
+            yield name, module, entry
+
+
 def variants() -> Iterator[Variant]:
     runtime = Recorder()
     with registered(OnHost(runtime)):
-        zeros(5)
-        for name, call in CALLS.items():
-            runtime.used.clear()
-            with ox.policy(fallback="forbid"):
-                call()
-            for module, entry in runtime.used:
-                if not entry.startswith("elementwise"):
-                    yield Variant(f"{name}, {entry}", *runtime.texts[module], entry)
+        for name, module, entry in carry_out(runtime):
+            if not entry.startswith("elementwise"):
+                yield Variant(f"{name}, {entry}", *runtime.texts[module], entry)

@@ -1,0 +1,33 @@
+"""Compilations side by side. NVRTC compiles one program of a process at a time, so it takes several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+
+from opmux.backends.cuda.cubin import Resources, resources
+from opmux.backends.cuda.nvrtc import NvrtcCompiler, default_cache
+from opmux.backends.cuda.runtime import CudaError
+from opmux.backends.cuda.targets import TARGETS
+from opmux.core.devices.host import usable_cpus
+
+#: A text, its shared parts, the name of a target.
+Job = tuple[str, tuple[str, ...], str]
+
+
+def compile_one(job: Job) -> dict[str, Resources] | str:
+    """Return what each entry of a kernel needs, or what the compiler said; the cubin stays in the cache."""
+    body, parts, target = job
+    try:
+        return resources(NvrtcCompiler(TARGETS[target], default_cache()).image(body, parts))
+    except CudaError as error:
+        return str(error)
+
+
+def compile_all(jobs: Iterable[Job]) -> dict[Job, dict[str, Resources] | str]:
+    """Compile on every core, each job once."""
+    each = list(dict.fromkeys(jobs))
+    # Not forked: the process that tests has threads, and locks that a child would find taken.
+    with ProcessPoolExecutor(usable_cpus(), multiprocessing.get_context("spawn")) as pool:
+        return dict(zip(each, pool.map(compile_one, each, chunksize=4), strict=True))

@@ -1,0 +1,57 @@
+"""Kernels compile for the targets, and none of them keeps anything in local memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from opmux.backends.cuda.targets import TARGETS
+from tests.backends.cuda.compiling.collected import collected
+from tests.backends.cuda.compiling.cover import Text, cover, pieces
+from tests.backends.cuda.compiling.pool import Job, compile_all
+
+#: Targets that differ in what the assembler makes of a text; the others are compiled for by the table of resources.
+DIFFERENT = ("sm_80", "sm_90a", "sm_100")
+#: Parts into which all texts are cut, each with a time limit of its own.
+SLICES = 12
+
+
+def faults(jobs: Iterable[Job]) -> list[str]:
+    """Compile, and return what is wrong."""
+    found = []
+    for (body, _, target), made in compile_all(jobs).items():
+        if isinstance(made, str):
+            found.append(f"{target}: {made[:2000]}")
+            continue
+        spilled = {name: needs.local for name, needs in made.items() if needs.local}
+        if spilled:
+            found.append(f"{target}: {spilled} bytes of local memory in\n{body}")
+    return found
+
+
+def test_every_line_of_text_compiles() -> None:
+    assert "\n".join(faults((*text, t) for text in cover(collected().texts) for t in DIFFERENT)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(SLICES))
+def test_every_text_compiles(part: int) -> None:
+    names = list(TARGETS)
+    texts = sorted(collected().texts)[part::SLICES]
+    assert "\n".join(faults((*text, names[i % len(names)]) for i, text in enumerate(texts))) == ""
+
+
+def test_a_cover_has_every_piece() -> None:
+    texts: list[Text] = [("a; b;", ()), ("b; c 1;", ()), ("c 2; a; d", ()), ("b", ("p",))]
+    assert cover(texts) == [texts[2], texts[3]]
+    assert frozenset().union(*map(pieces, texts)) == {"a", "b", "c #", "d", "part p"}
+
+
+def test_what_does_not_compile_and_what_spills_is_told() -> None:
+    body = "int a[8] = {}; for (int i = 0; i < n; ++i) a[p[i] & 7] += i; p[0] = a[n & 7];"
+    spilling = f'extern "C" __global__ void f(int* p, int n) {{ {body} }}'
+    told = faults([("no kernel", (), "sm_80"), (spilling, (), "sm_90a")])
+    assert "sm_80: " in told[0]
+    assert "no kernel" in told[0]
+    assert "sm_90a: {'f': 32}" in told[1]
