@@ -82,8 +82,8 @@ def assigned(name: str, types: Sequence[str], arguments: Sequence[str], targets:
     call = f"{name}({', '.join(arguments)})"
     if len(types) == 1:
         return f"{targets[0]} = {to_memory(types[0], call)};"
-    stores = (f"{to} = {to_memory(t, f'made.r{i}')};" for i, (to, t) in enumerate(zip(targets, types, strict=True)))
-    return f"auto made = {call}; {' '.join(stores)}"
+    stores = (f"{to} = {to_memory(t, f'results.r{i}')};" for i, (to, t) in enumerate(zip(targets, types, strict=True)))
+    return f"auto results = {call}; {' '.join(stores)}"
 
 
 def literal(dtype: str, pattern: int) -> str:
