@@ -40,6 +40,7 @@ _HOST_PAGE_TABLES: Final = 100
 _HOST_TO_DEVICE: Final = 1
 _DEVICE_TO_HOST: Final = 2
 _NON_BLOCKING: Final = 1
+_RELAXED: Final = 2
 _WITHOUT_TIMING: Final = 2
 _RELEASE_THRESHOLD: Final = 4
 _KEEP_ALL: Final = 2**64 - 1
@@ -117,20 +118,50 @@ def _after_fork() -> str:
     return "this process was forked from one that had started CUDA, and CUDA does not follow a fork"
 
 
-class _Stream:
-    """A stream; it is given back with the object, and CUDA lets its work end."""
+class _Owned:
+    """What CUDA made for this process; it is given back with the object, once its work is done."""
 
-    __slots__ = ("_owner", "handle")
+    __slots__ = ("_destroy", "_owner", "handle")
 
-    def __init__(self, owner: CupyRuntime, handle: int) -> None:
+    def __init__(self, owner: CupyRuntime, handle: int, destroy: Callable[[int], None]) -> None:
         self._owner = owner
+        self._destroy = destroy
         self.handle = handle
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        # Held here: when the interpreter ends, the names of the module may be gone before the stream is.
+        # Held here: when the interpreter ends, the names of the module may be gone before the object is.
         if not (is_finalizing() or _process.forked):
             with contextlib.suppress(CudaError):
-                self._owner.call(self._owner.runtime.streamDestroy, self.handle)
+                self._owner.call(self._destroy, self.handle)
+
+
+class _Stream(_Owned):
+    """A stream.
+
+    Attributes:
+        whole: what :attr:`handle` is, for all but kernels: a stream that is captured takes only those.
+    """
+
+    __slots__ = ("whole",)
+
+    def __init__(self, owner: CupyRuntime) -> None:
+        handle = owner.call(owner.runtime.streamCreateWithFlags, _NON_BLOCKING)
+        super().__init__(owner, handle, owner.runtime.streamDestroy)
+        self.whole = self.handle
+
+
+class _Capture:
+    """A stream that is captured, and that nobody else has: what other threads put on it would be noted too."""
+
+    __slots__ = ("handle", "stream")
+
+    def __init__(self, stream: _Stream) -> None:
+        self.stream = stream
+        self.handle = stream.handle
+
+    @property
+    def whole(self) -> int:
+        raise CudaError("cudaErrorStreamCaptureUnsupported", "only kernels are captured")
 
 
 class _Event:
@@ -247,11 +278,11 @@ class CupyRuntime:
 
     def open_stream(self) -> _Stream:
         """Return a stream that orders itself with no other one."""
-        return _Stream(self, self.call(self.runtime.streamCreateWithFlags, _NON_BLOCKING))
+        return _Stream(self)
 
     def stream_handle(self, stream: _Stream) -> int:
         """Return a stream as CUDA's own libraries take it."""
-        return stream.handle
+        return stream.whole
 
     def allocate(self, nbytes: int, stream: _Stream) -> int:
         """Return memory that later work of a stream may use, aligned to 256.
@@ -260,11 +291,11 @@ class CupyRuntime:
             MemoryError: it does not fit.
         """
         pool = self._pool_made or self.call(self._pool)
-        return int(self.call(self.runtime.mallocFromPoolAsync, nbytes, pool, stream.handle))
+        return int(self.call(self.runtime.mallocFromPoolAsync, nbytes, pool, stream.whole))
 
     def release(self, pointer: int, stream: _Stream) -> None:
         """Give memory back once all that is on a stream now is done."""
-        self.call(self.runtime.freeAsync, pointer, stream.handle)
+        self.call(self.runtime.freeAsync, pointer, stream.whole)
 
     def trim(self) -> None:
         """Give memory that was released, and is kept for later, back to the device."""
@@ -273,7 +304,7 @@ class CupyRuntime:
 
     def upload(self, pointer: int, source: HostBytes, stream: _Stream) -> None:
         """Copy from host memory, which may be written again when this returns."""
-        self.call(self._upload, pointer, source.ctypes.data, source.nbytes, stream.handle)
+        self.call(self._upload, pointer, source.ctypes.data, source.nbytes, stream.whole)
 
     def _upload(self, pointer: int, source: int, nbytes: int, stream: int) -> None:
         # From memory that CUDA does not know it copies to memory of its own before it returns (CUDA runtime API, API
@@ -285,13 +316,13 @@ class CupyRuntime:
 
     def download(self, target: HostBytes, pointer: int, stream: _Stream) -> None:
         """Copy to host memory after the stream's work, and wait for it."""
-        self.call(self.runtime.memcpyAsync, target.ctypes.data, pointer, target.nbytes, _DEVICE_TO_HOST, stream.handle)
-        self.call(self.runtime.streamSynchronize, stream.handle)
+        self.call(self.runtime.memcpyAsync, target.ctypes.data, pointer, target.nbytes, _DEVICE_TO_HOST, stream.whole)
+        self.call(self.runtime.streamSynchronize, stream.whole)
 
     def copy_peer(self, pointer: int, source: int, source_pointer: int, nbytes: int, stream: _Stream) -> None:
         """Put a copy from the memory of another GPU on a stream; without a way between them CUDA goes over the host."""
         copy = self.runtime.memcpyPeerAsync
-        self.call(copy, pointer, self.ordinal, source_pointer, source, nbytes, stream.handle)
+        self.call(copy, pointer, self.ordinal, source_pointer, source, nbytes, stream.whole)
 
     def record(self, stream: _Stream) -> _Event:
         """Return an event that happens when all that is on a stream now is done."""
@@ -300,16 +331,35 @@ class CupyRuntime:
         except IndexError:
             handle = self.call(self.runtime.eventCreateWithFlags, _WITHOUT_TIMING)
         event = _Event(handle, self._spare)
-        self.call(self.runtime.eventRecord, handle, stream.handle)
+        self.call(self.runtime.eventRecord, handle, stream.whole)
         return event
 
     def wait(self, stream: _Stream, event: _Event) -> None:
         """Let later work of a stream begin after an event, which may be another GPU's."""
-        self.call(self.runtime.streamWaitEvent, stream.handle, event.handle)
+        self.call(self.runtime.streamWaitEvent, stream.whole, event.handle)
 
     def synchronize(self, stream: _Stream) -> None:
         """Wait for all that is on a stream."""
-        self.call(self.runtime.streamSynchronize, stream.handle)
+        self.call(self.runtime.streamSynchronize, stream.whole)
+
+    def begin_capture(self) -> _Capture:
+        """Return a stream that notes kernels and products and does none of them; it takes nothing else."""
+        stream = self.open_stream()
+        # Relaxed: other threads may allocate and load meanwhile.
+        self.call(self.runtime.streamBeginCapture, stream.handle, _RELAXED)
+        return _Capture(stream)
+
+    def end_capture(self, stream: _Capture) -> _Owned:
+        """Return what was put on such a stream, ready to be done; it is given back with the object."""
+        graph = self.call(self.runtime.streamEndCapture, stream.handle)
+        try:
+            return _Owned(self, self.call(self.runtime.graphInstantiate, graph), self.runtime.graphExecDestroy)
+        finally:
+            self.call(self.runtime.graphDestroy, graph)
+
+    def replay(self, graph: _Owned, stream: _Stream) -> None:
+        """Put all that was noted on a stream, in its order."""
+        self.call(self.runtime.graphLaunch, graph.handle, stream.whole)
 
     def load(self, image: bytes) -> int:
         """Load device code."""
@@ -339,7 +389,9 @@ class CupyRuntime:
         """Return why there is no cuBLAS; None where there is."""
         return self._blas if isinstance(self._blas, str) else None
 
-    def gemm(self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: _Stream) -> None:
+    def gemm(
+        self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: _Stream | _Capture
+    ) -> None:
         """Put matrix products by cuBLAS on a stream; *workspace* is memory for this call alone and its bytes.
 
         Raises:
@@ -349,7 +401,9 @@ class CupyRuntime:
             raise CudaError("CUBLAS_STATUS_NOT_INITIALIZED", self._blas)
         self.call(self._blas.gemm, product, a, b, c, workspace, stream.handle)
 
-    def launch(self, function: int, grid: Extent, block: Extent, shared: int, stream: _Stream, arguments: int) -> None:
+    def launch(
+        self, function: int, grid: Extent, block: Extent, shared: int, stream: _Stream | _Capture, arguments: int
+    ) -> None:
         """Put a kernel on a stream; *arguments* is the address of an array with the address of each argument."""
         if self._alone and self._thread.ready and not _process.forked:  # what `call` does, without the price of it
             try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from ...plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes, Link
+from ...plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes, Link, Replay
 from .loading import Loader
 from .rates import rates
-from .runtime import Event, Runtime, Stream
+from .runtime import CudaError, Event, Runtime, Stream
 from .targets import Target, refusal, target_for
 from .watching import watched
 
@@ -130,6 +130,18 @@ class CudaDriver:
         """
         launches = (rates(d.runtime.properties).launch for d in (source, self))
         return Link(sum(launches), _PEER_BANDWIDTH, "declared")
+
+    def replayable(self, put: Callable[[Stream], None]) -> Replay | None:
+        """Record launches as a CUDA graph; None for what is more than launches of kernels on one stream."""
+        try:
+            stream = self.runtime.begin_capture()
+            try:
+                put(stream)
+            finally:
+                graph = self.runtime.end_capture(stream)
+        except (CudaError, MemoryError):
+            return None
+        return functools.partial(self.runtime.replay, graph)
 
     def record(self, queue: Stream) -> Event:
         """Return an event after all that is on a stream."""

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...plugin import HostBytes
+from .tensor_maps import Tiling
 
 if TYPE_CHECKING:
     from .cublas import Gemm
-from .tensor_maps import Tiling
 
 Stream = Any
 Event = Any
 Module = Any
 Function = Any
+Graph = Any
 Extent = tuple[int, int, int]
 
 
@@ -141,6 +142,15 @@ class Runtime(Protocol):
 
     def tensor_map(self, pointer: int, tiling: Tiling) -> bytes:
         """Return how the copy engine goes through an array at an address, as a kernel takes it."""
+
+    def begin_capture(self) -> Stream:
+        """Return a stream that notes kernels and products and does none of them; it takes nothing else."""
+
+    def end_capture(self, stream: Stream) -> Graph:
+        """Return what was put on such a stream, ready to be done; it is given back with the object."""
+
+    def replay(self, graph: Graph, stream: Stream) -> None:
+        """Put all that was noted on a stream, in its order."""
 
     def lacks_blas(self) -> str | None:
         """Return why there is no cuBLAS; None where there is."""

@@ -13,6 +13,7 @@ NAMES = {
     2: "cudaErrorMemoryAllocation: out of memory",
     3: "cudaErrorInitializationError: initialization error",
     35: "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version",
+    901: "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture",
     46: "cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable",
     214: "cudaErrorECCUncorrectable: uncorrectable ECC error encountered",
     100: "cudaErrorNoDevice: no CUDA-capable device is detected",
@@ -183,6 +184,34 @@ def _runtime(cuda: FakeCuda) -> ModuleType:
     @bound
     def streamDestroy(stream: int) -> None:
         cuda.check(stream in cuda.streams, f"there is no stream {stream:#x}")
+
+    @bound
+    def streamBeginCapture(stream: int, mode: int = 2) -> None:
+        cuda.check(mode == 2, "a capture that keeps other threads from allocating")
+        cuda.begin_capture(stream)
+
+    @bound
+    def streamEndCapture(stream: int) -> int:
+        return cuda.end_capture(stream)
+
+    @bound
+    def graphInstantiate(graph: int) -> int:
+        cuda.check(graph in cuda.graphs, f"there is no graph {graph:#x}")
+        number = cuda.number()
+        cuda.executables[number] = list(cuda.graphs[graph])
+        return number
+
+    @bound
+    def graphDestroy(graph: int) -> None:
+        cuda.check(cuda.graphs.pop(graph, None) is not None, f"there is no graph {graph:#x}")
+
+    @bound
+    def graphExecDestroy(graphExec: int) -> None:
+        cuda.check(cuda.executables.pop(graphExec, None) is not None, f"there is no executable graph {graphExec:#x}")
+
+    @bound
+    def graphLaunch(graphExec: int, stream: int) -> None:
+        cuda.replay(graphExec, stream)
 
     @bound
     def streamSynchronize(stream: int) -> None:

@@ -10,14 +10,14 @@ import ctypes
 import functools
 import subprocess
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 from tests.backends.cuda.host.compiler import _compiler, _folder
 
-from .machine import FakeCuda, MisuseError
+from .machine import FakeCuda, MisuseError, Work
 
 _OBSERVER: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int64))
 _ITEMSIZE: Final = {0: 4, 1: 8, 2: 2, 3: 1, 4: 8, 5: 16, 10: 4, 14: 2}
@@ -140,9 +140,7 @@ class FakeCublas:
         check((known.pointers, known.math, algorithm) == (0, 16, -1), "modes")
         scale = {68: ctypes.c_float, 69: ctypes.c_float, 70: ctypes.c_double, 71: ctypes.c_double, 72: ctypes.c_int}
         factors = tuple(int(scale[compute].from_address(at).value) for at in (alpha, beta))
-        tick, _ = self.cuda.work(known.stream)
-        device = self.cuda.thread.device
-        self.cuda.place(known.workspace[0], known.workspace[1], known.stream, tick, device)
+        uses = [known.workspace]
         for at, rows, columns, leading, stride, of, transposed in (
             (a, m, k, lda, stridea, atype, ta), (b, k, n, ldb, strideb, btype, tb), (c, m, n, ldc, stridec, ctype, 0),
         ):  # fmt: skip
@@ -150,18 +148,18 @@ class FakeCublas:
                 rows, columns = columns, rows
             check(leading >= rows, "columns overlap")
             elements = (count - 1) * stride + (columns - 1) * leading + rows
-            self.cuda.touch(at, elements * _ITEMSIZE[of], known.stream, tick)
-        self.products.append(
-            Product(
-                (ta, tb),
-                (m, n, k),
-                (atype, btype, ctype),
-                (lda, ldb, ldc),
-                (stridea, strideb, stridec),
-                count,
-                compute,
-                factors,
-                known.stream,
-                known.workspace[1],
-            )
+            uses.append((at, elements * _ITEMSIZE[of]))
+        product = Product(
+            (ta, tb),
+            (m, n, k),
+            (atype, btype, ctype),
+            (lda, ldb, ldc),
+            (stridea, strideb, stridec),
+            count,
+            compute,
+            factors,
+            known.stream,
+            known.workspace[1],
         )
+        note = self.products.append
+        self.cuda.compute(known.stream, Work(tuple(uses), lambda stream: note(replace(product, stream=stream))))

@@ -7,7 +7,8 @@ import itertools
 import struct
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from opmux.backends.cuda.cubin import resources
@@ -88,6 +89,19 @@ class Launch:
     pointers: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a stream is given to compute with.
+
+    Attributes:
+        uses: device addresses, each with its bytes.
+        done: what is noted of it, given the stream.
+    """
+
+    uses: tuple[tuple[int, int], ...]
+    done: Callable[[int], None]
+
+
 @dataclass
 class _Thread(threading.local):
     device: int = 0
@@ -107,6 +121,8 @@ class FakeCuda:
         maps: the tensor maps that were encoded, with their addresses.
         failures: by call, the errors that it gives next; 0 lets one pass.
         pinned: host addresses that CUDA knows.
+        gives_again: whether memory that was released comes again under its address, as pools do; else under a new one,
+            so that what uses it too late shows.
     """
 
     def __init__(self, *gpus: Gpu, driver: int = 13020) -> None:
@@ -124,7 +140,11 @@ class FakeCuda:
         self.modules: dict[int, bytes] = {}
         self.functions: dict[int, tuple[int, int, str]] = {}
         self.allowed: dict[int, int] = {}
-        self.kept: dict[int, list[tuple[int, Clock]]] = {}
+        self.kept: dict[int, list[tuple[int, Clock, int]]] = {}
+        self.gives_again = False
+        self.captures: dict[int, tuple[int, list[Work]]] = {}
+        self.graphs: dict[int, list[Work]] = {}
+        self.executables: dict[int, list[Work]] = {}
         self.thread = _Thread()
         self.lock = threading.RLock()
         self._numbers = itertools.count(0x1000)
@@ -145,6 +165,7 @@ class FakeCuda:
     def work(self, stream: int) -> tuple[int, Clock]:
         """Put work on a stream; return its number there and all that it comes after."""
         self.check(stream in self.streams, f"there is no stream {stream:#x}")
+        self.check(stream not in self.captures, f"stream {stream:#x} is captured, and takes kernels alone")
         found = self.streams[stream]
         self.check(found.device == self.thread.device, f"stream {stream:#x} is of GPU {found.device}")
         _merge(found.clock, self._host)
@@ -166,7 +187,7 @@ class FakeCuda:
 
     def used(self, device: int) -> int:
         """Return the bytes of a GPU that are taken, or kept in its pools."""
-        kept = sum(nbytes for nbytes, _ in self.kept.get(device, ()))
+        kept = sum(nbytes for nbytes, _, _ in self.kept.get(device, ()))
         return kept + sum(b.nbytes for b in self.blocks.values() if b.device == device)
 
     def allocate(self, nbytes: int, stream: int) -> int:
@@ -180,9 +201,12 @@ class FakeCuda:
             kept.remove(again)
         elif self.used(device) + nbytes > self.gpus[device].memory:
             return 0
-        pointer = self._addresses
-        self._addresses += -(-nbytes // 256) * 256 + 256
-        self.check(self._addresses < LAST_ADDRESS, "the fake has no addresses left")
+        if again is not None and self.gives_again:
+            pointer = again[2]
+        else:
+            pointer = self._addresses
+            self._addresses += -(-nbytes // 256) * 256 + 256
+            self.check(self._addresses < LAST_ADDRESS, "the fake has no addresses left")
         self.blocks[pointer] = Block(device, nbytes, {stream: tick}, {stream: tick})
         return pointer
 
@@ -192,7 +216,7 @@ class FakeCuda:
         block = self.blocks.pop(pointer)
         for used_on, tick in block.uses.items():
             self.check(clock.get(used_on, 0) >= tick, f"{pointer:#x} is freed while stream {used_on:#x} uses it")
-        self.kept[block.device].append((block.nbytes, dict(clock)))
+        self.kept[block.device].append((block.nbytes, dict(clock), pointer))
 
     def trim(self, device: int) -> None:
         """Give back what was kept and whose release is known to be over."""
@@ -233,7 +257,7 @@ class FakeCuda:
         self.check(block[0] * block[1] * block[2] <= THREADS_OF_A_BLOCK, f"a block of {block} threads")
         allowed = self.allowed.get(function, SHARED_UNASKED)
         self.check(shared <= allowed, f"{shared} bytes of dynamic shared memory, and {allowed} allowed")
-        tick, _ = self.work(stream)
+        self.check(stream in self.streams, f"there is no stream {stream:#x}")
         device, module, entry = self.functions[function]
         self.check(device == self.thread.device, f"function {entry} is of GPU {device}")
         sizes = parameters(self.modules[module], entry)
@@ -245,9 +269,36 @@ class FakeCuda:
         values = tuple(ctypes.string_at(a, n) for a, n in zip(addresses, sizes, strict=True))
         words = [w for v in values for (w,) in struct.iter_unpack("<Q", v[: len(v) // 8 * 8])]
         pointers = tuple(w for w in words if FIRST_ADDRESS <= w < LAST_ADDRESS)
-        for pointer in pointers:
-            self.touch(pointer, 1, stream, tick)
-        self.launches.append(Launch(entry, grid, block, shared, stream, values, pointers))
+        made = Launch(entry, grid, block, shared, stream, values, pointers)
+        note = self.launches.append
+        self.compute(stream, Work(tuple((p, 1) for p in pointers), lambda on: note(replace(made, stream=on))))
+
+    def compute(self, stream: int, work: Work) -> None:
+        """Do work on a stream, or note it where the stream is captured."""
+        if stream in self.captures:
+            thread, noted = self.captures[stream]
+            self.check(thread == threading.get_ident(), "another thread's work is captured")
+            noted.append(work)
+            return
+        tick, _ = self.work(stream)
+        for pointer, nbytes in work.uses:
+            self.touch(pointer, nbytes, stream, tick)
+        work.done(stream)
+
+    def begin_capture(self, stream: int) -> None:
+        self.work(stream)
+        self.captures[stream] = threading.get_ident(), []
+
+    def end_capture(self, stream: int) -> int:
+        self.check(stream in self.captures, f"stream {stream:#x} is not captured")
+        graph = self.number()
+        _, self.graphs[graph] = self.captures.pop(stream)
+        return graph
+
+    def replay(self, executable: int, stream: int) -> None:
+        self.check(executable in self.executables, f"there is no executable graph {executable:#x}")
+        for work in self.executables[executable]:
+            self.compute(stream, work)
 
     def has_entry(self, module: int, name: str) -> bool:
         return name in resources(self.modules[module])
