@@ -72,8 +72,10 @@ SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 6)
 #: For a result of a few columns, or a few rows: what is long is read once.
 TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 3)
 WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 3)
+#: For values of 16 bytes, of which more would not fit registers.
+WIDEST: Final = Tile((2, 1), (4, 8), (4, 2), 16, 6)
 _FEW: Final = 8
-#: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, 32 of 8, or 16 of 16.
+#: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, or 32 of 8.
 _BLOCKED: Final[dict[int, tuple[Tile, ...]]] = {4: (LARGE, MEDIUM), 8: (MEDIUM,), 16: ()}
 
 
@@ -205,7 +207,7 @@ def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
     if chains * problem.count * m * n * value > _MOST_PARTS:
         chains = 1
     # Long tiles of the widest values would take more shared memory than a block may have on some GPUs.
-    last = SMALL if value > 8 else TALL if n <= _FEW else WIDE if m <= _FEW else SMALL
+    last = WIDEST if value > 8 else TALL if n <= _FEW else WIDE if m <= _FEW else SMALL
     blocked = [t for t in _BLOCKED[value] if 2 * m > t.rows and 2 * n > t.columns] if last is SMALL else [last]
     for tile, shares in (*((t, 1) for t in blocked), *((t, chains) for t in blocked), (last, 1)):
         tiles = -(-m // tile.rows), -(-n // tile.columns)
