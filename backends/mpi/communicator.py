@@ -29,10 +29,15 @@ _JOIN: Final = 60.0
 #: Seconds that MPI gets to end in order after a failure; a stalled process would hold it up for ever.
 _END: Final = 5.0
 #: What is sent back and forth to measure a link: bytes, and how often; the fastest counts.
-_PROBES: Final = ((8, 40), (1 << 20, 6))
+_PROBES: Final = ((8, 100), (1 << 20, 10))
+#: Probes between two pauses, of so many seconds: whoever wakes is put on a free core, where two had been sharing one.
+_BURST: Final = 5
+_PAUSE: Final = 1e-3
 #: For a kind of link that no two processes have: the latency and bandwidth of gigabit Ethernet.
 _ASSUMED: Final = Link(5e-5, 1.2e8, "declared")
-#: Polls of a wait before it sleeps, and for how long.
+#: Polls of a wait before it lets others run, before it sleeps, and for how long. A small message takes a few polls; to
+#: give up the processor in between would be measured with the link.
+_AT_ONCE: Final = 100
 _SPINS: Final = 1000
 _NAP: Final = 1e-4
 
@@ -87,7 +92,7 @@ class MpiCommunicator:
             polls += 1
             if polls > _SPINS:
                 time.sleep(_NAP)
-            elif hasattr(os, "sched_yield"):
+            elif polls > _AT_ONCE and hasattr(os, "sched_yield"):
                 os.sched_yield()
             if polls % 64 == 0:
                 failed = failed_processes(self._mpi, self._world, self._guard) if polls > _SPINS else frozenset()
@@ -218,7 +223,9 @@ class MpiCommunicator:
         for size, count in _PROBES:
             data = np.zeros(size, np.uint8)
             taken = []
-            for _ in range(count):
+            for i in range(count):
+                if i % _BURST == 0:
+                    time.sleep(_PAUSE)
                 start = time.perf_counter()
                 for first in (True, False):
                     post = self._world.Isend if (self.process == 0) == first else self._world.Irecv

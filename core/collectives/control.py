@@ -22,7 +22,7 @@ from .communicator import Endpoint, Ticket
 from .failure import Cause, MeshFailure
 
 if TYPE_CHECKING:
-    from .exchange import Frames
+    from .frames import Frames
 
 #: The tag of control messages. Those of calls begin at ``1 << 16``, calls being numbered from 1.
 TAG: Final = 0

@@ -104,7 +104,22 @@ class Refused:
 
 
 class Call:
-    """The state of one rank in one call; arguments are those of :func:`run_rank`."""
+    """The state of one rank in one call.
+
+    Args:
+        endpoint: the rank's messages.
+        plan: what it does.
+        header: what it calls; ``header.sequence`` counts the calls of the mesh from 1.
+        slots: the memory of each slot, one-dimensional and dense, in host memory, of ``plan.sizes`` elements each, or
+            of any size where the plan does not touch it. After a failure it must stay as it is, since messages may
+            still be read from it, or be on their way to it.
+        combine: writes ``base (+) arrived`` into its third argument; None where nothing is combined.
+        control: the rank's side of the control messages.
+        timeout: seconds by the endpoint's clock.
+        native: starts the communicator's own collective, which is done instead of the plan.
+        owner: what the slots' memory belongs to, where a slot itself does not hold it: kept after a failure.
+        spare: memory for messages of earlier calls, by size; filled again.
+    """
 
     def __init__(
         self,
@@ -117,6 +132,7 @@ class Call:
         timeout: float,
         native: Callable[[], Ticket] | None = None,
         owner: object = None,
+        spare: dict[int, list[HostBytes]] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.native = native
@@ -140,12 +156,12 @@ class Call:
         self.sent = [0] * endpoint.ranks
         self.moved = False
         self.at = 0  # the step that comes next
-        self.posted: list[Wait] | None = None  # what comes of the opening step, where that was posted before
+        self.posted: list[Wait] | None = None  # what comes of that step, where it was posted before
         self.rounds = 0
         self.looked = self.started
         self.grace = self.started + timeout
         self.questions = [self.started + part * timeout for part in reversed(_ASKED_AT)]
-        self.spare: dict[int, list[HostBytes]] = {}
+        self.spare = {} if spare is None else spare
 
     def run(self) -> Running:
         """Do the whole call, or what is left of it."""
@@ -272,7 +288,7 @@ class Call:
                 frame = self.frames[receive.source]
                 behind = frame.room[agreement.SIZE : agreement.SIZE + self.raw(receive.into).nbytes]
                 self.incoming.append(Wait(frame.ticket, frame.peer, 0, behind, None, receive))
-        if self.posted is not None and step is self.plan.opening:
+        if self.posted is not None:
             self.incoming += self.posted
             self.posted = None
             return
@@ -494,33 +510,8 @@ def _has_left(wait: Wait) -> bool:
 _WORST: Final = (Cause.DIED, Cause.LEFT, Cause.LOST, Cause.LATE)
 
 
-def run_rank(
-    endpoint: Endpoint,
-    plan: RankPlan,
-    header: Header,
-    slots: Sequence[Elements],
-    combine: Combine | None,
-    control: Control,
-    timeout: float,
-    native: Callable[[], Ticket] | None = None,
-    owner: object = None,
-    spare: dict[int, list[HostBytes]] | None = None,
-) -> Running:
-    """Do a rank's part of a collective, as a generator.
-
-    Args:
-        endpoint: the rank's messages.
-        plan: what it does.
-        header: what it calls; ``header.sequence`` counts the calls of the mesh from 1.
-        slots: the memory of each slot, one-dimensional and dense, in host memory, of ``plan.sizes`` elements each, or
-            of any size where the plan does not touch it. After a failure it must stay as it is, since messages may
-            still be read from it, or be on their way to it.
-        combine: writes ``base (+) arrived`` into its third argument; None where nothing is combined.
-        control: the rank's side of the control messages.
-        timeout: seconds by the endpoint's clock.
-        native: starts the communicator's own collective, which is done instead of the plan.
-        owner: what the slots' memory belongs to, where a slot itself does not hold it: kept after a failure.
-        spare: memory for messages of earlier calls, by size; filled again.
+def run_rank(call: Call) -> Running:
+    """Do a rank's part of a collective, or what is left of it, as a generator.
 
     Yields:
         Whether anything has moved since it was last resumed.
@@ -528,14 +519,6 @@ def run_rank(
     Raises:
         CollectiveError: it cannot complete; the mesh has failed then, on all ranks.
     """
-    call = Call(endpoint, plan, header, slots, combine, control, timeout, native, owner)
-    if spare is not None:
-        call.spare = spare
-    yield from go_on(call)
-
-
-def go_on(call: Call) -> Running:
-    """Do a call, or what is left of it, as :func:`run_rank` does."""
     call.control.enter(call.sequence, call)
     try:
         yield from call.run()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import threading
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..devices.device import DEVICES, Device, find_device
@@ -94,6 +96,8 @@ class Mesh:
         self._calls = itertools.count(1)
         self._lines: tuple[tuple[Endpoint, Control], ...] | None = None
         self._begun: list[Begun] = []
+        #: Held while a thread makes a call or moves those on that it has begun: their order is what ranks agree on.
+        self.in_use = threading.Lock()
         self._pairs: dict[tuple[int, int], Mesh] = {}
         #: Arrays on their way between two ranks of this process, for a mesh made by :meth:`pair`.
         self.mailbox: deque[Array] = deque()
@@ -207,6 +211,28 @@ class Mesh:
         begun = Begun(parts, self._begun, self.fail)
         begun.round()
         return begun
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the mesh for this thread.
+
+        Raises:
+            CollectiveError: another thread is in a call.
+        """
+        if not self.in_use.acquire(False):
+            raise self.used_by_another()
+        try:
+            yield
+        finally:
+            self.in_use.release()
+
+    def used_by_another(self) -> CollectiveError:
+        """Return what a thread is told that comes while another one is in a call."""
+        return CollectiveError(
+            f"{self}: another thread is in a call on it; ranks tell calls apart by their order, so one thread at a "
+            f"time makes them, and waits for their handles. Make a mesh for each thread",
+            cause="busy",
+        )
 
     def next_call(self) -> int:
         """Return the number of the call that begins now: all processes count alike."""

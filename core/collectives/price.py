@@ -51,7 +51,9 @@ class Price:
 _Terms = tuple[float, float, float, float]
 
 
-def price(schedule: Schedule, layout: Layout, itemsize: int, links: Links, rates: Rates = Rates()) -> Price:
+def price(
+    schedule: Schedule, layout: Layout, itemsize: int, links: Links, rates: Rates = Rates(), riding: int = -1
+) -> Price:
     """Return what a schedule is predicted to take; symmetric steps of even chunks in closed form.
 
     Args:
@@ -60,6 +62,8 @@ def price(schedule: Schedule, layout: Layout, itemsize: int, links: Links, rates
         itemsize: bytes of an element, as it travels.
         links: between the ranks.
         rates: of each rank.
+        riding: messages of the first step that has any, of up to so many bytes, go along with the headers of the call
+            and cost a local copy alone; by default none do.
 
     >>> from opmux.core.collectives.communicator import Link
     >>> from opmux.core.collectives.links import Switch
@@ -73,12 +77,18 @@ def price(schedule: Schedule, layout: Layout, itemsize: int, links: Links, rates
     sizes = _Sizes(layout, itemsize)
     totals = [0.0, 0.0, 0.0, 0.0]
     for step in schedule.steps if exact else schedule.phases:
-        if step.radices and not exact:
-            found = _symmetric(step, sizes, links, rates)
-        else:
-            found = _explicit(step.all(), schedule.ranks, sizes, links, rates)
-        for i, seconds in enumerate(found):
-            totals[i] += seconds * step.times
+        each = [(riding, 1), (-1, step.times - 1)] if riding >= 0 else [(-1, step.times)]
+        if any(not t.is_local for t in step.transfers):
+            riding = -1
+        for limit, times in each:
+            if not times:
+                continue
+            if step.radices and not exact:
+                found = _symmetric(step, sizes, links, rates, limit)
+            else:
+                found = _explicit(step.all(), schedule.ranks, sizes, links, rates, limit)
+            for i, seconds in enumerate(found):
+                totals[i] += seconds * times
     return Price(sum(totals), dict(zip(("latency", "transfer", "contention", "local"), totals, strict=True)))
 
 
@@ -105,15 +115,16 @@ class _Sizes:
         return self._longest[t.count] * self.itemsize
 
 
-def _symmetric(step: Step, sizes: _Sizes, links: Links, rates: Rates) -> _Terms:
+def _symmetric(step: Step, sizes: _Sizes, links: Links, rates: Rates, riding: int) -> _Terms:
     """Price a step that all ranks make alike, from the ranks that stand for all."""
     standing = links.standing(step.radices)
     local = 0.0
     away: list[tuple[Transfer, int]] = []
     for t in step.transfers:
         nbytes = sizes.longest(step, t)
-        local += local_seconds(t, nbytes, rates)
-        if not t.is_local:
+        rides = nbytes <= riding
+        local += local_seconds(t, nbytes, rates, rides)
+        if not t.is_local and not rides:
             away.append((t, nbytes))
     if not away:
         return 0.0, 0.0, 0.0, local
@@ -132,15 +143,18 @@ def _symmetric(step: Step, sizes: _Sizes, links: Links, rates: Rates) -> _Terms:
     return (*_moving(ports, links, messages, everybody), local)
 
 
-def _explicit(transfers: Iterable[Transfer], ranks: int, sizes: _Sizes, links: Links, rates: Rates) -> _Terms:
+def _explicit(
+    transfers: Iterable[Transfer], ranks: int, sizes: _Sizes, links: Links, rates: Rates, riding: int
+) -> _Terms:
     """Price any step, message by message."""
     ports: dict[tuple[int, bool], tuple[float, float]] = {}
     local: dict[int, float] = {}
     messages: list[Message] = []
     for t in transfers:
         nbytes = sizes.of(t)
-        local[t.target] = local.get(t.target, 0.0) + local_seconds(t, nbytes, rates)
-        if t.is_local:
+        rides = nbytes <= riding
+        local[t.target] = local.get(t.target, 0.0) + local_seconds(t, nbytes, rates, rides)
+        if t.is_local or rides:
             continue
         link = links.link(t.source, t.target)
         for port in ((t.source, True), (t.target, False)):
@@ -162,11 +176,11 @@ def _moving(
     return latency, transfer, max(0.0, shared - transfer)
 
 
-def local_seconds(t: Transfer, nbytes: int, rates: Rates) -> float:
-    """Return the seconds of what the target does itself."""
+def local_seconds(t: Transfer, nbytes: int, rates: Rates, rides: bool = False) -> float:
+    """Return the seconds of what the target does itself; what came with a header has to be copied to its place."""
     if t.base is not None:
         return rates.start + 3 * nbytes / rates.memory
-    return rates.start + 2 * nbytes / rates.memory if t.is_local else 0.0
+    return rates.start + 2 * nbytes / rates.memory if t.is_local or rides else 0.0
 
 
 __all__ = ["Price", "Rates", "local_seconds", "price"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from ...core.collectives.communicator import Link
+from ...core.collectives.engine import RIDING
 from ...core.collectives.layout import OUTPUT, Layout
 from ...core.collectives.links import Links, Pairwise, Switch, TwoLevel
 from ...core.collectives.mesh import Mesh
@@ -19,14 +21,24 @@ from .problem import Problem
 
 #: Seconds that a call of the opset takes from Python; within a process a message is one, and a combination another.
 _CALL: Final = 5e-6
-#: Seconds that posting a message to another process, and seeing that it has arrived, takes from Python.
-_MESSAGE: Final = 1e-5
+#: What messages over processes take beyond a model of the link. Medians over Open MPI 5 on a machine of two cores, by
+#: `python -m benchmarks collectives` with each algorithm pinned in turn. A message of a step, posted from Python,
+#: awaited and worked off, takes so many times the latency of one by itself: 10 and 57 us where that was 3 and 19, of 2
+#: and 4 ranks.
+_IN_STEP: Final = 3.5
+#: Seconds that the communicator's own collective takes to begin: over 2 ranks it took 5 to 10 us more than what rode
+#: with the headers, and with 16 KiB 13 to 24 us more than one exchange of messages. Its reductions of 1 MiB and more
+#: took 1.1 to 1.4 times as long as the best schedule.
+_NATIVE: Final = 1.5e-5
+_NATIVE_REDUCTION: Final = 1.2
+#: Seconds that NumPy takes to begin a combination or a copy.
+_COMBINE: Final = 1e-6
 
 
 def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     """Return the predicted time of a schedule on a mesh."""
     if not mesh.is_local:
-        return _over_processes(schedule, problem, mesh, _messages(schedule))
+        return _over_processes(schedule, problem, mesh, Rates(_memory(mesh), _COMBINE), _IN_STEP, RIDING)
     layout, itemsize = problem.layout.bound(schedule), problem.accumulator.itemsize
     bandwidth, links = _bandwidth(mesh), links_of_devices(mesh)
     if links is None:
@@ -42,17 +54,29 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
 
 
 def native_price(problem: Problem, mesh: Mesh) -> Cost:
-    """Return the predicted time of the communicator's own collective: the best algorithm's, posted once."""
+    """Return the predicted time of the communicator's own collective: the best algorithm's and that of its start."""
     built = (a.build(problem.ranks, **problem.arguments) for a in ALGORITHMS[problem.collective])
-    prices = [_over_processes(s, problem, mesh, 1) for s in built if isinstance(s, Schedule)]
-    return min(prices, key=lambda cost: cost.total)  # some algorithm of each takes every number of ranks
+    rates = Rates(_memory(mesh))
+    prices = [_over_processes(s, problem, mesh, rates) for s in built if isinstance(s, Schedule)]
+    best = min(prices, key=lambda cost: cost.total)  # some algorithm of each takes every number of ranks
+    slower = 1.0 if problem.reduction is None else _NATIVE_REDUCTION
+    return Cost(best.launch + _NATIVE, 0.0, best.memory * slower, transfers=best.transfers * slower)
 
 
-def _over_processes(schedule: Schedule, problem: Problem, mesh: Mesh, posts: int) -> Cost:
-    """Return the predicted time of a schedule over processes, where a rank posts so many messages."""
-    layout, rates = problem.layout.bound(schedule), Rates(_bandwidth(mesh))
-    found = price(schedule, layout, problem.accumulator.itemsize, links_of(mesh), rates).terms
-    return _cost(found, found["latency"] + posts * _MESSAGE, found["local"])
+def _over_processes(
+    schedule: Schedule, problem: Problem, mesh: Mesh, rates: Rates, latencies: float = 1.0, riding: int = -1
+) -> Cost:
+    """Return the predicted time of a schedule over processes, where messages take so many latencies each."""
+    layout, links = problem.layout.bound(schedule), links_of(mesh, latencies)
+    found = price(schedule, layout, problem.accumulator.itemsize, links, rates, riding).terms
+    return _cost(found, found["latency"], found["local"])
+
+
+def _memory(mesh: Mesh) -> float:
+    """Return the bytes per second that a rank reads and writes, from what all processes know: so all choose alike."""
+    carrier, here = mesh.communicator, mesh.members[0].process
+    assert carrier is not None  # a mesh over processes has one
+    return 2 * carrier.link(here, here).bandwidth  # a message within a machine is a copy, which reads and writes
 
 
 def _cost(found: Mapping[str, float], launch: float, local: float) -> Cost:
@@ -85,15 +109,6 @@ def _joining(schedule: Schedule, layout: Layout, problem: Problem, rates: Rates)
     return rates.start + 2 * longest * problem.accumulator.itemsize / rates.memory
 
 
-def _messages(schedule: Schedule) -> int:
-    """Return how many messages the busiest rank sends."""
-    count = 0
-    for step in schedule.phases:
-        away = [t.source for t in step.transfers if not t.is_local]
-        count += step.times * (len(away) if step.radices else max((away.count(r) for r in set(away)), default=0))
-    return count
-
-
 def links_of_devices(mesh: Mesh) -> Links | None:
     """Return what connects the devices of a mesh of one process; None where values go through the host."""
     drivers = [d.driver for d in mesh.local_devices]
@@ -109,14 +124,22 @@ def links_of_devices(mesh: Mesh) -> Links | None:
     return Pairwise(between)
 
 
-def links_of(mesh: Mesh) -> Links:
-    """Return what connects the ranks of a mesh over processes: the same answer in every process."""
+def links_of(mesh: Mesh, latencies: float = 1.0) -> Links:
+    """Return what connects the ranks of a mesh over processes, each latency so many times as long.
+
+    The answer is the same in every process.
+    """
     carrier = mesh.communicator
     assert carrier is not None  # a mesh over processes has one
     groups = groups_of(mesh)
     first, last = mesh.members[0].process, mesh.members[-1].process
-    outer = carrier.link(first, last)
-    return TwoLevel(groups[1], carrier.link(first, first), outer) if groups else Switch(outer)
+
+    def link(a: int, b: int) -> Link:
+        found = carrier.link(a, b)
+        return replace(found, latency=latencies * found.latency)
+
+    outer = link(first, last)
+    return TwoLevel(groups[1], link(first, first), outer) if groups else Switch(outer)
 
 
 def groups_of(mesh: Mesh) -> tuple[int, ...]:

@@ -12,22 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from ...core.arrays.array import Array
+from ...core.arrays.array import Array, alias
+from ...core.arrays.reuse import LARGEST, Results
 from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
 from ...core.collectives.communicator import NativeStart
-from ...core.collectives.engine import Elements, Running, run_rank
-from ...core.collectives.exchange import KEPT, Exchange, Frames, fits
+from ...core.collectives.engine import Call, Elements, Running, run_rank
+from ...core.collectives.exchange import KEPT, Exchange, fits
+from ...core.collectives.frames import Frames
 from ...core.collectives.handle import Handle
 from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
-from ...core.collectives.rank_plan import RankPlan, plan_rank
+from ...core.collectives.rank_plan import RankPlan, plan_rank, without_copy
 from ...core.collectives.schedule import Schedule
 from ...core.devices.device import Buffer, Device, find_device
 from ...core.devices.driver import HostBytes
 from ...core.errors import CollectiveError
 from ...core.rounding import rounded
-from ...core.signature import signature
+from ...core.signature import Signature, signature
 from .algorithms import block_slots
 from .combine import Combine, combine_of
 from .problem import Problem
@@ -61,11 +63,17 @@ class Prepared:
         self.combine: Combine | None = None
         if problem.reduction is not None:
             self.combine = _quiet(combine_of(problem.reduction, problem.accumulator))
-        self.is_plain = self.is_one_exchange()
+        self.is_plain = self.fits()
+        self.given: Signature | None = None  # of an operand that is the result as well
         if self.is_plain:
             (rank,) = mesh.local_ranks
-            self.result_as, self.native_cuts = self.outputs[rank], self.cuts(rank)
-            self.scratch = [np.empty(n, problem.accumulator.numpy) for n in self.plans[0].sizes[2:]]
+            made_as = self.result_as = self.outputs[rank]
+            self.native_cuts = self.cuts(rank)
+            self.is_row = len(problem.operands[rank]) == len(problem.results[rank]) == 1
+            self.results = Results((made_as,)) if 0 < made_as.nbytes <= LARGEST else None
+            without = None if native is not None else without_copy(self.plans[0])
+            if without is not None:
+                self.given = made_as
         most = max(sum(plan.sizes) for plan in self.plans) if self.plans else 0
         self.spare: dict[int, list[HostBytes]] | None = {} if most * problem.accumulator.itemsize <= KEPT else None
         alike = len(set(problem.operands)) == 1
@@ -89,30 +97,49 @@ class Prepared:
 
     def at_once(self, x: Array) -> tuple[Array, ...]:
         """Do the call of one rank, whose slots are its operand's and its result's own memory."""
-        mesh, made_as = self.mesh, self.result_as
-        y = Array(made_as.device.alloc(made_as.nbytes), made_as)
-        slots = [x.host.reshape(-1), y.host.reshape(-1), *self.scratch]
-        native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *self.native_cuts)
+        mesh, exchange = self.mesh, self.exchange
+        if not mesh.in_use.acquire(False):
+            raise mesh.used_by_another()
         try:
-            rest = self.exchange.run(mesh.next_call(), slots, native, (x, y, x._buffer))
-        except CollectiveError as error:
-            mesh.fail(error)
-            raise
-        if rest is not None:
-            mesh.begin([rest]).advance(True)
-        return (y,)
+            if self.given is x._sig and not x._offset:
+                exchange, y = self.sharing, alias(x)
+            elif self.results is not None:
+                (y,) = self.results.take()
+            else:
+                y = Array(self.result_as.device.alloc(self.result_as.nbytes), self.result_as)
+            slots = (x.host, y.host) if self.is_row else (x.host.reshape(-1), y.host.reshape(-1))
+            native = None if self.start is None else partial(self.start, *slots, *self.native_cuts)
+            owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
+            try:
+                rest = exchange.run(mesh.next_call(), slots, native, owner, mesh.timeout)
+            except CollectiveError as error:
+                mesh.fail(error)
+                raise
+            if rest is not None:
+                mesh.begin([rest]).advance(True)
+            return (y,)
+        finally:
+            mesh.in_use.release()
 
     @cached_property
     def exchange(self) -> Exchange:
-        """The calls of the one rank of this process, where each is one exchange of messages."""
+        """The calls of the one rank of this process, where they need no generator."""
+        return self.exchanging(self.plans[0])
+
+    @cached_property
+    def sharing(self) -> Exchange:
+        """The same where the rank's operand is its result as well."""
+        return self.exchanging(without_copy(self.plans[0]) or self.plans[0])
+
+    def exchanging(self, plan: RankPlan) -> Exchange:
+        """Return the calls of the one rank of this process, by a plan that fits."""
         ((endpoint, control),) = self.mesh.lines()
         header = Header(self.mesh.number, 0, **self.said, **self.mesh.identity)
         frames = control.frames = control.frames or Frames(endpoint)
-        dtype = self.problem.accumulator.numpy
-        return Exchange(endpoint, control, frames, self.plans[0], header, dtype, self.combine, self.mesh.timeout)
+        return Exchange(endpoint, control, frames, plan, header, self.problem.accumulator.numpy, self.combine)
 
-    def is_one_exchange(self) -> bool:
-        """Return whether a call is one exchange of messages of one rank, in the memory of its arrays."""
+    def fits(self) -> bool:
+        """Return whether a call needs no generator: one rank's, in the memory of its arrays."""
         mesh, wide = self.mesh, self.problem.accumulator
         return (
             len(self.plans) == 1
@@ -126,27 +153,39 @@ class Prepared:
     def begin(self, operands: Sequence[Array | None]) -> Handle:
         """Begin the call; the first messages go out at once."""
         mesh = self.mesh
-        header = Header(mesh.number, mesh.next_call(), **self.said, **mesh.identity)
-        made: list[tuple[Array, Elements]] = []
-        parts: list[Running] = []
-        for (endpoint, control), plan, rank, x in zip(
-            mesh.lines(), self.plans, mesh.local_ranks, operands, strict=True
-        ):
-            assert x is not None  # a collective has no optional operands
-            made_as = self.outputs[rank]
-            y = Array(made_as.device.alloc(made_as.nbytes), made_as)
-            slots = self.slots(plan, x, y)
-            made.append((y, slots[OUTPUT]))
-            owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
-            native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *self.cuts(rank))
-            said = endpoint, plan, header, slots, self.combine, control, mesh.timeout
-            parts.append(run_rank(*said, native=native, owner=owner, spare=self.spare))
-        begun = mesh.begin(parts)
+        with mesh.alone():
+            made: list[tuple[Array, list[Elements]]] = []
+            for plan, rank, x in zip(self.plans, mesh.local_ranks, operands, strict=True):
+                assert x is not None  # a collective has no optional operands
+                made_as = self.outputs[rank]
+                y = Array(made_as.device.alloc(made_as.nbytes), made_as)
+                made.append((y, self.slots(plan, x, y)))
+            # Numbered once there is memory for it: a rank that had none may call again, and is not one call off then.
+            header = Header(mesh.number, mesh.next_call(), **self.said, **mesh.identity)
+            parts = list(map(partial(self.part, header), range(len(made)), operands, made))
+            begun = mesh.begin(parts)
+
+        def advance(wait: bool) -> bool:
+            with mesh.alone():
+                return begun.advance(wait)
 
         def result() -> tuple[Array, ...]:
-            return tuple(self.result(*one) for one in zip(mesh.local_ranks, mesh.local_devices, made, strict=True))
+            return tuple(
+                self.result(rank, device, y, slots[OUTPUT])
+                for rank, device, (y, slots) in zip(mesh.local_ranks, mesh.local_devices, made, strict=True)
+            )
 
-        return Handle(begun.advance, result)
+        return Handle(advance, result)
+
+    def part(self, header: Header, i: int, x: Array, made: tuple[Array, list[Elements]]) -> Running:
+        """Return what the i-th local rank does in a call."""
+        mesh, (y, slots) = self.mesh, made
+        endpoint, control = mesh.lines()[i]
+        owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
+        cuts = self.cuts(mesh.local_ranks[i])
+        native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *cuts)
+        said = endpoint, self.plans[i], header, slots, self.combine, control, mesh.timeout, native, owner, self.spare
+        return run_rank(Call(*said))
 
     def cuts(self, rank: int) -> tuple[Sequence[Sequence[int]], int]:
         """Return the lengths of a rank's parts, as the communicator's own collective wants them, and the root."""
@@ -171,9 +210,8 @@ class Prepared:
             found[OUTPUT] = y.host.reshape(-1)
         return [found[i] if i in found else np.empty(n, wide.numpy) for i, n in enumerate(plan.sizes)]
 
-    def result(self, rank: int, device: Device, made: tuple[Array, Elements]) -> Array:
+    def result(self, rank: int, device: Device, y: Array, elements: Elements) -> Array:
         """Return a rank's result as an array on its device."""
-        y, elements = made
         if rank in self.schedule.zeroed:
             y.host[...] = 0
         elif self.problem.accumulator is not self.problem.dtype:

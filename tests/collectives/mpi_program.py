@@ -15,7 +15,7 @@ import numpy as np
 from opmux.backends.mpi.communicator import MpiCommunicator, connect
 from opmux.core.collectives.agreement import Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import Running, run_rank
+from opmux.core.collectives.engine import Call, Running, run_rank
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.errors import CollectiveError
 from tests.collectives.by_hand import Collective, doubling, drive, exchange, gather, ring
@@ -38,7 +38,7 @@ class Rank:
             self.mesh, self.calls, what or collective.name, dtype="int64", shapes=(collective.layout.lengths,)
         )
         self.slots = [np.arange(plan.sizes[0]) + 1000 * self.rank, *(np.zeros(n, np.int64) for n in plan.sizes[1:])]
-        return run_rank(self.endpoint, plan, header, self.slots, np.add, self.control, timeout)
+        return run_rank(Call(self.endpoint, plan, header, self.slots, np.add, self.control, timeout))
 
     def call(self, collective: Collective, timeout: float = 20.0, what: str = "") -> Any:
         drive([self.begin(collective, timeout, what)])
@@ -88,7 +88,8 @@ def native() -> None:
         brought = rank.brought(collective)
         result = np.zeros(plan.sizes[1], np.int64)
         begin = functools.partial(start, brought[me], result, lengths, -1)
-        drive([run_rank(rank.endpoint, plan, header, [brought[me], result], None, rank.control, 20.0, native=begin)])
+        said = rank.endpoint, plan, header, [brought[me], result], None, rank.control, 20.0, begin
+        drive([run_rank(Call(*said))])
         assert np.array_equal(result, collective.expected(brought)[me]), (kind, result)
     for kind, reduction, dtype in (("all_reduce", "max", "f4"), ("all_reduce", "sum", "f2"), ("permute", "", "f4")):
         assert rank.endpoint.native(kind, reduction, np.dtype(dtype)) is None

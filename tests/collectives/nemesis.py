@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from opmux.core.collectives import engine, exchange
 from opmux.core.collectives.agreement import Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import run_rank
-from opmux.core.collectives.exchange import Exchange, Frames, fits
+from opmux.core.collectives.engine import Call, run_rank
+from opmux.core.collectives.exchange import Exchange, fits
+from opmux.core.collectives.frames import Frames
 from opmux.core.collectives.rank_plan import RankPlan, plan_rank
 from opmux.core.devices.driver import HostBytes
 from opmux.core.errors import CollectiveError
@@ -407,10 +408,10 @@ class Played:
         """Do a rank's part, on some seeds as one exchange where it is one."""
         dtype = slots[0].dtype
         if self.history.seed % 2 and fits(plan, dtype.itemsize):
-            one = Exchange(endpoint, control, Frames(endpoint), plan, header, dtype, _add, LIMIT)
-            yield from one.run(header.sequence, slots, None, None) or ()
+            one = Exchange(endpoint, control, Frames(endpoint), plan, header, dtype, _add)
+            yield from one.run(header.sequence, slots[:2], None, None, LIMIT) or ()
         else:
-            yield from run_rank(endpoint, plan, header, slots, _add, control, LIMIT)
+            yield from run_rank(Call(endpoint, plan, header, slots, _add, control, LIMIT))
 
     def _call(
         self, call: int, kind: str, length: int, root: int, faults: Sequence[Fault]
@@ -445,7 +446,8 @@ class Played:
         plan = plan_rank(ring.schedule, ring.layout, rank)
         slots = [np.zeros(size, np.int64) for size in plan.sizes]
         later = Header(77, len(self.history.calls) + 1, "all_reduce")
-        for use in (control.check, lambda: next(run_rank(endpoint, plan, later, slots, _add, control, LIMIT), None)):
+        again = Call(endpoint, plan, later, slots, _add, control, LIMIT)
+        for use in (control.check, lambda: next(run_rank(again), None)):
             try:
                 use()
             except CollectiveError as error:

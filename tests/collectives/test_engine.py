@@ -12,7 +12,7 @@ import pytest
 from opmux.core.collectives import engine
 from opmux.core.collectives.agreement import Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import run_rank
+from opmux.core.collectives.engine import Call, run_rank
 from opmux.core.collectives.layout import Layout
 from opmux.core.collectives.rank_plan import Region, plan_rank
 from opmux.core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
@@ -40,7 +40,7 @@ class World:
             plan = plan_rank(schedule, layout, rank)
             x = brought[rank]
             self.slots.append([x, *(np.zeros(n, x.dtype) for n in plan.sizes[1:])])
-            parts.append(run_rank(end, plan, header, self.slots[rank], combine, control, 5.0))
+            parts.append(run_rank(Call(end, plan, header, self.slots[rank], combine, control, 5.0)))
         return parts
 
     def call(self, schedule: Schedule, layout: Layout, brought: list[Any], combine: Any = np.add) -> list[Any]:

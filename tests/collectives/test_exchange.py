@@ -12,13 +12,18 @@ import pytest
 import opmux as ox
 from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import Running, run_rank
-from opmux.core.collectives.exchange import KEPT, Exchange, Frames, fits
+from opmux.core.collectives.engine import Call, Running, run_rank
+from opmux.core.collectives.exchange import KEPT, Exchange, fits
 from opmux.core.collectives.failure import Cause
+from opmux.core.collectives.frames import Frames
 from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
+from tests.collectives.loop import Loop, job
 from tests.collectives.nemesis import Network, SimulatedEndpoint, made
+
+#: Elements that ride with the header, whole or in parts, and that go apart.
+LENGTHS = (1, 128, 129, 512, 3000)
 
 
 class Pair:
@@ -33,12 +38,12 @@ class Pair:
             plan = plan_rank(call.schedule, call.layout, rank)
             end = SimulatedEndpoint(self.network, rank)
             header = Header(7, 0, "all_reduce", "sum", dtype="int64", shapes=((n,),))
-            one = Exchange(end, Control(end), Frames(end), plan, header, np.dtype(np.int64), np.add, 5.0)
+            one = Exchange(end, Control(end), Frames(end), plan, header, np.dtype(np.int64), np.add)
             self.ranks.append(one)
             self.slots.append([np.full(n, 10**rank), *(np.zeros(size, np.int64) for size in plan.sizes[1:])])
 
     def run(self, rank: int, sequence: int = 1) -> Running | None:
-        return self.ranks[rank].run(sequence, self.slots[rank], None, None)
+        return self.ranks[rank].run(sequence, self.slots[rank][:2], None, None, 5.0)
 
     def deliver(self) -> None:
         self.network.clock += 1.0
@@ -106,10 +111,26 @@ def test_an_interrupt_tells_the_other_rank(monkeypatch: pytest.MonkeyPatch) -> N
         pair.ranks[0].control.check()
 
 
-@pytest.mark.parametrize(("kind", "ranks", "one"), [("doubling", 2, True), ("direct", 2, False), ("ring", 3, False)])
-def test_several_steps_of_messages_are_no_exchange(kind: str, ranks: int, one: bool) -> None:
-    call = made(f"by {kind}", ranks, 6)
-    assert fits(plan_rank(call.schedule, call.layout, 0), 8) is one
+def test_a_step_that_reads_what_it_overwrites_is_left_to_the_generator() -> None:
+    moved = Step((Transfer(0, 1, 0), Transfer(1, 1, 0, 1, OUTPUT, OUTPUT + 1)))
+    schedule = Schedule("permute", "shift", 2, 1, 3, (moved,))
+    assert [fits(plan_rank(schedule, Layout((6,)), rank), 8) for rank in (0, 1)] == [True, False]
+
+
+@pytest.mark.parametrize("pin", ["ring", "rabenseifner", "direct", "one-shot", "tree"])
+@pytest.mark.parametrize("spins", [0, 3, 4000])
+def test_a_call_that_stops_at_any_step_goes_on_from_there(
+    hosts: tuple[ox.Device, ...], pin: str, spins: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opmux.core.collectives.exchange._SPINS", spins)
+
+    def program(loop: Loop) -> Any:
+        mesh = ox.Mesh([hosts[loop.process]], communicator=loop, timeout=20.0)
+        with ox.policy(pins={"all_reduce": pin}):
+            calls = [(n, ox.full(n, n << loop.process, dtype="int64", device=mesh.local_devices[0])) for n in LENGTHS]
+            return [set(ox.all_reduce(x, mesh).tolist()) == {n * 15} for n, x in calls * 3]
+
+    assert job(4, program) == [[True] * len(LENGTHS) * 3] * 4
 
 
 @pytest.mark.parametrize(("base", "slot"), [(None, INPUT), (OUTPUT, OUTPUT)], ids=["copied", "combined"])
@@ -154,7 +175,7 @@ def test_collectives_of_the_library_start_in_the_order_of_the_calls() -> None:
         control = Control(end)
         headers = [Header(7, sequence, "barrier") for sequence in (1, 2)]
         said = slots, None, control, 5.0
-        return [run_rank(end, plan, h, *said, native=partial(start, h.sequence)) for h in headers]
+        return [run_rank(Call(end, plan, h, *said, native=partial(start, h.sequence))) for h in headers]
 
     parts = [rank(0), rank(1)]
     for part in (*parts[0], *parts[1]):

@@ -148,6 +148,14 @@ def direct_all_reduce(request: Request) -> Schedule:
     return gathered(direct_reduce_scatter(request))
 
 
+def one_shot_all_reduce(request: Request) -> Schedule:
+    """Build what sends every contribution to every rank, each of which folds all of them."""
+    n = request.ranks
+    send = Step(tuple(Transfer(0, k, 0, 1, INPUT, _SCRATCH) for k in range(n)), (n,), (0,), fan=True)
+    rounds, _ = folded({(0, i): _SCRATCH + i for i in range(n)}, n, lambda: _SCRATCH + n, frozenset(), into=OUTPUT)
+    return Schedule("all_reduce", "one-shot", n, 1, _SCRATCH + n, (send, *local_steps([rounds], n, 1)))
+
+
 def scattered(ranks: int, before: tuple[Step, ...], nodes: dict[Node, int], blocks: int, inputs: int = 1) -> Schedule:
     """Return a reduce_scatter that ends with every rank folding the nodes of its own chunk."""
     slots = max(nodes.values()) + 1

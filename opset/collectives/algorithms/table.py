@@ -52,6 +52,13 @@ _ALL: Final = (
         reductions.direct_all_reduce,
     ),
     Algorithm(
+        "one-shot", "all_reduce", CANONICAL_ORDER,
+        "Every rank sends all it has to every other and combines all contributions by itself, along the canonical "
+        "tree: the most data, in one step. Over processes a small contribution travels with the header, which goes to "
+        "every rank anyway.",
+        reductions.one_shot_all_reduce,
+    ),
+    Algorithm(
         "hierarchical", "all_reduce", "hierarchical",
         "Two levels, as groups=(number, size): a ring leaves each rank of a group its chunks reduced over the "
         "group, ranks of the same place reduce those across groups, by exchanges of halves or a ring, and a ring in "
