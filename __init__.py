@@ -33,7 +33,7 @@ from .core.devices.device import find_device as device
 from .core.devices.queues import Queue, use_queue
 from .core.dispatch.explain import explain
 from .core.dispatch.fallback import fallback_counts, reset_fallback_counts
-from .core.dispatch.observe import count_calls
+from .core.dispatch.observe import count_calls, record_calls
 from .core.dispatch.observe import on as _switched_on
 from .core.dispatch.policy import policy
 from .core.dtypes import (

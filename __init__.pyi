@@ -36,6 +36,7 @@ from .core.dispatch.explain import explain as explain
 from .core.dispatch.fallback import fallback_counts as fallback_counts
 from .core.dispatch.fallback import reset_fallback_counts as reset_fallback_counts
 from .core.dispatch.observe import count_calls as count_calls
+from .core.dispatch.observe import record_calls as record_calls
 from .core.dispatch.observe import on as _switched_on
 from .core.dispatch.policy import policy as policy
 from .core.dtypes import DType as DType
@@ -422,6 +423,7 @@ __all__ = [
     'random_bits',
     'real',
     'reciprocal',
+    'record_calls',
     'recv',
     'reduce_scatter',
     'relu',

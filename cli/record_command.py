@@ -12,14 +12,11 @@ from typing import Annotated, Final
 
 import typer
 
-from ..core.dispatch.calllog import FORMAT
-from ..core.dispatch.record import VARIABLE
+from ..core.dispatch.record import VARIABLE, make_room
 from ..core.errors import ArgumentError
 from .output import messages
 
 _DEFAULT: Final = "calls.jsonl"
-#: Bytes of a file that show whether it is a call log.
-_HEAD: Final = 64
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,7 +45,7 @@ def record(
     if program is None:
         raise ArgumentError(f"no program {command[0]!r} that can be run; give it as you would without opmux record")
     log = output.absolute()
-    _remove(log)
+    make_room(log, "-o")
     before = set(_others(log))
     status = _run([program, *command[1:]], {**os.environ, VARIABLE: str(log)})
     _report(log, output, sorted(set(_others(log)) - before))
@@ -70,28 +67,6 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
             return status if status >= 0 else 128 - status
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _remove(log: Path) -> None:
-    """Remove an earlier log; anything else is somebody's file.
-
-    Raises:
-        ArgumentError: something else is there, or nothing can be written there.
-    """
-    if not log.parent.is_dir():
-        raise ArgumentError(f"-o {log}: there is no folder {log.parent}")
-    try:
-        with log.open("rb") as file:
-            head = file.read(_HEAD)
-        if head and FORMAT.encode() not in head:
-            raise ArgumentError(f"-o {log}: that file is no call log; give another name, or remove it")
-        log.unlink()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise ArgumentError(f"-o {log}: {error.strerror}") from error
-    if not os.access(log.parent, os.W_OK):
-        raise ArgumentError(f"-o {log}: nothing can be written to {log.parent}")
 
 
 def _others(log: Path) -> list[Path]:

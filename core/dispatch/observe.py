@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from ..arrays.array import Array
 from ..devices.device import Buffer
 from ..signature import Signature
 from .decision import Decision
+
+if TYPE_CHECKING:
+    from .record import Recorder
 
 #: ``observer(decision, operands, results, seconds)``, after each call.
 Observer = Callable[[Decision, Sequence["Array | None"], Sequence[Array], float], None]
@@ -180,3 +184,44 @@ def count_calls() -> Iterator[CallCounts]:
     finally:
         OBSERVERS.remove(made.note)
         STEP_OBSERVERS.remove(made.note_step)
+
+
+@contextlib.contextmanager
+def record_calls(path: str | os.PathLike[str]) -> Iterator[Recorder]:
+    """Log the calls of a block, in every thread, for ``opmux plan``: signatures and dependences, no data.
+
+    Arrays from before the block count as inputs. A block that calls nothing leaves no log; one that an exception
+    leaves has a log without an end, which ``opmux plan`` tells. An earlier log is overwritten, so processes that run at
+    the same time give names of their own.
+
+    Args:
+        path: of the log, in the form that ``docs/planning.md`` describes.
+
+    Returns:
+        The recorder; its ``calls`` says how many calls were written so far.
+
+    Raises:
+        ArgumentError: a file that is no call log is there already, or nothing can be written there.
+
+    >>> import os, tempfile
+    >>> import opmux as ox
+    >>> from opmux.core.dispatch.calllog import read_call_log
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path, x = os.path.join(folder, "calls.jsonl"), ox.asarray([0.0])
+    ...     with ox.record_calls(path) as log:
+    ...         y = ox.exp(x) + 1.0
+    ...     log.calls, [call.op.name for call in read_call_log(path).calls]
+    (2, ['exp', 'add'])
+    """
+    from .record import Recorder, make_room
+
+    target = Path(path).absolute()
+    make_room(target, "record_calls:")
+    recorder = Recorder(target, "record_calls")
+    recorder.watch()
+    complete = False
+    try:
+        yield recorder
+        complete = True
+    finally:
+        recorder.leave(complete=complete)

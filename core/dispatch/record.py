@@ -1,4 +1,4 @@
-"""The recorder of calls: what ``OPMUX_RECORD=FILE`` writes; see :mod:`.calllog` for the format.
+"""The recorder of calls: what ``OPMUX_RECORD=FILE`` and ``record_calls`` write; see :mod:`.calllog` for the format.
 
 Each line is written at once and whole, so that a program that is killed leaves a readable log. What the recorder fails
 with never reaches the program: it warns and stops recording.
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from ..arrays.array import Array
 from ..devices.device import Buffer, find_device
+from ..errors import ArgumentError
 from ..graphs.graph import Graph
 from ..graphs.steps import CallStep, Steps, steps_of
 from ..signature import Signature
@@ -32,6 +33,8 @@ VARIABLE: Final = "OPMUX_RECORD"
 _KEPT: Final = 4096
 #: Words of the command line that the header keeps.
 _WORDS: Final = 2
+#: Bytes of a file that show whether it is a call log.
+_HEAD: Final = 64
 
 
 class Recorder:
@@ -40,10 +43,12 @@ class Recorder:
     Args:
         path: where; where that exists already, it belongs to another process, and this one writes beside it, with its
             process number at the end of the name.
+        asked_by: what a warning names.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, asked_by: str = VARIABLE) -> None:
         self._given = Path(path).absolute()
+        self._asked_by = asked_by
         self._lock = threading.Lock()
         self._restart()
 
@@ -67,6 +72,21 @@ class Recorder:
         self._lock = threading.Lock()
         self._restart()
 
+    def watch(self) -> None:
+        """Record every call from here on, also in the children of a fork."""
+        observe.OBSERVERS.append(self.note)
+        _WATCHING.append(self)
+
+    def leave(self, *, complete: bool) -> None:
+        """Record no more calls, and end the log.
+
+        Args:
+            complete: whether what was recorded came to its end.
+        """
+        observe.OBSERVERS.remove(self.note)
+        _WATCHING.remove(self)
+        self.finish(complete=complete)
+
     @property
     def calls(self) -> int:
         """How many calls were written."""
@@ -76,9 +96,9 @@ class Recorder:
         self, decision: Decision, operands: Sequence[Array | None], results: Sequence[Array], seconds: float
     ) -> None:
         """Write one call; an observer of calls."""
-        if self._stopped:
-            return
         with self._lock:
+            if self._stopped:  # or another thread has ended the log since this call looked who observes
+                return
             try:
                 if self._file is None:
                     self._open()
@@ -90,16 +110,22 @@ class Recorder:
                     self._write_graph(decision, graph, operands, results)
             except Exception as error:  # a full disk, or a fault of the recorder: neither is the program's
                 self._stopped = True
-                warnings.warn(f"{VARIABLE}: {self._given}: {error}; recording stops here", RuntimeWarning, stacklevel=2)
+                said = f"{self._asked_by}: {self._given}: {error}; recording stops here"
+                warnings.warn(said, RuntimeWarning, stacklevel=2)
 
-    def finish(self) -> None:
-        """Say that the program came to its end; without a call there is no log."""
+    def finish(self, *, complete: bool = True) -> None:
+        """End the log, and say so where what was recorded came to its end; without a call there is none."""
         with self._lock:
-            if self._file is not None and not self._stopped:
-                self._write_frees()
-                self._write(f'{{"end": {self._calls}}}\n')
+            stopped, self._stopped = self._stopped, True
+            if self._file is None or stopped:
+                return
+            try:
+                if complete:
+                    self._write_frees()
+                    self._write(f'{{"end": {self._calls}}}\n')
+            finally:
                 os.close(self._file)
-                self._file, self._stopped = None, True
+                self._file = None
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -269,6 +295,46 @@ def _header() -> dict[str, Any]:
     }
 
 
+#: Recorders at work.
+_WATCHING: Final[list[Recorder]] = []
+
+
+def _after_fork_in_child() -> None:
+    for recorder in _WATCHING:
+        recorder.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def make_room(path: Path, where: str) -> None:
+    """Remove an earlier log; anything else is somebody's file.
+
+    Args:
+        path: of the log.
+        where: what gives it, for messages.
+
+    Raises:
+        ArgumentError: something else is there, or nothing can be written there.
+    """
+    if not path.parent.is_dir():
+        raise ArgumentError(f"{where} {path}: there is no folder {path.parent}", path=str(path))
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        if head and FORMAT.encode() not in head:
+            raise ArgumentError(
+                f"{where} {path}: that file is no call log; give another name, or remove it", path=str(path)
+            )
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ArgumentError(f"{where} {path}: {error.strerror}", path=str(path)) from error
+    if not os.access(path.parent, os.W_OK):
+        raise ArgumentError(f"{where} {path}: nothing can be written to {path.parent}", path=str(path))
+
+
 def record_from_environment() -> Recorder | None:
     """Record this process where ``OPMUX_RECORD`` names a file; not in the processes that opmux starts to probe."""
     from ..plugins.child import INSIDE
@@ -277,7 +343,6 @@ def record_from_environment() -> Recorder | None:
     if not path or os.environ.get(INSIDE):
         return None
     recorder = Recorder(path)
-    observe.OBSERVERS.append(recorder.note)
+    recorder.watch()
     atexit.register(recorder.finish)
-    os.register_at_fork(after_in_child=recorder.after_fork_in_child)
     return recorder

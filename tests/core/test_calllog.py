@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from opmux.core import runtime
 from opmux.core.dispatch import observe
 from opmux.core.dispatch.calllog import CallLog, CallLogError, decoded, encoded, read_call_log
 from opmux.core.dispatch.record import Recorder
+from opmux.core.errors import ArgumentError
 
 
 @pytest.fixture
@@ -129,6 +131,78 @@ def test_a_collective_has_an_operand_and_a_result_per_rank(recorded: Callable[[]
     assert call.is_collective
     assert (len(call.inputs), len(call.outputs), dict(call.attributes)["reduction"]) == (2, 2, "max")
     assert [log.buffers[y.buffer].device for y in call.outputs] == ["cpu:0", "cpu:1"]
+
+
+def test_a_block_is_recorded_and_nothing_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "block.jsonl"
+    x = ox.exp(array(3))
+    with ox.record_calls(path) as log:
+        y = ox.abs(x)
+        assert log.calls == 1
+    ox.negative(y)
+    assert observe.OBSERVERS == []
+    read = read_call_log(path)
+    assert read.complete
+    (call,) = read.calls
+    assert (call.op.name, call.inputs[0].source) == ("abs", None)  # type: ignore[union-attr]
+
+
+def test_a_block_overwrites_a_log_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "block.jsonl"
+    for function in (ox.exp, ox.abs):
+        with ox.record_calls(str(path)):
+            function(array(2))
+    assert [c.op.name for c in read_call_log(path).calls] == ["abs"]
+    precious = tmp_path / "precious.py"
+    precious.write_text("print(1)")
+    with pytest.raises(ArgumentError, match="no call log"), ox.record_calls(precious):
+        ox.exp(array(2))
+    assert precious.read_text() == "print(1)"
+    with pytest.raises(ArgumentError, match="no folder"), ox.record_calls(tmp_path / "absent" / "log"):
+        pass
+
+
+def test_a_block_that_fails_leaves_a_log_without_an_end(tmp_path: Path) -> None:
+    with suppress(ZeroDivisionError), ox.record_calls(tmp_path / "log"):
+        ox.exp(array(2))
+        raise ZeroDivisionError
+    log = read_call_log(tmp_path / "log")
+    assert ([c.op.name for c in log.calls], log.complete) == (["exp"], False)
+    assert observe.OBSERVERS == []
+
+
+def test_a_call_that_ends_after_its_block_is_not_recorded(tmp_path: Path) -> None:
+    """Another thread may have looked up the observers before the block ended."""
+    with ox.record_calls(tmp_path / "log") as log:
+        pass
+    with ox.record_calls(tmp_path / "other"):
+        observe.OBSERVERS.append(log.note)
+        ox.exp(array(2))
+        observe.OBSERVERS.remove(log.note)
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
+
+
+def test_the_child_of_a_fork_in_a_block_writes_a_log_of_its_own(tmp_path: Path) -> None:
+    program = """
+import os, sys
+import opmux as ox
+x = ox.asarray([1.0])
+with ox.record_calls(sys.argv[1]):
+    ox.exp(x)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        ox.negative(x)
+        print(child)
+    else:
+        ox.abs(x)
+"""
+    path = tmp_path / "log"
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert [c.op.name for c in read_call_log(path).calls] == ["exp", "negative"]
+    theirs = read_call_log(tmp_path / f"log.{done.stdout.strip()}")
+    assert ([c.op.name for c in theirs.calls], theirs.complete) == (["abs"], True)
 
 
 PROGRAM = """
