@@ -38,7 +38,7 @@ from .lower import OPTIONS
 from .target import host_target
 
 #: Bytes that a thread reads and writes at least: waking one takes tens of microseconds, a part of what these take.
-_SHARE: Final = 2 << 20
+_SHARE: Final = 3 << 19
 #: Bytes of a native call where threads share them, and such calls of a thread: who is late leaves more to the others.
 _TURN: Final = 1 << 20
 _MOST_TURNS: Final = 8
@@ -78,8 +78,8 @@ def _threads(nbytes: int) -> int:
 
 
 def _turns(nbytes: int, threads: int) -> int:
-    """How many native calls so much is cut into."""
-    return threads if threads == 1 else max(threads, min(nbytes // _TURN, threads * _MOST_TURNS))
+    """How many native calls so much is cut into: as many for each thread."""
+    return threads if threads == 1 else threads * max(1, min(nbytes // (threads * _TURN), _MOST_TURNS))
 
 
 def _streams(spec: CallSpec, nbytes: int, threads: int) -> bool:
@@ -189,15 +189,16 @@ def _launch_shares(invoke: Invoke, codes: Sequence[BoundCode], threads: int) -> 
         pointers = [x.ptr for x in (*ins, *outs)]
         left = deque(codes)
 
-        def work() -> None:
+        def work(take: Callable[[], BoundCode]) -> None:
             while left:
                 try:
-                    code = left.popleft()
+                    code = take()
                 except IndexError:  # another thread took the last one
                     return
                 invoke(code.entry, code.params, *pointers)
 
-        run_all([work] * threads)
+        # From both ends, so that a repeated call finds most of what a core works on in that core's cache.
+        run_all([functools.partial(work, left.popleft), *[functools.partial(work, left.pop)] * (threads - 1)])
 
     return launch
 
