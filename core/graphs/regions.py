@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..devices.device import Device
+from ..dispatch.claims import CLAIMS, ClaimKey
+from ..dispatch.decision import Claim
+from ..dispatch.registry import REGISTRY
 from ..errors import PluginWarning
 from ..kernel import Kernel
 from ..op import Op
@@ -129,7 +132,7 @@ def cut(
 
     A compiler is offered everything from a node on. On refusal of a later node it is offered what is before that node;
     on refusal of the first node, that node runs on its own and the offer begins after it. An op that is pinned to
-    another backend counts as refused.
+    another backend counts as refused, and so does one of which conformance has refuted a kernel of that backend.
     """
     segments: list[Segment] = []
     start, total = 0, len(graph.nodes)
@@ -150,7 +153,7 @@ def _largest(
     found: list[tuple[Segment, str, Kernel]] = []
     for backend, compiler in compilers:
         stop = start
-        while stop < len(graph.nodes) and pins.get(graph.nodes[stop].op.name, backend) == backend:
+        while stop < len(graph.nodes) and _may(backend, graph, graph.nodes[stop], device, pins):
             stop += 1
         while stop - start > 1:  # one node alone is a kernel's business
             segment = part_of(graph, start, stop)
@@ -165,6 +168,21 @@ def _largest(
     chosen = next(s for s, _, _ in found if len(s.graph.nodes) == longest)
     kernels = tuple((b, k) for s, b, k in found if len(s.graph.nodes) == longest)
     return Segment(chosen.graph, chosen.inputs, chosen.outputs, kernels)
+
+
+def _may(backend: str, graph: Graph, node: Node, device: Device, pins: Mapping[str, str]) -> bool:
+    """Return whether a region of a backend may hold a node.
+
+    Regions have no claims of their own. What is wrong in a kernel is likely to be wrong in a region with the same op.
+    """
+    if pins.get(node.op.name, backend) != backend:
+        return False
+    lead = next((graph.specs[i].dtype for i in node.inputs if i is not None), node.outputs[0].dtype).name
+    version, name = REGISTRY.version(backend), device.info.name
+    return not any(
+        owner == backend and CLAIMS.verdict(ClaimKey(owner, version, kernel.name, lead, name)).level is Claim.REFUTED
+        for owner, kernel in REGISTRY.kernels(node.op.name, device.kind)
+    )
 
 
 def _ask(backend: str, compiler: RegionCompiler, graph: Graph, device: Device) -> Kernel | Refusal:

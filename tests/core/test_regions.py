@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
+from opmux.core.dispatch.decision import Claim
+from opmux.core.dispatch.registry import REGISTRY
 from opmux.core.plugins import manager
 from opmux.plugin import CallSpec, CostTerms, Graph, Kernel, Prepared, Refusal, hookimpl
 
@@ -166,3 +169,32 @@ def test_equal_captures_have_equal_digests() -> None:
     assert build() == build()
     other = ox.compile(lambda x: ox.exp(x * 3.0)).graph(ox.asarray(X))
     assert build() != other
+
+
+def test_an_op_that_conformance_refuted_stays_out_of_its_backends_regions(chains: Chains) -> None:
+    wrong = Kernel("exp", "exp", "cpu", lambda spec: Prepared(lambda outs, ins, workspace, queue: None))
+
+    class Wrong(Plugin):
+        @hookimpl
+        def opmux_kernels(self) -> list[Kernel]:
+            return [wrong]
+
+    manager.unregister("chains")
+    manager.register("chains", Wrong(chains))
+    key = ClaimKey("chains", REGISTRY.version("chains"), "exp", "float32", ox.asarray(X).device.info.name)
+    f = ox.compile(lambda x: ox.negative(ox.exp(x * x + x)) + x)
+    with CLAIMS.set_aside():
+        CLAIMS.record({key: Verdict(Claim.REFUTED)})
+        assert np.allclose(f(ox.asarray(X)).numpy(), -np.exp(X * X + X) + X)
+    assert chains.offers == [2, 2]
+
+
+def test_arrays_of_the_surroundings_are_operands_of_regions(chains: Chains) -> None:
+    kept, one = ox.asarray(X), ox.asarray(np.float32([3]))
+    seen: list[Graph] = []
+    compile = chains.compile
+    chains.compile = lambda graph, device: seen.append(graph) or compile(graph, device)  # type: ignore[func-returns-value,method-assign]
+    found = ox.compile(lambda x: (x + kept) * one)(ox.asarray(X + 1))
+    assert found.tolist() == (((X + 1) + X) * 3).tolist()
+    assert chains.runs == 1
+    assert [(len(g.inputs), [c.shape for c in g.constants]) for g in seen] == [(2, [(1,)])]
