@@ -110,10 +110,10 @@ class Fold:
         width = 64 if programs.WIDTH[dtype] == 64 else 32
         return f"{'i' if dtype in programs.SIGNED or dtype in programs.FLOATS else 'u'}{width}"
 
-    def source_text(self) -> str:
+    def source_text(self, name: str = "Fold") -> str:
         """Return the C++ struct of this fold."""
         return f"""\
-struct Fold {{
+struct {name} {{
     typedef {emit.MEMORY[self.source]} Memory;
     typedef {self.value} Value;
     typedef {emit.MEMORY[self.result]} Result;

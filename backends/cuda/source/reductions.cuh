@@ -93,6 +93,51 @@ template <class F, int LEFT, int N> __device__ __forceinline__ typename F::Value
     return lanes[0];
 }
 
+// The halves of WIDTH * TEAM lanes, of which thread t of a team has those from t * WIDTH on. Every thread gets the value.
+template <class F, int WIDTH, int TEAM> struct SideBySide {
+    typedef typename F::Value Value;
+    // While a thread has several lanes it hands half of them to its partner, instead of both doing all.
+    template <int LEFT, int HALF> __device__ __forceinline__ static void share(Value (&lanes)[WIDTH], int t) {
+        if constexpr (HALF > 0) {
+            constexpr int KEPT = LEFT > 1 ? LEFT / 2 : 1;
+            bool upper = t & HALF;
+#pragma unroll
+            for (int v = 0; v < KEPT; ++v) {
+                Value kept = lanes[v], given = kept;
+                if constexpr (LEFT > 1) {
+                    kept = upper ? lanes[v + KEPT] : kept;
+                    given = upper ? given : lanes[v + KEPT];
+                }
+                lanes[v] = F::combine(kept, neighbour(given, HALF));
+            }
+            share<KEPT, HALF / 2>(lanes, t);
+        }
+    }
+    // Then the lanes that one thread had at first are with as many threads.
+    template <int LEFT, int HALF> __device__ __forceinline__ static void join(Value (&lanes)[WIDTH]) {
+        if constexpr (HALF > 0 && HALF * WIDTH >= TEAM) {
+#pragma unroll
+            for (int v = 0; v < LEFT; ++v) lanes[v] = F::combine(lanes[v], neighbour(lanes[v], HALF));
+            join<LEFT, HALF / 2>(lanes);
+        }
+    }
+    __device__ __forceinline__ static Value fold(Value (&lanes)[WIDTH], int t) {
+        constexpr int LEFT = WIDTH > TEAM ? WIDTH / TEAM : 1;
+        share<WIDTH, TEAM / 2>(lanes, t);
+        join<LEFT, TEAM / 2>(lanes);
+        return halved<F, LEFT>(lanes);
+    }
+};
+
+// The halves of WIDTH * TEAM lanes, of which thread t of a team has t, t + TEAM, ...
+template <class F, int WIDTH, int TEAM>
+__device__ __forceinline__ typename F::Value apart(typename F::Value (&lanes)[WIDTH]) {
+    typename F::Value value = halved<F, WIDTH>(lanes);
+#pragma unroll
+    for (int half = TEAM / 2; half; half /= 2) value = F::combine(value, neighbour(value, half));
+    return value;
+}
+
 // Terms side by side. A team of threads takes a block: thread t the lanes from t * WIDTH on, in one load.
 // Where a block begins between two multiples of what a load takes, lanes turn by its skew: the first thread's vectors
 // then begin with the last lanes, one step late. Halves of a circle of lanes are the same wherever it begins.
@@ -144,36 +189,8 @@ template <class F> struct Dense {
         int end = start + last * LANES;
         if (end >= 0 && end < count) edge(lanes, row, first, end, count);
     }
-    // While a thread has several lanes it hands half of them to its partner, instead of both doing all.
-    template <int LEFT, int HALF> __device__ __forceinline__ static void share(Value (&lanes)[WIDTH], int t) {
-        if constexpr (HALF > 0) {
-            constexpr int KEPT = LEFT > 1 ? LEFT / 2 : 1;
-            bool upper = t & HALF;
-#pragma unroll
-            for (int v = 0; v < KEPT; ++v) {
-                Value kept = lanes[v], given = kept;
-                if constexpr (LEFT > 1) {
-                    kept = upper ? lanes[v + KEPT] : kept;
-                    given = upper ? given : lanes[v + KEPT];
-                }
-                lanes[v] = F::combine(kept, neighbour(given, HALF));
-            }
-            share<KEPT, HALF / 2>(lanes, t);
-        }
-    }
-    // Then the lanes that one thread had at first are with as many threads.
-    template <int LEFT, int HALF> __device__ __forceinline__ static void join(Value (&lanes)[WIDTH]) {
-        if constexpr (HALF > 0 && HALF * WIDTH >= TEAM) {
-#pragma unroll
-            for (int v = 0; v < LEFT; ++v) lanes[v] = F::combine(lanes[v], neighbour(lanes[v], HALF));
-            join<LEFT, HALF / 2>(lanes);
-        }
-    }
     __device__ __forceinline__ static Value fold(Value (&lanes)[WIDTH], int t) {
-        constexpr int LEFT = WIDTH > TEAM ? WIDTH / TEAM : 1;
-        share<WIDTH, TEAM / 2>(lanes, t);
-        join<LEFT, TEAM / 2>(lanes);
-        return halved<F, LEFT>(lanes);
+        return SideBySide<F, WIDTH, TEAM>::fold(lanes, t);
     }
 };
 
@@ -202,12 +219,7 @@ template <class F, class Walk> struct Strided {
             }
         }
     }
-    __device__ __forceinline__ static Value fold(Value (&lanes)[WIDTH], int) {
-        Value value = halved<F, WIDTH>(lanes);
-#pragma unroll
-        for (int half = WARP / 2; half; half /= 2) value = F::combine(value, neighbour(value, half));
-        return value;
-    }
+    __device__ __forceinline__ static Value fold(Value (&lanes)[WIDTH], int) { return apart<F, WIDTH, TEAM>(lanes); }
 };
 
 // Values of earlier launches, which stand for blocks or for whole branches of the tree.

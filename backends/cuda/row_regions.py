@@ -1,0 +1,279 @@
+"""Reductions of rows with what is computed before, between and after them, as one kernel: softmax, norms, variances.
+
+A row is read once where the registers of a block hold it; otherwise every pass over it reads its operands again. How
+rows are spread over threads depends on sizes alone, and the bits do not depend on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from ...plugin import (
+    CallSpec,
+    CostTerms,
+    Graph,
+    Kernel,
+    Nest,
+    Prepared,
+    Reason,
+    Refusal,
+    Rejection,
+    dtypes,
+    merge,
+    orders,
+)
+from . import row_source
+from .driver import driver_of
+from .fusing import MOST_ARGUMENTS, crowded, region_kernel
+from .launching import Arguments, Pointer, Step, launcher
+from .nest import MOST_INDEXED, packed
+from .reduction_kernels import walk
+from .reductions import THREADS, WARP, power_of_two
+from .row_program import Rows, rows_of
+from .row_source import ENTRY, MOST_VALUES, NONE, UNIT, VECTOR, Variant
+
+#: Parts of the sources that these kernels use.
+PARTS: Final = ("elementwise", "reductions", "rows")
+#: The bytes of a row that a thread holds at most; then how many threads a block has, if they are enough, and how
+#: many blocks a multiprocessor has at least. What is left of its registers is enough for any recipe of the opset.
+_BLOCKS: Final = (128, ((256, 3), (512, 1)))
+#: The same where something that is held has 8 bytes: what is computed with it takes twice the registers.
+_BLOCKS_OF_WIDE: Final = (256, ((128, 3), (256, 1)))
+_WALKED: Final = ((256, 2), (512, 1))
+#: Lanes of a thread that are neighbours, best first.
+_WIDTHS: Final = (8, 4, 2)
+_VECTOR_BYTES: Final = 16
+#: Threads that keep a large GPU busy, where each has 128 registers: 132 multiprocessors with two blocks on an H200.
+_BUSY: Final = 2 * 132 * THREADS
+#: Bytes per second for one multiprocessor of 132 that share an H200's memory, in which a lone row is read and written.
+_ROW_BANDWIDTH: Final = 4.3e12 / 132
+#: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
+_SHARED_BYTES: Final = 48 * 1024
+_POINTER_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How rows are spread over threads.
+
+    Attributes:
+        side_by_side: whether a thread's lanes are neighbours.
+        width: lanes of a thread.
+        team: threads that share a canonical block.
+        steps: how often a thread takes one element for each of its lanes.
+        teams, warps: of a warp and of a block, that share a row; powers of two.
+        turns: how often they go on; 0 where a row is held in registers.
+        threads: of a block.
+        blocks: that a multiprocessor holds at least.
+    """
+
+    side_by_side: bool
+    width: int
+    team: int
+    steps: int
+    teams: int
+    warps: int
+    turns: int
+    threads: int
+    blocks: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a block."""
+        return self.threads // WARP // self.warps * (WARP // self.team // self.teams)
+
+    def words(self) -> tuple[int, int, int]:
+        """Return the members of ``Spread`` of rows.cuh."""
+        return self.teams.bit_length() - 1, self.warps.bit_length() - 1, max(self.turns, 1)
+
+
+def layouts(length: int, widest: int, held: int, eight: bool = False) -> list[Layout]:
+    """Return the ways to hold a row in registers, that with the fewest threads first.
+
+    Args:
+        length: elements of a row.
+        widest: bytes of the widest operand or result.
+        held: bytes that each element takes from a pass to the next.
+        eight: whether one of them takes 8.
+
+    >>> [(x.side_by_side, x.width, x.team, x.blocks) for x in layouts(1024, 4, 4)]
+    [(True, 2, 32, 3), (False, 2, 32, 3)]
+    """
+    most, blocks = _BLOCKS_OF_WIDE if eight else _BLOCKS
+    found = []
+    for kind in _kinds(length, widest):
+        if kind[1] * _steps(length) * held <= most:
+            found += [x for x in (_spread(kind, length, threads, least, 0) for threads, least in blocks) if x][:1]
+    return found
+
+
+def walked(length: int, widest: int) -> list[Layout]:
+    """Return the ways to read a row again in every pass.
+
+    >>> [x.turns for x in walked(2**20, 4)]
+    [32, 64, 64]
+    """
+    found = []
+    for kind in _kinds(length, widest):
+        ways = (_spread(kind, length, threads, least, MOST_VALUES) for threads, least in _WALKED)
+        found += [x for x in ways if x][-1:]
+    return found
+
+
+def _kinds(length: int, widest: int) -> list[tuple[bool, int, int]]:
+    """Return whether lanes are neighbours, how many a thread has, and how many threads share a block of terms."""
+    lanes = min(power_of_two(max(length, 1)), orders.LANES)
+    fitting = [w for w in _WIDTHS if w * widest <= _VECTOR_BYTES and length % w == 0 and w <= lanes]
+    return [*((True, w, lanes // w) for w in fitting), (False, max(lanes // WARP, 1), min(lanes, WARP))]
+
+
+def _steps(length: int) -> int:
+    return power_of_two(max(-(-min(length, orders.BLOCK) // orders.LANES), 1))
+
+
+def _spread(kind: tuple[bool, int, int], length: int, threads: int, least: int, most: int) -> Layout | None:
+    """Spread a row over the threads of a block, in turns that leave no more values than given; None for no fit."""
+    side_by_side, width, team = kind
+    blocks = max(-(-length // orders.BLOCK), 1)
+    teams = min(power_of_two(blocks), WARP // team)
+    warps = power_of_two(-(-blocks // teams))
+    turns = 0
+    if most:
+        warps = min(warps, threads // WARP)
+        turns = power_of_two(-(-blocks // (teams * warps)))
+    if warps * WARP > threads or turns * warps > most > 0:
+        return None
+    return Layout(side_by_side, width, team, _steps(length), teams, warps, turns, threads, least)
+
+
+class _Region:
+    def __init__(self, graph: Graph, held: Rows, again: Rows) -> None:
+        self._graph = graph
+        self._held = held
+        self._again = again
+
+    def prepare(self, spec: CallSpec) -> Prepared | Rejection:
+        """Choose how rows lie on threads by how the operands lie."""
+        runtime = driver_of(spec).runtime
+        frame = self._held.frame
+        if not frame.rows:
+            return Prepared(launcher(runtime, []))
+        found = self._choose(spec)
+        if found is None or frame.rows >= MOST_INDEXED:
+            return Rejection(Reason.SIZE, f"{frame.rows} rows of {frame.length} elements are too many, or too long")
+        rows, layout = found
+        strides = [v.strides(spec.arrays[v.value].strides, len(frame.shape)) for v in rows.operands]
+        split = frame.split
+        kept = merge(frame.shape[:split], [s[:split] for s in strides])
+        if not kept.shape:
+            kept = Nest((1,), tuple((0,) for _ in strides))
+        walks: list[str] = []
+        packs: list[bytes] = []
+        for view, steps in zip(rows.operands, strides, strict=True):
+            kind, pack = _walk(merge(frame.shape[split:], [steps[split:]])) if frame.wide(view) else (NONE, [])
+            walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
+            packs += pack
+        variant = Variant(
+            rows, layout.side_by_side, layout.width, layout.team, layout.steps, layout.turns > 0, layout.threads,
+            layout.blocks, len(kept.shape), tuple(walks),
+        )  # fmt: skip
+        numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length), struct.pack("<3I", *layout.words())]
+        count = len(spec.arrays)
+        pointers = [Pointer(v.value) for v in rows.operands] + [Pointer(count + i) for i in range(len(spec.outputs))]
+        arguments: Arguments = [*numbers, packed(kept), *packs, *pointers]
+        if sum(len(a) if isinstance(a, bytes) else _POINTER_BYTES for a in arguments) > MOST_ARGUMENTS:
+            return Rejection(Reason.RANK, f"{len(frame.shape)} axes of {len(pointers)} arrays are no arguments")
+        function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
+        blocks = -(-frame.rows // layout.rows)
+        return Prepared(launcher(runtime, [Step(function, (blocks, 1, 1), (layout.threads, 1, 1), arguments)]))
+
+    def _choose(self, spec: CallSpec) -> tuple[Rows, Layout] | None:
+        """Return what suits the strides: the most elements per thread that leave the GPU busy."""
+        frame = self._held.frame
+        again = walked(frame.length, _widest(self._again)) if self._room_for_values() else []
+        for rows, ways in ((self._held, held_layouts(self._held)), (self._again, again)):
+            fitting = [x for x in ways if not x.side_by_side or self._dense(spec, rows, x.width)]
+            neighbours = [x for x in fitting if x.side_by_side] or fitting
+            busy = [x for x in neighbours if frame.rows * x.team * x.teams * x.warps >= _BUSY]
+            if fitting:
+                return rows, busy[0] if busy else neighbours[-1]
+        return None
+
+    def _room_for_values(self) -> bool:
+        """Return whether shared memory has room for what warps make of a row that is walked."""
+        return sum(f.value_bytes for f in self._again.folds) * (MOST_VALUES + WARP) <= _SHARED_BYTES
+
+    def _dense(self, spec: CallSpec, rows: Rows, width: int) -> bool:
+        """Return whether vectors of so many elements can be loaded from every operand that has them along a row."""
+        frame = rows.frame
+        for view in rows.operands:
+            array = spec.arrays[view.value]
+            steps = view.strides(array.strides, len(frame.shape))
+            if not frame.wide(view):
+                continue
+            inner = merge(frame.shape[frame.split :], [steps[frame.split :]])
+            outer = [s for s, n in zip(steps[: frame.split], frame.shape, strict=False) if n != 1]
+            if inner.strides != ((1,),) or not array.aligned or any(s % width for s in outer):
+                return False
+        return True
+
+
+def held_layouts(rows: Rows) -> list[Layout]:
+    """Return the ways to hold the rows of a graph in registers."""
+    types = rows.types()
+    eight = any(dtypes.dtype(types[view]).itemsize == 8 for view, _, _ in rows.held())
+    return layouts(rows.frame.length, _widest(rows), rows.held_bytes(), eight)
+
+
+def _widest(rows: Rows) -> int:
+    """Return the bytes of the widest element that is loaded or stored along a row."""
+    read = [t for v, t in zip(rows.operands, rows.operand_types, strict=True) if rows.frame.wide(v)]
+    written = [rows.output_types[i] for each in rows.passes for i in each.stored]
+    return max((dtypes.dtype(t).itemsize for t in (*read, *written)), default=1)
+
+
+def _walk(inner: Nest) -> tuple[str, list[bytes]]:
+    """Return the C++ type that finds elements along a row, and its bytes if it has any."""
+    if not inner.shape or inner.strides == ((1,),):
+        return UNIT, []
+    if len(inner.shape) == 1:
+        return "reduction::Line", [walk(inner)]
+    return f"reduction::Near<{len(inner.shape)}>", [packed(inner)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(variant: Variant) -> str:
+    return row_source.source(variant)
+
+
+def region(graph: Graph) -> Kernel | Refusal:
+    """Return a kernel for a graph over rows, or a node that is in the way."""
+    refused = crowded(graph)
+    if refused is not None:
+        return refused
+    held, again = rows_of(graph, True), rows_of(graph, False)
+    if isinstance(held, Refusal):
+        return held
+    if isinstance(again, Refusal):
+        return again
+    made = _Region(graph, held, again)
+    return region_kernel("rows", graph, made.prepare, cost=cost(held, again))
+
+
+def cost(held: Rows, again: Rows) -> CostTerms:
+    """Return what a region costs beside one look at every operand: the time of a lone row, and what is read again."""
+    rows = held if held_layouts(held) else again
+    once, moved = _row_bytes(held, True), _row_bytes(rows, rows is held)
+    return CostTerms(launch=moved / _ROW_BANDWIDTH, memory=once / moved if moved else 1.0)
+
+
+def _row_bytes(rows: Rows, once: bool) -> int:
+    """Return the bytes that a row moves: each operand once, or once in every pass that needs it; and its results."""
+    read = [v for each in rows.passes for v in each.given if v in rows.operands and rows.frame.wide(v)]
+    types = rows.types()
+    kinds = [types[v] for v in (dict.fromkeys(read) if once else read)]
+    kinds += [rows.output_types[i] for each in rows.passes for i in each.stored]
+    return rows.frame.length * sum(dtypes.dtype(t).itemsize for t in kinds)

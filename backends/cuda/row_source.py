@@ -1,0 +1,272 @@
+"""The CUDA C++ of kernels over rows: passes over what a thread has of a row, with reductions between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ...plugin import View, dtypes
+from . import emit
+from .reductions import WARP
+from .row_program import Pass, Rows
+
+ENTRY: Final = "reduce_whole_rows"
+#: Values of warps, over all turns, of which a row has at most so many.
+MOST_VALUES: Final = 1024
+#: Bytes of registers for what a thread has loaded and not yet used: beside values that it holds, and alone.
+_BATCH_BYTES: Final = 64
+_BATCH_BYTES_ALONE: Final = 256
+#: What finds an operand's elements along a row, where no parameter is needed for it; none for one element per row.
+NONE, VECTOR, UNIT = "", "vector", "side by side"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Everything that the code of a kernel over rows depends on.
+
+    Attributes:
+        rows: what is computed.
+        side_by_side: whether a thread's lanes are neighbours.
+        width: lanes of a thread.
+        team: threads that share a canonical block.
+        steps: how often a thread takes one element for each of its lanes.
+        turns: whether it does so for several blocks in turn, and holds nothing from pass to pass.
+        threads: of a block.
+        blocks: that a multiprocessor holds at least, which limits registers.
+        kept_rank: dimensions of the nest of rows.
+        walks: for each operand what finds its elements along a row.
+    """
+
+    rows: Rows
+    side_by_side: bool
+    width: int
+    team: int
+    steps: int
+    turns: bool
+    threads: int
+    blocks: int
+    kept_rank: int
+    walks: tuple[str, ...]
+
+
+def source(variant: Variant) -> str:
+    """Return the kernel's CUDA C++, without what all kernels share."""
+    return _Text(variant).whole()
+
+
+class _Text:
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        rows = self.rows = variant.rows
+        self.types = rows.types()
+        self.operand = {view: o for o, view in enumerate(rows.operands)}
+        self.reduced = {number: r for r, number in enumerate(rows.reduced)}
+        #: Arrays that live from pass to pass, and the pass that fills them.
+        self.held: dict[View, tuple[str, int]] = {}
+        if not variant.turns:
+            self.held = {view: (f"held{i}", first) for i, (view, first, _) in enumerate(rows.held())}
+        self.functions: list[str] = []
+
+    def whole(self) -> str:
+        variant, rows = self.variant, self.rows
+        place = f"rows::{'SideBySide' if variant.side_by_side else 'Apart'}<{variant.width}, {variant.team}>"
+        totals = MOST_VALUES + MOST_VALUES // WARP if variant.turns else variant.threads // WARP
+        body = [
+            *(f"__shared__ Fold{r}::Value totals{r}[{totals}];" for r in sorted(set(self._over_rows()))),
+            *(f"{self._type(v)} {name}[STEPS][WIDTH];" for v, (name, _) in self.held.items()),
+            *self._rows_of_operands(),
+        ]
+        for k in range(len(rows.passes) + 1):
+            for before, single in rows.singles:
+                if before == k:
+                    body += self._single(single)
+            if k < len(rows.passes):
+                body += self._pass(k, rows.passes[k])
+        body += self._last()
+        folds = [fold.source_text(f"Fold{r}") for r, fold in enumerate(rows.folds)]
+        text = "\n".join(f"    {line}" for block in body for line in block.split("\n"))
+        return f"""\
+{"".join(folds)}
+constexpr int WIDTH = {variant.width}, STEPS = {variant.steps}, THREADS = {variant.threads};
+typedef {place} Place;
+
+{chr(10).join(self.functions)}
+
+extern "C" __global__ void __launch_bounds__(THREADS, {variant.blocks}) {ENTRY}(
+    {", ".join(self._parameters())}
+) {{
+    const rows::Here<Place, THREADS> here(count, n, spread);
+    const u64 start = (u64)here.row * n;
+{text}
+}}
+OPMUX_ENTRY({ENTRY})
+"""
+
+    def _over_rows(self) -> list[int]:
+        return [r for each in self.rows.passes for r in each.terms]
+
+    def _parameters(self) -> list[str]:
+        rows, variant = self.rows, self.variant
+        nest = f"Nest<{variant.kept_rank}, {len(rows.operands)}> kept"
+        walks = [f"{t} walk{o}" for o, t in enumerate(variant.walks) if t not in (NONE, VECTOR, UNIT)]
+        read = [f"const {emit.MEMORY[t]}* in{o}" for o, t in enumerate(rows.operand_types)]
+        written = [f"{emit.MEMORY[t]}* out{i}" for i, t in enumerate(rows.output_types)]
+        return ["u32 count", "u32 n", "rows::Spread spread", nest, *walks, *read, *written]
+
+    def _rows_of_operands(self) -> list[str]:
+        lines = [f"i64 at[{len(self.rows.operands)}];", "offsets(kept, here.inside ? here.row : 0, at);"]
+        for o, dtype in enumerate(self.rows.operand_types):
+            if self.variant.walks[o] == NONE:
+                loaded = emit.from_memory(dtype, f"in{o}[at[{o}]]")
+                lines.append(f"const {emit.REGISTER[dtype]} a{o} = {loaded};")
+            else:
+                lines.append(f"const {emit.MEMORY[dtype]}* const row{o} = in{o} + at[{o}];")
+        return lines
+
+    def _type(self, view: View) -> str:
+        """The type of an array of values: as in memory for operands, as in registers for what was computed."""
+        return (emit.MEMORY if view in self.operand else emit.REGISTER)[self.types[view]]
+
+    def _value(self, view: View) -> str:
+        """The register value of what a pass is given, for one element."""
+        if view.value in self.reduced:
+            return f"r{self.reduced[view.value]}"
+        held = self.held.get(view)
+        if view not in self.operand:
+            return f"{self.held[view][0]}[b + s][v]"
+        if self.variant.walks[self.operand[view]] == NONE:
+            return f"a{self.operand[view]}"
+        loaded = f"{held[0]}[b + s][v]" if held else f"x{self.operand[view]}[s][v]"
+        return emit.from_memory(self.types[view], loaded)
+
+    def _call(self, name: str, each: Pass) -> tuple[list[str], list[str]]:
+        """Define what a pass computes; return what comes before its results for one element, and those."""
+        given = [self._value(v) for v in each.given]
+        if not each.program.instructions:
+            return [], [given[i] for i in each.program.results]
+        self.functions.append(emit.function(name, each.program))
+        call = f"{name}({', '.join(given)})"
+        if not each.program.more:
+            return [], [call]
+        return [f"const auto made = {call};"], [f"made.r{i}" for i in range(len(each.program.results))]
+
+    def _pass(self, k: int, each: Pass) -> list[str]:
+        variant = self.variant
+        element, made = self._call(f"pass{k}", each)
+        results = iter(made)
+        new = [v for v in each.given if v in self.operand and variant.walks[self.operand[v]] != NONE]
+        ahead = [v for v in new if v in self.held and self.held[v][1] == k]
+        batch_loads = [v for v in new if v not in self.held]
+        batch = self._batch(batch_loads)
+        after: list[str] = []
+        for r in each.terms:
+            fold = f"Fold{r}"
+            value = emit.to_memory(self.rows.folds[r].source, next(results))
+            term = f"{fold}::term({value}, first + i + Place::lane(v))"
+            lanes = f"lanes{r}[v]"
+            element.append(f"{lanes} = i + Place::lane(v) < left ? {fold}::combine({lanes}, {term}) : {lanes};")
+        for i in each.stored:
+            value = emit.to_memory(self.rows.output_types[i], next(results))
+            if variant.side_by_side:
+                element.append(f"y{i}[v] = {value};")
+                after.append(f"if (i < left) store<WIDTH>(out{i} + start + first, i, y{i});")
+            else:
+                to = f"(out{i} + start + first)[i + Place::lane(v)]"
+                element.append(f"if (i + Place::lane(v) < left) {to} = {value};")
+        element += [f"{self.held[v][0]}[b + s][v] = {next(results)};" for v in each.kept]
+        before = [f"{emit.MEMORY[self.rows.output_types[i]]} y{i}[WIDTH];" for i in each.stored]
+        inner = [
+            "const int i = (b + s) * Place::LANES;",
+            *(before if variant.side_by_side else []),
+            *_loop("int v = 0; v < WIDTH; ++v", element),
+            *after,
+        ]
+        steps = [
+            *(f"{self._type(v)} x{self.operand[v]}[{batch}][WIDTH];" for v in batch_loads),
+            *self._loads(batch_loads, batch, "x{}[s]"),
+            *_loop(f"int s = 0; s < {batch}; ++s", inner),
+        ]
+        walked = _loop(f"int b = 0; b < STEPS; b += {batch}", steps, not variant.turns)
+        if variant.turns:
+            walked = _block(walked, "if (left > 0) ")
+        turn = [
+            *(f"Fold{r}::Value lanes{r}[WIDTH];\nreduction::clear<Fold{r}>(lanes{r});" for r in each.terms),
+            "const u32 first = here.first(turn);",
+            "const int left = (int)(here.n - first);",
+            *self._loads_ahead(ahead),
+            *walked,
+            *(f"value{r} = here.template leave<Fold{r}>(lanes{r}, totals{r}, turn);" for r in each.terms),
+        ]
+        values = [f"Fold{r}::Value value{r};" for r in each.terms]
+        if variant.turns:
+            lines = [*values, *_loop("u32 turn = 0; turn < spread.turns; ++turn", turn, False)]
+        else:
+            lines = [*values, *_block(["constexpr u32 turn = 0;", *turn])]
+        if each.terms:
+            lines.append("here.meet();")
+        most = MOST_VALUES if variant.turns else WARP
+        taken = (f"here.template take<Fold{r}, {most}>(value{r}, totals{r})" for r in each.terms)
+        return [*lines, *(self._reduced(r, value) for r, value in zip(each.terms, taken, strict=True))]
+
+    def _reduced(self, r: int, value: str) -> str:
+        dtype = self.rows.folds[r].result
+        return f"const {emit.REGISTER[dtype]} r{r} = {emit.from_memory(dtype, f'Fold{r}::finish({value})')};"
+
+    def _batch(self, loads: Sequence[View]) -> int:
+        """Return how many steps of these operands a thread loads at once."""
+        each = sum(max(dtypes.dtype(self.types[v]).itemsize, 4) for v in loads) * self.variant.width
+        budget = _BATCH_BYTES if self.held or self.variant.turns else _BATCH_BYTES_ALONE
+        batch = self.variant.steps
+        while batch > 1 and batch * each > budget:
+            batch //= 2
+        return batch
+
+    def _loads(self, views: Sequence[View], count: int | str, to: str) -> list[str]:
+        if not views:
+            return []
+        lines = []
+        for view in views:
+            o = self.operand[view]
+            target = to.format(o)
+            walk, j = self.variant.walks[o], "i + Place::lane(v)"
+            if walk == VECTOR:
+                lines.append(f"rows::load({target}, row{o} + first, i, i < left);")
+                continue
+            one = f"(row{o} + first)[{j}]" if walk == UNIT else f"row{o}[walk{o}.at(first + {j})]"
+            inside = f"{target}[v] = {j} < left ? {one} : ({self._type(view)})0;"
+            lines += _loop("int v = 0; v < WIDTH; ++v", [inside])
+        return _loop(f"int s = 0; s < {count}; ++s", ["const int i = (b + s) * Place::LANES;", *lines])
+
+    def _loads_ahead(self, views: Sequence[View]) -> list[str]:
+        if not views:
+            return []
+        lines = [line for v in views for line in self._loads([v], "STEPS", f"{self.held[v][0]}[s]")]
+        return _block(["constexpr int b = 0;", *lines])
+
+    def _single(self, single: Pass) -> list[str]:
+        """Reduce the one term of a row."""
+        (r,), (_, (made,)) = single.terms, self._call(f"single{single.terms[0]}", single)
+        fold = f"Fold{r}"
+        term = f"{fold}::term({emit.to_memory(self.rows.folds[r].source, made)}, 0)"
+        return [self._reduced(r, f"{fold}::combine({fold}::identity(), {term})")]
+
+    def _last(self) -> list[str]:
+        last = self.rows.last
+        if last is None:
+            return []
+        before, made = self._call("last", last)
+        stores = (
+            f"out{i}[here.row] = {emit.to_memory(self.rows.output_types[i], value)};"
+            for i, value in zip(last.stored, made, strict=True)
+        )
+        return _block([*before, *stores], "if (here.leads()) ")
+
+
+def _loop(head: str, body: Sequence[str], unrolled: bool = True) -> list[str]:
+    return [f"#pragma unroll{'' if unrolled else ' 1'}", *_block(body, f"for ({head}) ")]
+
+
+def _block(body: Sequence[str], head: str = "") -> list[str]:
+    inner = "\n".join(body).replace("\n", "\n    ")
+    return [f"{head}{{\n    {inner}\n}}"]
