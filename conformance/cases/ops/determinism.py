@@ -123,7 +123,9 @@ def _class_of(leaf: Candidate) -> Determinism:
     kernel, spec = leaf.kernel, leaf.spec
     if kernel is None or spec is None:
         return Determinism.NONE
-    return Determinism.CANONICAL if OPS[kernel.op].gives_every_bit(spec) else kernel.promises.determinism
+    op = OPS.get(kernel.op)  # None for a region, which is no op
+    settled = op is not None and op.gives_every_bit(spec)
+    return Determinism.CANONICAL if settled else kernel.promises.determinism
 
 
 def _run_all(
