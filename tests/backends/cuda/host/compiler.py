@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from opmux.backends.cuda.runtime import CudaError
@@ -45,11 +46,18 @@ def _folder() -> Path:
 
 
 class HostCompiler:
-    """Compiles a kernel for the host; an image is the path of a library, as bytes."""
+    """Compiles a kernel for the host; an image is the path of a library, as bytes.
+
+    Args:
+        replaced: texts of shared files, by name, that are not as they are in the tree: planted faults.
+    """
+
+    def __init__(self, replaced: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._stand_ins = {name: _text(name) for name in _INSTRUCTIONS} | dict(replaced)
 
     def image(self, body: str, parts: Sequence[str]) -> bytes:
         text = '#include "cuda_on_host.hpp"\n' + whole(
-            body, *parts, intrinsics=_text("intrinsics"), stand_ins={name: _text(name) for name in _INSTRUCTIONS}
+            body, *parts, intrinsics=_text("intrinsics"), stand_ins=self._stand_ins
         )
         path = _folder() / hashlib.sha256(text.encode()).hexdigest()[:24]
         library = path.with_suffix(".so")
