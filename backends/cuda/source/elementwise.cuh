@@ -20,11 +20,25 @@ template <class T> struct Single {
     }
 };
 
+// Narrow elements are put together to words here: left to the compiler, they kept so many registers that some spilled.
 template <int V, class T> __device__ __forceinline__ void store(T* data, u64 i, const T (&from)[V]) {
-    struct alignas(sizeof(T) * V) Pack { T elements[V]; };
-    Pack pack;
-    for (int k = 0; k < V; ++k) pack.elements[k] = from[k];
-    *reinterpret_cast<Pack*>(data + i) = pack;
+    if constexpr (sizeof(T) < 4 && sizeof(T) * V >= 4) {
+        constexpr int EACH = 4 / sizeof(T), BITS = 8 * sizeof(T);
+        struct alignas(sizeof(T) * V) Pack { u32 words[V / EACH]; };
+        Pack pack;
+#pragma unroll
+        for (int w = 0; w < V / EACH; ++w) {
+            pack.words[w] = 0;
+#pragma unroll
+            for (int e = 0; e < EACH; ++e) pack.words[w] |= ((u32)from[w * EACH + e] & (1u << BITS) - 1) << e * BITS;
+        }
+        *reinterpret_cast<Pack*>(data + i) = pack;
+    } else {
+        struct alignas(sizeof(T) * V) Pack { T elements[V]; };
+        Pack pack;
+        for (int k = 0; k < V; ++k) pack.elements[k] = from[k];
+        *reinterpret_cast<Pack*>(data + i) = pack;
+    }
 }
 
 // A nest of at most RANK dimensions, the innermost first. A quotient by a size below 2^31 is one multiplication and a
