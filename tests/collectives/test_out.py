@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends.numpy import collectives
 from opmux.core.arrays.array import OutError
 from opmux.core.dispatch.observe import planning
 
@@ -127,3 +128,10 @@ def test_a_planned_call_consumes_nothing(hosts: Hosts) -> None:
         ox.broadcast(arrays, ox.Mesh(hosts[:2]), out=arrays)
     assert len(made) == 1
     assert [x.numpy().size for x in arrays] == [10, 10]
+
+
+def test_a_kernel_that_fails_is_named(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collectives._Reduction, "launch", lambda *call: 1 / 0)
+    arrays = brought(hosts, 2, 11)
+    with ox.policy(pins={"all_reduce": "numpy"}), pytest.raises(ox.KernelError, match=r"kernel all_reduce\.fused"):
+        ox.all_reduce(arrays, ox.Mesh(hosts[:2]), out=arrays)
