@@ -12,7 +12,7 @@ from ..devices.driver import PeerDriver
 from ..devices.queues import queue_of
 from ..devices.status import Status
 from ..dtypes import DType, dtype
-from ..errors import ArgumentError, DeviceError, DeviceLostError, host_memory
+from ..errors import ArgumentError, DeviceError, DeviceLostError, UnsupportedError, host_memory
 from ..op import COPY
 from ..signature import Shape
 from .array import Array, alias, check_usable, empty
@@ -117,7 +117,7 @@ def _download_bytes(x: Array, offset: int, target: NDArray[np.uint8]) -> None:
     device.check_alive()
     queue, buffer = queue_of(device), x._buffer
     buffer.before_read(queue)
-    since = queue.tick
+    since = queue.now()
     try:
         device.driver.download(target, buffer.handle, offset, queue.handle)
     except Exception as error:
@@ -159,7 +159,7 @@ def upload(host: NDArray[Any], device: Device, t: DType) -> Array:
     made = empty(device, t, host.shape, queue)
     if made.nbytes:
         dense = np.ascontiguousarray(host)
-        since = queue.tick
+        since = queue.now()
         try:
             device.driver.upload(made._buffer.handle, 0, dense.reshape(-1).view(np.uint8), queue.handle)
         except Exception as error:
@@ -182,8 +182,23 @@ def to_device(x: Array, device: Device | str) -> Array:
         download(x, made.host)
         return made
     if x.nbytes and x.device.kind == target.kind and not target.is_host and isinstance(target.driver, PeerDriver):
-        return _copy_peer(contiguous(x), target)
+        dense = _dense_where_it_is(x)
+        if dense is not None:
+            return _copy_peer(dense, target)
     return upload(x.numpy(), target, x.dtype)
+
+
+def _dense_where_it_is(x: Array) -> Array | None:
+    """Return the same values in row-major order; None where the device has no kernel for that, which the host has."""
+    if x._sig.contiguous:
+        return x
+    from ..dispatch.policy import policy
+
+    try:
+        with policy(fallback="forbid"):
+            return dense_copy(x)
+    except UnsupportedError:
+        return None
 
 
 def _copy_peer(x: Array, target: Device) -> Array:
@@ -194,7 +209,7 @@ def _copy_peer(x: Array, target: Device) -> Array:
     made = empty(target, x.dtype, x.shape, queue)
     parent = source.pending()
     source.before_read(queue)
-    since = queue.tick
+    since = queue.now()
     try:
         driver.copy_peer(made._buffer.handle, 0, x.device.driver, source.handle, x._offset, x.nbytes, queue.handle)
     except Exception as error:

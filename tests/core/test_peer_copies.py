@@ -74,6 +74,13 @@ def test_a_view_is_copied_from_where_it_lies(peers: list[Peer]) -> None:
     assert x[1, :].to_device("peer:1").tolist() == [3, 4]
 
 
+def test_what_the_device_cannot_make_dense_goes_by_way_of_the_host(peers: list[Peer]) -> None:
+    x = ox.asarray([[1, 2], [3, 4]]).to_device("peer:0")
+    with ox.policy(fallback="forbid"):
+        y = x[:, 1].to_device("peer:1")
+    assert (y.tolist(), y.device.name, peers[0].downloads) == ([2, 4], "peer:1", 1)
+
+
 def test_it_waits_for_what_writes_the_source(peers: list[Peer]) -> None:
     ox.asarray([0.0]).to_device("peer:0")
     gate = Task(lambda: None)

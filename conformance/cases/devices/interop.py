@@ -211,7 +211,10 @@ def _demand_refused(findings: Findings, x: Array, to: Device, what: str) -> None
 
 
 def failed(target: Target, findings: Findings, context: DeviceContext) -> None:
-    """A value whose making failed, at once or late, arrives nowhere: the copy raises the error, and the next works."""
+    """A value whose making failed, at once or late, arrives nowhere: the copy, or who reads it, raises the error.
+
+    A copy that the host does not wait for cannot know. The next one works.
+    """
     work = Workload(target)
     x = work.values((33,), "failed")
 
@@ -228,7 +231,7 @@ def failed(target: Target, findings: Findings, context: DeviceContext) -> None:
             try:
                 with interception.kernels(target, around):
                     made = work.add(given, given)
-                made.to_device(other)
+                np.asarray(made.to_device(other).numpy())
             except KernelError:
                 pass
             else:
