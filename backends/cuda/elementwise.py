@@ -1,4 +1,4 @@
-"""Elementwise kernels from programs: one for operands that lie dense, one for any strides.
+"""Elementwise kernels from programs: one for operands that lie dense, one for rows that do, one for any strides.
 
 A thread of the dense kernel carries 16 bytes of the widest element at a time, several times over, so that enough loads
 are in flight (a thread with one element reaches about half of the bandwidth: BabelStream; NVIDIA/cccl#1673).
@@ -19,6 +19,9 @@ THREADS: Final = 256
 #: Vectors of an operand that a thread of the dense kernel has in flight at most, and of all operands together.
 TURNS: Final = 4
 _FLIGHT: Final = 12
+#: Places that a thread over rows knows at a time, each of which takes two registers, and elements that it has.
+_PLACES: Final = 8
+_ELEMENTS: Final = 16
 _VECTOR_BYTES: Final = 16
 
 
@@ -28,13 +31,15 @@ class Variant:
 
     Attributes:
         program: what is computed.
-        walks: how each operand moves along the only dimension, the results last; empty for any strides.
+        walks: how each operand moves along the innermost dimension, the results last; empty for any strides.
         rank: dimensions of the nest, where there are strides.
+        width: elements of a row that lie side by side in every operand that moves, where there are rows.
     """
 
     program: Program | Formula
     walks: tuple[Walk, ...] = ()
     rank: int = 0
+    width: int = 0
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -44,23 +49,30 @@ class Variant:
     @property
     def turns(self) -> int:
         """Vectors of each operand that a thread has in flight: as many as registers have room for."""
+        if self.width:
+            return max(min(_PLACES // len(self.dtypes), _ELEMENTS // self.width), 1)
         streams = sum(walk is Walk.CONTIGUOUS for walk in self.walks[: len(self.program.inputs)])
         return min(max(_FLIGHT // max(streams, 1), 1), TURNS)
 
     @property
     def vector(self) -> int:
         """Elements that a thread loads at once, where operands are dense."""
-        return _VECTOR_BYTES // max(dtypes.dtype(t).itemsize for t in self.dtypes)
+        return self.width or vector(self.dtypes)
 
     @property
     def name(self) -> str:
         """The entry's name."""
-        return "elementwise_nest" if self.rank else "elementwise_dense"
+        return "elementwise_rows" if self.width else "elementwise_nest" if self.rank else "elementwise_dense"
+
+
+def vector(names: Sequence[str]) -> int:
+    """Return how many elements of these dtypes a thread loads at once at most."""
+    return _VECTOR_BYTES // max(dtypes.dtype(t).itemsize for t in names)
 
 
 def source(variant: Variant) -> str:
     """Return the kernel's CUDA C++, without what all kernels share."""
-    body = _nest(variant) if variant.rank else _dense(variant)
+    body = (_rows if variant.width else _nest if variant.rank else _dense)(variant)
     program = variant.program
     if isinstance(program, Formula):
         return "\n".join([formulas.function("compute", program), "", body])
@@ -81,11 +93,13 @@ def _computed(variant: Variant, loaded: Sequence[str], stored: Sequence[str]) ->
     return emit.assigned("compute", program.result_types, given, stored)
 
 
+_OPERAND: Final = {Walk.CONTIGUOUS: "Stream", Walk.SCALAR: "Single"}
+
+
 def _dense(variant: Variant) -> str:
     program, v = variant.program, variant.vector
     kinds, outs = ([emit.MEMORY[t] for t in types] for types in (program.inputs, program.result_types))
-    operand = {Walk.CONTIGUOUS: "Stream", Walk.SCALAR: "Single"}
-    types = [f"{operand[walk]}<{k}>" for walk, k in zip(variant.walks, kinds, strict=False)]
+    types = [f"{_OPERAND[walk]}<{k}>" for walk, k in zip(variant.walks, kinds, strict=False)]
     inputs, outputs = range(len(kinds)), range(len(outs))
     loads = "\n".join(f"            in{o}.load(x{o}[turn], i + (u64)turn * THREADS * VECTOR);" for o in inputs)
     registers = "\n".join(f"        {k} x{o}[TURNS][VECTOR];" for o, k in enumerate(kinds))
@@ -137,6 +151,46 @@ extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(
         i64 at[{operands}];
         offsets(nest, i, at);
         {_computed(variant, loaded, stored)}
+    }}
+}}
+OPMUX_ENTRY({variant.name})
+"""
+
+
+def _rows(variant: Variant) -> str:
+    """A nest whose innermost steps are vectors: of a row, or of one element as often as needed."""
+    program, count, operands = variant.program, len(variant.program.inputs), len(variant.dtypes)
+    kinds, outs = ([emit.MEMORY[t] for t in types] for types in (program.inputs, program.result_types))
+    registers = "\n".join(f"        {k} x{o}[TURNS][VECTOR];" for o, k in enumerate(kinds))
+    loads = "\n".join(
+        f"            {_OPERAND[walk]}<{k}>{{in{o} + at[turn][{o}]}}.load(x{o}[turn], 0);"
+        for o, (k, walk) in enumerate(zip(kinds, variant.walks, strict=False))
+    )
+    made = "\n".join(f"            {k} y{o}[VECTOR];" for o, k in enumerate(outs))
+    stores = "\n".join(f"            store<VECTOR>(out{o} + at[turn][{count + o}], 0, y{o});" for o in range(len(outs)))
+    computed = _computed(variant, [f"x{o}[turn][k]" for o in range(count)], [f"y{o}[k]" for o in range(len(outs))])
+    return f"""\
+constexpr int THREADS = {THREADS}, TURNS = {variant.turns}, VECTOR = {variant.vector};
+
+extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(
+    u32 n, Nest<{variant.rank}, {operands}> nest, {_parameters(variant, [f"const {k}*" for k in kinds])}) {{
+    for (u32 first = blockIdx.x * (THREADS * TURNS) + threadIdx.x; first < n; first += gridDim.x * (THREADS * TURNS)) {{
+        i64 at[TURNS][{operands}];
+{registers}
+#pragma unroll
+        for (int turn = 0; turn < TURNS; ++turn) {{
+            if (first + turn * THREADS >= n) break;
+            offsets(nest, first + turn * THREADS, at[turn]);
+{loads}
+        }}
+#pragma unroll
+        for (int turn = 0; turn < TURNS; ++turn) {{
+            if (first + turn * THREADS >= n) break;
+{made}
+#pragma unroll
+            for (int k = 0; k < VECTOR; ++k) {{ {computed} }}
+{stores}
+        }}
     }}
 }}
 OPMUX_ENTRY({variant.name})

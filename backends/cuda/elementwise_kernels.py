@@ -15,6 +15,7 @@ from ...plugin import (
     Accepts,
     CallSpec,
     Kernel,
+    Nest,
     Prepared,
     Program,
     Reason,
@@ -71,12 +72,33 @@ def steps(
         return [_step(variant, spec, blocks_for(n, THREADS * variant.turns * variant.vector), arguments)]
     variant = Variant(program, rank=len(nest.shape))
     sizes = [dtypes.dtype(t).itemsize for t in variant.dtypes]
+    width = _width(nest, walks, elementwise.vector(variant.dtypes)) if aligned and written == {Walk.CONTIGUOUS} else 1
+    if width > 1:
+        variant = Variant(program, walks, len(nest.shape), width)
+        nest = Nest((*nest.shape[:-1], nest.shape[-1] // width), tuple((*s[:-1], s[-1] * width) for s in nest.strides))
     made = []
     for part, offsets in parts(nest):
         n = math.prod(part.shape)
         pointers = [Pointer(i, at * size) for i, at, size in zip(arrays, offsets, sizes, strict=True)]
-        made.append(_step(variant, spec, blocks_for(n, THREADS), [struct.pack("<I", n), packed(part), *pointers]))
+        blocks = blocks_for(n, THREADS * variant.turns) if variant.width else blocks_for(n, THREADS)
+        made.append(_step(variant, spec, blocks, [struct.pack("<I", n), packed(part), *pointers]))
     return made
+
+
+def _width(nest: Nest, walks: Sequence[Walk], most: int) -> int:
+    """Return how many elements of a row every operand that moves along it has side by side, at whole vectors.
+
+    >>> from opmux.plugin import collapse
+    >>> nest = collapse((3, 8), [(8, 1), (0, 1), (10, 1)])
+    >>> _width(nest, nest.walks(), 4)
+    2
+    """
+    if Walk.STRIDED in walks:
+        return 1
+    steps = [nest.shape[-1]]
+    for strides, walk in zip(nest.strides, walks, strict=True):
+        steps += strides[:-1] if walk is Walk.CONTIGUOUS else ()
+    return math.gcd(most, *steps)
 
 
 def _step(variant: Variant, spec: CallSpec, blocks: Extent, arguments: Arguments) -> Step:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from opmux.conformance.cases.enumerate import cases
+from opmux.conformance.cases.ops.determinism import _class_of
 from opmux.conformance.results.outcome import Outcome
 from opmux.conformance.running.execute import execute
 from opmux.conformance.running.isolation import Job
 from opmux.conformance.target import targets
+from opmux.core.dispatch.decision import Candidate, Kind
 from opmux.opset.orders import canonical_matmul, canonical_sum
 from opmux.plugin import CallSpec, Determinism, Kernel, Prepared, Promises, evaluate, recipe
 from tests.conformance.zoo import Zoo, registered
@@ -257,3 +259,11 @@ def test_other_bits_in_a_process_with_other_threads(monkeypatch: pytest.MonkeyPa
     outcome, message = _outcome("sum-float32-determinism-threads", Determinism.THREADS, _sum)
     assert outcome is Outcome.FAIL
     assert "in a process that starts with 1 threads" in message
+
+
+def test_a_region_counts_by_its_own_promise() -> None:
+    promises = Promises(order="canonical", determinism=Determinism.CANONICAL)
+    spec = CallSpec("region:0", (), (), {})
+    for given, expected in ((promises, Determinism.CANONICAL), (Promises(), Determinism.NONE)):
+        kernel = Kernel("chain", "region:0", "cpu", lambda spec: Prepared(lambda *given: None), promises=given)
+        assert _class_of(Candidate("zoo/chain", Kind.KERNEL, "zoo", kernel, None, spec)) is expected

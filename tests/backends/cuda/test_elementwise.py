@@ -67,6 +67,25 @@ def test_strides_of_every_kind_are_walked(gpu: HostRuntime) -> None:
     assert gpu.launches[-1] == "elementwise_nest"
 
 
+@pytest.mark.parametrize(("dtype", "shape"), [("float32", (37, 44)), ("int8", (1100, 24)), ("float16", (5, 3, 6))])
+def test_rows_that_repeat_are_read_as_vectors(gpu: HostRuntime, dtype: str, shape: tuple[int, ...]) -> None:
+    x, row, column = (random_bits(dtype, s, i) for i, s in enumerate([shape, shape[-1:], (*shape[:-1], 1)]))
+    given = [ox.asarray(v, device="cuda:0") for v in (x, row, column)]
+    recipe = program("maximum", (dtype, dtype))
+    assert recipe is not None
+    for other, array in zip((row, column), given[1:], strict=True):
+        assert same_bits(ox.maximum(given[0], array).numpy(), evaluate(recipe, x, other))
+    assert gpu.launches == ["elementwise_rows"] * 2
+
+
+def test_rows_of_part_of_an_array_are_read_as_vectors_only_from_where_those_begin(gpu: HostRuntime) -> None:
+    host = np.arange(40 * 32, dtype=np.float32).reshape(40, 32)
+    x = ox.asarray(host, device="cuda:0")
+    assert (ox.negative(x[:, :12]).numpy() == -host[:, :12]).all()
+    assert (ox.negative(x[:, 1:13]).numpy() == -host[:, 1:13]).all()
+    assert gpu.launches == ["elementwise_rows", "elementwise_nest"]
+
+
 def test_a_nest_of_many_elements_is_cut() -> None:
     nest = Nest((5, 3, 7), ((21, 7, 1), (0, 1, 0)))
     seen = []
