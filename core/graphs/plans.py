@@ -128,8 +128,18 @@ def _decide_region(
         "op by op", Kind.DECOMPOSITION, cost=one_by_one.cost, parts=one_by_one.parts, run=one_by_one.run,
         outputs=one_by_one.outputs,
     )  # fmt: skip
-    kernels = cheapest_ready(planner.kernel(b, k) for b, k in segment.kernels)
+    bound = _bound_orders(graph, device, tables)
+    kernels = cheapest_ready(planner.kernel(b, k, bound) for b, k in segment.kernels)
     return planner.decision([*kernels, separate], ())
+
+
+def _bound_orders(graph: Graph, device: Device, tables: Tables[Settings]) -> str | None:
+    """Return the orders that bind the ops of a graph; a region with ops of several orders has none of them."""
+    calls = (
+        (node.op, tuple(graph.specs[i].dtype for i in node.inputs if i is not None), device) for node in graph.nodes
+    )
+    found = {order for call in calls if (order := tables.orders.get(call)) is not None}
+    return " and ".join(sorted(found)) or None
 
 
 def _region_work(graph: Graph) -> Work:

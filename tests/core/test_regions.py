@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
 from opmux.core.dispatch.decision import Claim
 from opmux.core.dispatch.registry import REGISTRY
 from opmux.core.plugins import manager
-from opmux.plugin import CallSpec, CostTerms, Graph, Kernel, Prepared, Refusal, hookimpl
+from opmux.plugin import CallSpec, CostTerms, Determinism, Graph, Kernel, Prepared, Promises, Refusal, hookimpl
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 UFUNCS = {"add": np.add, "multiply": np.multiply, "exp": np.exp, "negative": np.negative}
@@ -198,3 +199,41 @@ def test_arrays_of_the_surroundings_are_operands_of_regions(chains: Chains) -> N
     assert found.tolist() == (((X + 1) + X) * 3).tolist()
     assert chains.runs == 1
     assert [(len(g.inputs), [c.shape for c in g.constants]) for g in seen] == [(2, [(1,)])]
+
+
+@pytest.mark.parametrize(("order", "runs"), [("own", 1), ("other", 0)])
+def test_a_region_keeps_the_order_that_binds_its_ops(order: str, runs: int) -> None:
+    """Where the same bits in any batch are demanded, shapes must not decide between a region and its ops."""
+
+    def prepare(spec: CallSpec) -> Prepared:
+        def launch(outs: Any, ins: Any, workspace: Any, queue: Any) -> None:
+            outs[0].host[...] = UFUNCS[spec.op](*(x.host for x in ins))
+
+        return Prepared(launch)
+
+    def promised(order: str) -> Promises:
+        return Promises(order=order, determinism=Determinism.BATCH)
+
+    class Ordered(Chains):
+        def compile(self, graph: Graph, device: ox.Device) -> Kernel | Refusal:
+            made = super().compile(graph, device)
+            return replace(made, promises=promised(order)) if isinstance(made, Kernel) else made
+
+    class Own(Plugin):
+        @hookimpl
+        def opmux_kernels(self) -> list[Kernel]:
+            return [Kernel(op, op, "cpu", prepare, promises=promised("own"), priority=9) for op in ("exp", "negative")]
+
+    compiler, x = Ordered(), ox.asarray(X)
+    manager.register("own", Own(compiler))
+    keys = [
+        ClaimKey("own", REGISTRY.version("own"), k, "float32", x.device.info.name) for k in ("exp", "negative", "chain")
+    ]
+    try:
+        with CLAIMS.set_aside():
+            CLAIMS.record({key: Verdict(Claim.SHOWN) for key in keys})
+            with ox.policy(determinism="batch"):
+                assert np.allclose(ox.compile(lambda x: ox.exp(-x))(x).numpy(), np.exp(-X))
+    finally:
+        manager.unregister("own")
+    assert compiler.runs == runs
