@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from opmux.core.graphs.graph import Graph, Node
-from opmux.core.graphs.regions import inlined
 from opmux.opset import orders
 from opmux.opset.recipes.evaluate import evaluate
 from opmux.opset.recipes.registry import recipe_for
@@ -52,10 +51,9 @@ def _node(graph: Graph, node: Node, given: list[Array]) -> Array:
     return evaluate(program, *np.broadcast_arrays(*given)).reshape(out.shape)
 
 
-def carried_out(graph: Graph, device: Any, *arrays: Array) -> list[Array]:
-    """Return a captured function's results, every node's rounded to its dtype."""
-    whole = inlined(graph, device)
-    values = [*arrays, *(c.numpy() for c in whole.constants)]
-    for node in whole.nodes:
-        values.append(_node(whole, node, [values[i] for i in node.inputs if i is not None]))
-    return [values[i] for i in whole.outputs]
+def carried_out(graph: Graph, *arrays: Array) -> list[Array]:
+    """Return a graph's results, every node's rounded to its dtype."""
+    values = [*arrays, *(c.numpy() for c in graph.constants)]
+    for node in graph.nodes:
+        values.append(_node(graph, node, [values[i] for i in node.inputs if i is not None]))
+    return [values[i] for i in graph.outputs]
