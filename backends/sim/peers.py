@@ -64,7 +64,8 @@ class LinkedDevice(SimulatedDevice):
                 way.check()
                 written.content()[:] = read.content()
 
-            request = Request.DMA if way in self._by_host.values() else Request.LINK
+            by_host = way in self._by_host.values()
+            request = Request.DMA if by_host else Request.LINK
             work = Work(
                 *("copy_peer", request, way, way.carrying(nbytes), copy, (read,), (written,)),
                 nbytes=nbytes,
@@ -73,10 +74,11 @@ class LinkedDevice(SimulatedDevice):
             way.last = []
             self.submit(queue, work)
             power = self.description.power
-            energy = 0.0 if power is None or request is Request.DMA else nbytes * power.link
+            energy = 0.0 if power is None or by_host else nbytes * power.link
+            used = way.links[:1] if by_host else way.links  # this device's bus is busy for the copy's own span
             source.spans.extend(
                 Span(source.index, engine.name, -1, work.op, 0, start, end, nbytes, 0, energy)
-                for engine, (start, end) in zip(way.links, way.last, strict=False)  # nothing behind a hang
+                for engine, (start, end) in zip(used, way.last, strict=False)  # nothing behind a hang
             )
 
     def link(self, source: SimulatedDevice) -> Link:

@@ -7,6 +7,7 @@ events ("s", "f") that draw an arrow from the middle of one slice to the beginni
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -101,26 +102,26 @@ def trace_events(slices: Sequence[Slice]) -> dict[str, Any]:
         events.append({"ph": "M", "name": "thread_name", **where, "args": {"name": track}})
         events.append({"ph": "M", "name": "thread_sort_index", **where, "args": {"sort_index": tid}})
     made: list[dict[str, Any]] = []
+    arrows = itertools.count(1)
     for s in slices:
         at = {"pid": processes[s.process], "tid": tracks[s.process, s.track]}
         made.append(
             {"ph": "X", "name": s.name, "cat": "work", "ts": _time(s.start), "dur": _time(s.end - s.start), **at,
              "args": s.args}
         )  # fmt: skip
-        for number in s.after:
-            made += _flow(slices[number], s, processes, tracks)
+        for number in dict.fromkeys(s.after):  # an operand given twice is one arrow
+            made += _flow(next(arrows), slices[number], s, processes, tracks)
     made.sort(key=lambda e: (e["ts"], e["ph"] != "X"))
     return {"traceEvents": events + made, "displayTimeUnit": "ns"}
 
 
 def _flow(
-    source: Slice, target: Slice, processes: dict[str, int], tracks: dict[tuple[str, str], int]
+    number: int, source: Slice, target: Slice, processes: dict[str, int], tracks: dict[tuple[str, str], int]
 ) -> list[dict[str, Any]]:
     """Return the arrow between two slices; none on one track, where the order shows it already."""
     here, there = (tracks[s.process, s.track] for s in (source, target))
     if here == there:
         return []
-    number = f"{source.start}-{here}-{target.start}-{there}"
     shared = {"name": "dependence", "cat": "dependence", "id": number}
     return [
         {"ph": "s", **shared, "ts": _time((source.start + source.end) // 2), "pid": processes[source.process],

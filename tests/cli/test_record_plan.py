@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from opmux.cli.plan_words import limits
+from tests.backends.sim.trace_format import complete
 
 from .conftest import Command
 
@@ -208,8 +209,9 @@ def test_the_page_and_the_trace(opmux: Command, log: Path, mine: str, tmp_path: 
     assert text.count('<svg class="chart"') == 2
     assert "http" not in text.replace("http-equiv", "")
     assert "<h2>mine" in text
-    events = json.loads(trace.read_text())["traceEvents"]
-    names = {e["args"]["name"] for e in events if e["name"] == "process_name"}
+    written = json.loads(trace.read_text())
+    assert complete(written)
+    names = {e["args"]["name"] for e in written["traceEvents"] if e["name"] == "process_name"}
     assert names == {"mine", "H100 SXM-like GPU"}
 
 

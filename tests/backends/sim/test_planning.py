@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import opmux as ox
 from opmux.backends.sim.description import Description, loads
 from opmux.backends.sim.planning import Plan, Task, plan
 from opmux.backends.sim.planning.lowering import Lowering, Refused
-from opmux.backends.sim.trace import of_spans, of_tasks, trace_events
+from opmux.backends.sim.trace import Slice, of_spans, of_tasks, trace_events
 from opmux.core.dispatch import observe
 from opmux.core.dispatch.record import Recorder
 from opmux.core.op import OPS
 from opmux.core.signature import signature
 from opmux.plugin import read_call_log
 from tests.backends.sim.small import SMALL, TEXT, registered, simulated
+from tests.backends.sim.trace_format import complete
 
 NANO = 1e-9
 #: (400 B loaded + 25 cycles + 400 B stored) / 2 pieces, and half of the longer of computing and moving.
@@ -287,32 +289,6 @@ def test_a_plan_is_what_the_simulated_device_then_does(tmp_path: Path) -> None:
     assert len(done) > 10
 
 
-def complete(trace: dict[str, Any]) -> list[dict[str, Any]]:
-    """Check an object against the Trace Event Format; return its complete events."""
-    events = json.loads(json.dumps(trace, allow_nan=False))["traceEvents"]
-    named = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
-    timed = [e for e in events if e["ph"] != "M"]
-    assert [e["ts"] for e in timed] == sorted(e["ts"] for e in timed)
-    made = [e for e in timed if e["ph"] == "X"]
-    tracks: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for e in made:
-        assert e.keys() >= {"name", "cat", "ph", "ts", "dur", "pid", "tid", "args"}
-        assert (e["pid"], e["tid"]) in named
-        assert e["dur"] >= 0
-        start, length = round(e["ts"] * 1e6), round(e["dur"] * 1e6)
-        tracks.setdefault((e["pid"], e["tid"]), []).append((start, start + length))
-    for spans in tracks.values():
-        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
-    starts = {e["id"] for e in timed if e["ph"] == "s"}
-    assert starts == {e["id"] for e in timed if e["ph"] == "f" and e["bp"] == "e"}
-    for e in timed:
-        if e["ph"] in "sf":  # an arrow hangs on the slice that it is within
-            begin, end = e["ts"], e["ts"]
-            on = [x for x in made if (x["pid"], x["tid"]) == (e["pid"], e["tid"])]
-            assert any(x["ts"] <= begin and end <= x["ts"] + x["dur"] for x in on)
-    return made
-
-
 def test_the_trace_of_a_plan(tmp_path: Path) -> None:
     planned = Program().call("negative", [0], [1]).call("matmul", [2, 3], [4], shape=(8, 8), **PRODUCT)
     made = planned.call("add", [1, 1], [5]).on(tmp_path)
@@ -335,3 +311,69 @@ def test_the_trace_of_a_simulated_device() -> None:
     assert len(complete(trace)) == len(spans)
     names = [e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"]
     assert names == ["sim:0 (small)"]
+
+
+def test_a_value_used_twice_has_one_arrow() -> None:
+    made = Slice("a device", "matrix", "matmul", 0, 10)
+    trace = trace_events([made, Slice("a device", "vector", "multiply", 10, 20, after=(0, 0))])
+    complete(trace)
+    assert [e["ph"] for e in trace["traceEvents"] if e["ph"] in "sf"] == ["s", "f"]
+
+
+def test_work_that_takes_no_time_keeps_its_arrows() -> None:
+    steps = [Slice("a device", "matrix", f"step {i}", 5, 5) for i in range(2)]
+    complete(trace_events([*steps, Slice("a device", "vector", "add", 5, 5, after=(0, 1))]))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_trace_of_devices_that_copy_to_each_other(links: bool) -> None:
+    text = "\n".join(line for line in TEXT.splitlines() if links or not line.startswith("links"))
+    simulation = simulated(*[loads(text)] * 4)
+    with registered(simulation):
+        mesh = ox.Mesh([f"sim:{i}" for i in range(4)])
+        arrays = [ox.ones(2500, device=d) for d in mesh.local_devices]
+        for _ in range(2):
+            arrays = ox.all_reduce(ox.permute(arrays, mesh, pairs=((0, 1), (1, 2), (2, 0))), mesh)
+        with ox.use_queue(mesh.local_devices[0].queue()):
+            arrays[0].to_device("sim:3")
+        spans = simulation.timeline()
+    assert len(complete(trace_events(of_spans(spans)))) == len(spans)
+
+
+Spoil = Callable[[list[dict[str, Any]]], Any]
+
+
+def _without(name: str) -> Spoil:
+    return lambda events: events.remove(next(e for e in events if name in (e["name"], e["ph"])))
+
+
+def _changed(phase: str, **to: Any) -> Spoil:
+    return lambda events: next(e for e in events if e["ph"] == phase).update(to)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_without("thread_name"), "thread_name"),
+        (_without("process_name"), "process_name"),
+        (_without("s"), "one end"),
+        (_without("f"), "one end"),
+        (_changed("X", ts=1e9), "order of their times"),
+        (_changed("X", dur=1e9), "overlap"),
+        (_changed("X", ts=-1.0), "ts of"),
+        (_changed("X", name=""), "no name"),
+        (_changed("X", tid=99), "thread_name"),
+        (_changed("M", pid="one"), "pid of"),
+        (_changed("f", bp="x"), "next slice"),
+        (lambda events: events.append({**events[-1], "cat": "work", "ph": "B"}), "B"),
+        (lambda events: events.insert(1, events[0]), "named twice"),
+    ],
+)
+def test_a_trace_that_is_wrong_is_found(tmp_path: Path, spoil: Spoil, said: str) -> None:
+    planned = Program().call("matmul", [2, 3], [4], shape=(8, 8), **PRODUCT).call("negative", [0], [1])
+    trace = trace_events(of_tasks(planned.call("negative", [1], [5]).on(tmp_path).tasks, "small"))
+    spoilt = copy.deepcopy(trace)
+    spoil(spoilt["traceEvents"])
+    complete(trace)
+    with pytest.raises((AssertionError, KeyError), match=said):
+        complete(spoilt)
