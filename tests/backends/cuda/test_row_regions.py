@@ -210,4 +210,4 @@ def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch, right: str, wr
     monkeypatch.setattr(compiler, "whole", spoiled)
     gpu = HostRuntime()
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
-        check(gpu, lambda x: ox.sum(ox.exp(x), axis=-1) + ox.max(x, axis=-1), on_gpu(normal((2, length))))
+        check(gpu, lambda x: ox.sum(ox.exp(x), axis=-1) + ox.max(x, axis=-1), on_gpu(normal((6, length))))
