@@ -103,7 +103,7 @@ class StandingMessages:
     ) -> None:
         self._mpi = mpi
         self._requests = coming, going
-        self._starts = [request.Start for request in (*coming.values(), *going.values())]
+        self._starts = tuple(request.Start for request in (*coming.values(), *going.values()))
         self._coming = tuple(request.Test for request in coming.values())
         self._going = tuple(request.Test for request in going.values())
         self._errors: dict[int, CollectiveError] = {}
@@ -121,6 +121,15 @@ class StandingMessages:
                 self._started += 1
         except self._mpi.Exception as error:
             self._note(self._started, error)
+
+    def free(self) -> None:
+        """Give back what MPI holds for them; a message that is still under way, after a failure, keeps it."""
+        for request in (r for requests in self._requests for r in requests.values()):
+            try:
+                if request != self._mpi.REQUEST_NULL and request.Test():
+                    request.Free()
+            except self._mpi.Exception:  # its other side is gone, and MPI may hold on to it
+                continue
 
     def _note(self, number: int, error: Any) -> None:
         """Keep why a message never comes, or goes."""
@@ -173,7 +182,8 @@ class StandingMessages:
         if number in self._errors:
             made.fail(self._errors[number])
         elif number >= self._started:
-            made.fail(CollectiveError("MPI has ended in this process", rank=peer, cause="left"))
+            why = "MPI has ended in this process" if self._is_closed() else "an interrupt came before it was posted"
+            made.fail(CollectiveError(f"a header from or to rank {peer}: {why}", rank=peer, cause="left"))
         return made
 
 
@@ -231,6 +241,7 @@ class MpiEndpoint:
         self.comm = comm
         self._mpi = mpi
         self._byte = mpi.BYTE
+        self._standing: list[StandingMessages] = []
         self._owners = tuple(owners)
         self._guard = guard
         self._troubled = troubled
@@ -303,7 +314,9 @@ class MpiEndpoint:
                 (self.comm.Send_init, self._out, out),
             )
         ]
-        return StandingMessages(self._mpi, made[0], made[1], self._is_closed)
+        found = StandingMessages(self._mpi, made[0], made[1], self._is_closed)
+        self._standing.append(found)
+        return found
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a message; one that has begun to arrive, or is going out, keeps its memory."""
@@ -372,7 +385,10 @@ class MpiEndpoint:
         return begin
 
     def close(self) -> None:
-        """Do nothing: what MPI holds for a mesh is used by no later one, so that no late message reaches one."""
+        """Free the requests of headers. MPI's communicator stays this mesh's: no late message reaches a later one."""
+        standing, self._standing = self._standing, []
+        for messages in standing if not self._is_closed() else ():
+            messages.free()
 
 
 def failed_processes(mpi: Any, comm: Any, guard: Guard) -> frozenset[int]:

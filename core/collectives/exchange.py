@@ -42,14 +42,14 @@ class _Stage:
     """A step of the plan, beside what rides with the headers.
 
     Attributes:
-        receives: messages in, and the memory of those that are received beside their place.
-        sends: messages out.
+        receives: messages in, the memory of those that are received beside their place, and the bytes of that place.
+        sends: messages out, and the bytes of what is sent.
         work: what is written once all have come.
         is_read: whether work may write only once all have left, since they are read from there.
     """
 
-    receives: tuple[tuple[Receive, HostBytes | None], ...]
-    sends: tuple[Send, ...]
+    receives: tuple[tuple[Receive, HostBytes | None, slice], ...]
+    sends: tuple[tuple[Send, slice], ...]
     work: tuple[_Work, ...]
     is_read: bool
 
@@ -168,15 +168,16 @@ class Exchange:
 
     def _post(self, sequence: int, stage: _Stage, state: _State) -> None:
         """Post what does not ride with the headers, and note what comes and what goes."""
-        endpoint, slots = self.endpoint, state.slots
+        endpoint = self.endpoint
+        slots = state.bytes = state.bytes or [slot.view(np.uint8) for slot in state.slots]
         state.posted = state.at
-        for receive, beside in stage.receives:
-            room = self._raw(slots, receive.into) if beside is None else beside
-            ticket = posted(endpoint.receive, receive.source, tag(sequence, receive.number), room)
-            place = receive.into if beside is None else None
-            state.coming.append(Wait(ticket, receive.source, receive.number, room, place, receive))
-        for send in stage.sends:
-            data = self._raw(slots, send.data)
+        for receive, beside, place in stage.receives:
+            source, number = receive.source, receive.number
+            room = slots[receive.into.slot][place] if beside is None else beside
+            ticket = posted(endpoint.receive, source, tag(sequence, number), room)
+            state.coming.append(Wait(ticket, source, number, room, receive.into if beside is None else None, receive))
+        for send, place in stage.sends:
+            data = slots[send.data.slot][place]
             ticket = posted(endpoint.send, send.target, tag(sequence, send.number), data)
             state.going.append(Wait(ticket, send.target, -1, data, send.data))
 
@@ -211,7 +212,7 @@ class Exchange:
         for peer in said:
             call.sent[peer] = 1
         for stage in self.stages[: state.posted + 1]:
-            for send in stage.sends:
+            for send, _ in stage.sends:
                 call.sent[send.target] = send.number + 1
         call.at = state.at
         if native is not None:
@@ -228,8 +229,10 @@ class Exchange:
             if m.beside and not self._rides(m):
                 rooms[i] = self.room[used : used + self._bytes(m.into)]
                 used += self._bytes(m.into)
-        receives = tuple((m, rooms.get(i)) for i, m in enumerate(step.receives) if not self._rides(m))
-        sends = tuple(m for m in step.sends if not self._rides(m))
+        receives = tuple(
+            (m, rooms.get(i), self._span(m.into)) for i, m in enumerate(step.receives) if not self._rides(m)
+        )  # fmt: skip
+        sends = tuple((m, self._span(m.data)) for m in step.sends if not self._rides(m))
         arrived = [rooms[i].view(self.dtype) if i in rooms else self._arrived(m) for i, m in enumerate(step.receives)]
         work: list[tuple[Receive, Elements | None]] = [(m, None) for m in step.locals]
         work += [
@@ -239,7 +242,7 @@ class Exchange:
             receives,
             sends,
             tuple(self._work(m, data) for m, data in work if m.into.length),
-            any(send.data.overlaps(m.into) for send in sends for m, _ in work),
+            any(send.data.overlaps(m.into) for send, _ in sends for m, _ in work),
         )
 
     def _rides(self, message: Send | Receive) -> bool:
@@ -269,10 +272,10 @@ class Exchange:
         """Return the elements that ride with a header; None of a message that comes to its place."""
         return self._behind(self.frames.into[receive.source], receive.into) if self._rides(receive) else None
 
-    def _raw(self, slots: Sequence[Elements], region: Region) -> HostBytes:
-        """Return the bytes of a region."""
+    def _span(self, region: Region) -> slice:
+        """Return where the bytes of a region lie in those of its slot."""
         first = region.first * self.dtype.itemsize
-        return slots[region.slot].view(np.uint8)[first : first + self._bytes(region)]
+        return slice(first, first + self._bytes(region))
 
     def _place(self, region: Region) -> slice | None:
         """Return where a region lies in its slot; None where it is all of it."""
@@ -293,10 +296,11 @@ class Exchange:
 class _State:
     """How far a call has come: its slots, the step it is in, the last one that was posted, and that one's messages."""
 
-    __slots__ = ("at", "coming", "going", "posted", "slots")
+    __slots__ = ("at", "bytes", "coming", "going", "posted", "slots")
 
     def __init__(self, slots: list[Elements]) -> None:
         self.slots = slots
+        self.bytes: list[HostBytes] | None = None
         self.at, self.posted = 0, -1
         self.coming: list[Wait] = []
         self.going: list[Wait] = []

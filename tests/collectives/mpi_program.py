@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import sys
@@ -93,6 +94,37 @@ def native() -> None:
         assert np.array_equal(result, collective.expected(brought)[me]), (kind, result)
     for kind, reduction, dtype in (("all_reduce", "max", "f4"), ("all_reduce", "sum", "f2"), ("permute", "", "f4")):
         assert rank.endpoint.native(kind, reduction, np.dtype(dtype)) is None
+    print("right", flush=True)
+
+
+def public() -> None:
+    """Calls of every size and algorithm through the public functions: riding with headers, in steps, and MPI's own."""
+    import opmux as ox
+    from opmux.opset.collectives.algorithms import ALGORITHMS
+
+    mesh = ox.Mesh()
+    ((me,), n) = mesh.local_ranks, mesh.size
+    for name in ("all_reduce", "reduce_scatter", "all_gather", "broadcast"):
+        for pin in (*(a.name for a in ALGORITHMS[name] if a.name != "hierarchical"), "mpi"):
+            for length in (1, 4 * n, 500, 40_000):
+                x = ox.asarray(np.arange(length) + 1000 * me, dtype="int64")
+                terms = [np.arange(length) + 1000 * r for r in range(n)]
+                total = np.sum(terms, axis=0)
+                wanted = {"all_reduce": total, "all_gather": np.concatenate(terms), "broadcast": terms[0]}
+                wanted["reduce_scatter"] = np.array_split(total, n)[me]
+                try:
+                    with ox.policy(pins={name: pin}):
+                        for _ in range(2):
+                            found = getattr(ox, name)(x, mesh).numpy()
+                except ox.UnsupportedError:  # an algorithm for powers of two
+                    continue
+                assert np.array_equal(found, wanted[name]), (name, pin, length)
+    (endpoint, _), *_ = mesh.lines()
+    requests = [r for rs in endpoint._standing[0]._requests for r in rs.values()]
+    del mesh
+    gc.collect()
+    assert requests
+    assert not any(requests), "persistent requests outlive their mesh"
     print("right", flush=True)
 
 
@@ -204,7 +236,7 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
 
 
 SCENARIOS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (right, native, two_each, die, stall, hang, differ, recover, leave, orders, lengths)
+    f.__name__: f for f in (right, native, public, two_each, die, stall, hang, differ, recover, leave, orders, lengths)
 }
 
 if __name__ == "__main__":

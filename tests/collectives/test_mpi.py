@@ -11,11 +11,13 @@ import subprocess
 import sys
 import sysconfig
 import time
+import types
 from pathlib import Path
 
 import pytest
 
 from opmux.backends.mpi import launch, opmux_communicators
+from opmux.backends.mpi.endpoint import StandingMessages
 from opmux.core.errors import CollectiveError
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +61,50 @@ def test_collectives_are_right(ranks):
 def test_own_collectives_of_mpi_are_right():
     done = mpiexec("native", 2)
     assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_public_calls_are_right_however_they_are_carried(ranks):
+    done = mpiexec("public", ranks)
+    assert (done.returncode, done.stdout.count("right")) == (0, ranks), done.stdout + done.stderr
+
+
+class Request:
+    """A persistent request: under way or not; posting it can be interrupted."""
+
+    def __init__(self, is_over=True, interrupted=False):
+        self.is_over, self.interrupted, self.freed = is_over, interrupted, False
+
+    def Start(self):
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def Test(self):
+        return self.is_over
+
+    def Free(self):
+        self.freed = True
+
+
+def standing(*requests):
+    mpi = types.SimpleNamespace(Exception=OSError, REQUEST_NULL=None, Status=object)
+    return StandingMessages(mpi, {1: requests[0]}, {1: requests[1]}, lambda: False)
+
+
+def test_requests_under_way_are_not_freed():
+    requests = Request(), Request(is_over=False)
+    standing(*requests).free()
+    assert [r.freed for r in requests] == [True, False]
+
+
+def test_a_header_that_an_interrupt_kept_back_says_so():
+    messages = standing(Request(), Request(interrupted=True))
+    with pytest.raises(KeyboardInterrupt):
+        messages.start(0)
+    _, going = messages.tickets()
+    with pytest.raises(CollectiveError, match="interrupt"):
+        going[1].done()
 
 
 @needs_mpi

@@ -204,3 +204,72 @@ def test_an_interrupted_wait_tells_the_other_ranks_at_once(hosts: Hosts, monkeyp
 
     _, error = job(2, program)
     assert (error.rank, error.cause) == (0, "aborted by rank 0")
+
+
+def test_a_second_thread_on_a_mesh_is_refused_and_the_first_goes_on(hosts: Hosts) -> None:
+    def program(loop: Loop) -> Any:
+        mesh = meshes(loop, hosts, (1, 1))
+        x = ox.ones(3, device=mesh.local_devices[0])
+        ox.all_reduce(x, mesh)
+        if loop.process == 0:
+            found: list[Any] = []
+            first = threading.Thread(target=lambda: found.append(ox.all_reduce(x, mesh).tolist()))
+            first.start()
+            while not mesh.in_use.locked():
+                pass
+            for use in (lambda: ox.all_reduce(x, mesh), lambda: ox.barrier(mesh)):
+                with pytest.raises(ox.CollectiveError, match="another thread"):
+                    use()
+            loop.network.met.wait(20)
+            first.join(20)
+            return found[0]
+        loop.network.met.wait(20)
+        return ox.all_reduce(x, mesh).tolist()
+
+    assert job(2, program) == [[2.0] * 3] * 2
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_rank_without_memory_stays_in_step(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, wait: bool) -> None:
+    def program(loop: Loop) -> Any:
+        mesh = meshes(loop, hosts, (1, 1))
+        x = ox.ones(5000, device=mesh.local_devices[0])
+        ox.all_reduce(x, mesh)
+        if loop.process == 0:
+
+            def none_left(*_: Any) -> Any:
+                raise ox.OutOfMemoryError("no memory")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(type(x.device), "alloc", none_left)
+                with pytest.raises(ox.OutOfMemoryError):
+                    ox.all_reduce(x, mesh, wait=wait)
+        loop.network.met.wait(20)
+        return float(ox.all_reduce(x, mesh)[0])
+
+    assert job(2, program) == [2.0, 2.0]
+
+
+def test_a_time_limit_set_later_holds_for_the_next_call(hosts: Hosts) -> None:
+    def program(loop: Loop) -> Any:
+        mesh = meshes(loop, hosts, (1, 1))
+        x = ox.ones(3, device=mesh.local_devices[0])
+        ox.all_reduce(x, mesh)
+        mesh.timeout = 0.25
+        if loop.process == 0:
+            with pytest.raises(ox.CollectiveError, match=r"within 0\.25 s"):
+                ox.all_reduce(x, mesh)
+        loop.network.met.wait(20)
+
+    assert job(2, program) == [None, None]
+
+
+def test_what_the_root_of_a_broadcast_gets_is_a_value_of_its_own(hosts: Hosts) -> None:
+    def program(loop: Loop) -> Any:
+        mesh = meshes(loop, hosts, (1, 1))
+        x = ox.full(3000, loop.process + 1, device=mesh.local_devices[0])
+        y = ox.broadcast(x, mesh)
+        y += 10
+        return float(x[0]), float(y[2999])
+
+    assert job(2, program) == [(1.0, 11.0), (2.0, 11.0)]
