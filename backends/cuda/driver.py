@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Final, cast
@@ -88,7 +87,7 @@ class CudaDriver:
         It takes no lock: the collector may call it in the middle of another call, and a child of a fork too. Where two
         threads free at once, what either waits for may delay the other's release.
         """
-        with contextlib.suppress(DeviceLostError):
+        try:  # and not `suppress`, which takes as long as the release of memory that one queue used
             if not last_uses:
                 self.runtime.release(handle, self._default)
                 return
@@ -96,6 +95,8 @@ class CudaDriver:
             for event in last_uses:
                 self.runtime.wait(self._releases, event)
             self.runtime.release(handle, self._releases)
+        except DeviceLostError:
+            return
 
     def pointer(self, handle: int, offset: int) -> int:
         """Return the address of a byte."""

@@ -32,6 +32,7 @@ class Device:
 
     __slots__ = (
         "__weakref__",
+        "_opened_others",
         "_opening",
         "_others",
         "_queue",
@@ -57,6 +58,7 @@ class Device:
         self.lost: DeviceLostError | None = None
         self._queue: Queue | None = None
         self._others: WeakSet[Queue] = WeakSet()
+        self._opened_others = False  # asked first at every launch: to count a weak set takes several times as long
         self._rates: Rates | None = None
         self.renew_lock()
 
@@ -96,6 +98,7 @@ class Device:
         with self._opening:
             opened = self._open()
         self._others.add(opened)
+        self._opened_others = True
         return opened
 
     def _open(self) -> Queue:
@@ -108,7 +111,7 @@ class Device:
     @property
     def several_queues(self) -> bool:
         """Whether there are queues beside the default one."""
-        return len(self._others) > 0
+        return self._opened_others and len(self._others) > 0
 
     def synchronize(self) -> None:
         """Wait for the default queue and raise the first late failure that nobody has seen."""
@@ -215,8 +218,9 @@ class Buffer:
 
     def before_read(self, queue: Queue) -> None:
         """Let work that is about to be put on a queue start only after the last write."""
-        if self._written is not None:
-            queue.wait_for(self._written)
+        written = self._written
+        if written is not None and written.queue is not queue:
+            queue.wait_for(written)
 
     def record_write(self) -> None:
         """Record an event behind the last write now, for queues of other devices that are about to read.
@@ -270,13 +274,14 @@ class Buffer:
         if not self.writable:
             return
         try:
-            driver = self.device.driver
-            if self._uses is None:
+            driver, uses = self.device.driver, self._uses
+            # Work of the default queue is in order with the release; events are for the other queues.
+            default = self.device._queue
+            if uses is None or (len(uses) == 1 and default in uses):
                 driver.free(self.handle, ())
                 return
-            # Work of the default queue is in order with the release; events are for the other queues.
             default = self.device.default_queue
-            driver.free(self.handle, [p.event()[1] for p in self._last_uses() if not default.is_after(p)])
+            driver.free(self.handle, [p.event()[1] for p in uses.values() if not default.is_after(p)])
         except Exception as error:  # a destructor cannot raise
             # With the interpreter going down, drivers lose what they stand on, and the memory goes with the process.
             if self.device.lost is None and not is_finalizing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -26,8 +27,8 @@ class Point:
     Attributes:
         queue: the queue.
         tick: its number. Work of a lower number was put on the queue before.
-        since: the last number that was given when the work was about to begin, so that work up to there has ended when
-            this work has. (It is not always ``tick - 1``: several threads may use a queue.)
+        since: a number that was given when the work was about to begin, so that work up to there has ended when this
+            work has. (It is not always ``tick - 1``: several threads may use a queue.)
     """
 
     __slots__ = ("_event", "_over", "queue", "since", "tick")
@@ -70,7 +71,6 @@ class Queue:
     Attributes:
         device: whose it is.
         handle: what the driver opened.
-        tick: number of the last point on it.
         ended: number of the point up to which all work is known to have ended.
         last_event: the event recorded last, with the number up to which it covers the queue.
     """
@@ -80,33 +80,31 @@ class Queue:
         "_after",
         "_failed",
         "_outstanding",
+        "_ticks",
         "device",
         "ended",
         "handle",
         "last_event",
-        "tick",
     )
 
     def __init__(self, device: Device, handle: Any) -> None:
         self.device = device
         self.handle = handle
-        self.tick = 0
+        self._ticks = itertools.count(1)  # next() of it takes no lock, and gives no number twice
         self.ended = 0
         self.last_event: tuple[int, Any] | None = None
         self._after: WeakKeyDictionary[Queue, int] = WeakKeyDictionary()
         self._outstanding: deque[Status] = deque()
         self._failed: dict[Status, None] = {}  # failures that nobody has seen, in order, one per origin
 
-    def point(self, since: int | None = None) -> Point:
-        """Return a new point behind the work that was put on the queue just now.
+    def now(self) -> int:
+        """Return a number between those of the points so far and those that come."""
+        return next(self._ticks)
 
-        Args:
-            since: :attr:`tick` before that work was begun; None where no work was put on the queue.
-        """
-        with _lock:
-            self.tick += 1
-            tick = self.tick
-        return Point(self, tick, tick - 1 if since is None else since)
+    def point(self) -> Point:
+        """Return a new point behind the work that was put on the queue so far, where none was put on it just now."""
+        tick = next(self._ticks)
+        return Point(self, tick, tick - 1)
 
     def launched(self, since: int) -> Point:
         """Return the point of work that was put on the queue just now.
@@ -114,7 +112,7 @@ class Queue:
         Where the device has several queues it gets an event of its own at once: recorded later, it would also make
         another queue wait for what this one was given in between.
         """
-        point = self.point(since)
+        point = Point(self, next(self._ticks), since)
         if self.device.several_queues:
             # Whoever needs the event tries again, and is told. A launch that raised here would go on unnoticed, while
             # the memory that it uses is given away.
@@ -128,7 +126,7 @@ class Queue:
         Raises:
             DeviceError: when the driver fails.
         """
-        tick = self.tick  # read first: what another thread launches meanwhile may be behind the event
+        tick = next(self._ticks)  # taken first: what another thread launches meanwhile may be behind the event
         try:
             event = self.device.driver.record(self.handle)
         except Exception as error:
@@ -191,7 +189,7 @@ class Queue:
             OpmuxError: the first late failure that nobody has seen yet.
         """
         self.device.check_alive()
-        tick = self.tick
+        tick = next(self._ticks)
         try:
             self.device.driver.synchronize(self.handle)
         except Exception as error:
@@ -222,7 +220,7 @@ def queue_of(device: Device) -> Queue:
     chosen = _chosen.get()
     if chosen is not None and device in chosen:
         return chosen[device]
-    return device.default_queue
+    return device._queue or device.default_queue
 
 
 @contextlib.contextmanager

@@ -41,36 +41,56 @@ def kernel_runner(
     if device.is_host:
         return _host_runner(device, launch, outputs, prepared.workspace, ready, fail)
 
+    as_given, scratch_bytes = ready is _as_given, prepared.workspace
+    here, alone = all(s.device is device for s in outputs), len(outputs) == 1
+    first, nbytes = outputs[0], outputs[0].nbytes
+
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
-        device.check_alive()
+        if device.lost is not None:
+            device.check_alive()
         queue = queue_of(device)
-        ins = ready(operands)
-        buffers = [into] if into is not None else [s.device.alloc(s.nbytes, queue_of(s.device)) for s in outputs]
-        outs = tuple(Array(b, s) for b, s in zip(buffers, outputs, strict=True))
-        parents, poisoned = _inherited(ins)
-        if poisoned is not None:
-            status = Status(None, (poisoned,), op, kernel, backend)
-            status.ended()
-            for b in buffers:
-                b.status = status
-            return outs
-        workspace = scratch(device, prepared.workspace, queue)
+        ins = operands if as_given else ready(operands)
+        if into is not None:
+            buffers = [into]
+        elif here:
+            buffers = [device.alloc(nbytes, queue)] if alone else [device.alloc(s.nbytes, queue) for s in outputs]
+        else:
+            buffers = [s.device.alloc(s.nbytes, queue_of(s.device)) for s in outputs]
+        if alone:
+            outs: tuple[Array, ...] = (Array(buffers[0], first),)
+        else:
+            outs = tuple([Array(b, s) for b, s in zip(buffers, outputs, strict=True)])
+        parents: Sequence[Status] = ()
+        for x in ins:
+            if x is not None and x._buffer.status is not None:
+                parents, poisoned = _inherited(ins)
+                if poisoned is not None:
+                    status = Status(None, (poisoned,), op, kernel, backend)
+                    status.ended()
+                    for b in buffers:
+                        b.status = status
+                    return outs
+                break
+        workspace = scratch(device, scratch_bytes, queue) if scratch_bytes else None
         for x in ins:
             if x is not None:
                 x._buffer.before_read(queue)
-        for b in buffers:
-            b.before_write(queue)
+        if into is not None or not here:  # what was allocated just now for this queue is in order with it
+            for b in buffers:
+                b.before_write(queue)
         completion: Completion | None = None
-        since = queue.tick
+        since = queue.now()
         try:
             completion = launch(outs, ins, workspace, queue.handle)  # type: ignore[arg-type]
         except Exception as error:
             _raise(fail(error), error)
         finally:  # also a launch that raised may have put work on the queue
             point = queue.launched(since)
-            for x in (*ins, workspace):
+            for x in ins:
                 if x is not None:
                     x._buffer.was_read(point)
+            if workspace is not None:
+                workspace._buffer.was_read(point)
             made = completion is not None or parents
             own = Status(completion, tuple(parents), op, kernel, backend, point) if made else None
             for b in buffers:
