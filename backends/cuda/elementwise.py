@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import Program, Walk, dtypes
+from ...plugin import Code, Program, Walk, dtypes
 from . import emit, formulas
 from .formulas import Formula
 
@@ -22,6 +22,9 @@ _FLIGHT: Final = 12
 #: Places that a thread over rows knows at a time, each of which takes two registers, and elements that it has.
 _PLACES: Final = 8
 _ELEMENTS: Final = 16
+#: Integers that a thread divides at a time: the assembler for sm_100 prepares all divisions before it does any, which
+#: took 161 registers for 64 int8.
+_QUOTIENTS: Final = 16
 _VECTOR_BYTES: Final = 16
 
 
@@ -52,7 +55,8 @@ class Variant:
         if self.width:
             return max(min(_PLACES // len(self.dtypes), _ELEMENTS // self.width), 1)
         streams = sum(walk is Walk.CONTIGUOUS for walk in self.walks[: len(self.program.inputs)])
-        return min(max(_FLIGHT // max(streams, 1), 1), TURNS)
+        most = _QUOTIENTS // self.vector if _divides(self.program) else TURNS
+        return max(min(_FLIGHT // max(streams, 1), most, TURNS), 1)
 
     @property
     def vector(self) -> int:
@@ -63,6 +67,10 @@ class Variant:
     def name(self) -> str:
         """The entry's name."""
         return "elementwise_rows" if self.width else "elementwise_nest" if self.rank else "elementwise_dense"
+
+
+def _divides(program: Program | Formula) -> bool:
+    return isinstance(program, Program) and any(i.code in (Code.IDIV, Code.IREM) for i in program.instructions)
 
 
 def vector(names: Sequence[str]) -> int:
