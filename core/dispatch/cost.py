@@ -42,8 +42,9 @@ def sum_costs(costs: list[Cost]) -> Cost:
     """Return the cost of calls made one after the other; each pays the larger of its compute and memory."""
     return Cost(
         launch=sum(c.launch for c in costs),
-        compute=sum(max(c.compute, c.memory) for c in costs),
-        memory=0.0,
+        compute=sum(c.compute for c in costs),
+        memory=sum(c.memory for c in costs),
         copies=sum(c.copies for c in costs),
         transfers=sum(c.transfers for c in costs),
+        steps=sum(c.work for c in costs),
     )

@@ -45,6 +45,7 @@ class Cost:
         copies: dense copies and casts put before the kernel.
         transfers: moves between devices.
         source: ``"model"`` or ``"measured"``.
+        steps: of calls one after the other, the sum of what counts of each; None for one call.
     """
 
     launch: float
@@ -53,11 +54,17 @@ class Cost:
     copies: float = 0.0
     transfers: float = 0.0
     source: str = "model"
+    steps: float | None = None
+
+    @property
+    def work(self) -> float:
+        """Seconds of arithmetic and traffic: of each call the larger."""
+        return max(self.compute, self.memory) if self.steps is None else self.steps
 
     @property
     def total(self) -> float:
         """Seconds in all."""
-        return self.launch + max(self.compute, self.memory) + self.copies + self.transfers
+        return self.launch + self.work + self.copies + self.transfers
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -38,7 +38,8 @@ class Row:
         detail: the reason in words, or what it does.
         claim: how far its claims are proved.
         seconds: predicted time.
-        terms: the same, split into launch, compute, memory, copies, transfers.
+        terms: the same, split into launch, compute, memory, copies, transfers. Of compute and memory the larger counts,
+            in a decomposition that of each step.
         source: where the prediction comes from.
         parts: what a decomposition consists of, the dearest first.
     """
@@ -110,7 +111,7 @@ def _parts(candidate: Candidate) -> tuple[Part, ...]:
 
 def _row(candidate: Candidate) -> Row:
     cost = candidate.cost
-    terms = {} if cost is None else {k: v for k, v in asdict(cost).items() if k != "source"}
+    terms = {} if cost is None else {k: v for k, v in asdict(cost).items() if k not in ("source", "steps")}
     rejection = candidate.rejection
     return Row(
         candidate.name,

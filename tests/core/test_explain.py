@@ -51,6 +51,19 @@ def test_a_decomposition_shows_its_parts() -> None:
     assert sum(p.seconds for p in row.parts) == pytest.approx(row.seconds)
 
 
+def test_a_decomposition_shows_the_arithmetic_and_the_traffic_of_its_steps() -> None:
+    x = ox.ones((256, 256))
+    row = next(r for r in ox.explain("softmax", x).rows if r.candidate == "decomposition")
+    with count_calls() as seen:
+        ox.softmax(x)
+    steps = [c.decision.cost for c in seen.steps()]
+    assert len(steps) == 5
+    assert row.terms["compute"] == pytest.approx(sum(c.compute for c in steps))
+    assert row.terms["memory"] == pytest.approx(sum(c.memory for c in steps))
+    assert row.terms["memory"] > 0
+    assert row.seconds == pytest.approx(sum(c.total for c in steps))
+
+
 def test_an_explanation_fits_the_width() -> None:
     text = ox.explain("matmul", ox.ones((8, 8)), ox.ones((8, 8))).to_text(80)
     assert max(map(len, text.splitlines())) <= 80
