@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import CollectiveError
-from .engine import Running, rest
+from .engine import rest
+from .watch import Running
 
 
 class Begun:

@@ -9,81 +9,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..devices.driver import HostBytes
 from ..errors import CollectiveError
 from . import agreement
 from .agreement import Header
 from .communicator import Endpoint, Ticket
-from .control import Control, Status, stuck
-from .failure import Cause, MeshFailure
+from .control import Control
+from .failure import Cause
 from .rank_plan import RankPlan, RankStep, Receive, Region, Send
+from .watch import Doubtful, Elements, Failed, Running, Wait, Watch
 
-Elements = NDArray[Any]
 #: Writes ``base (+) arrived`` into its third argument, which may be its first.
 Combine = Callable[[Elements, Elements, Elements], None]
-#: Yields whether anything has moved since it was last resumed.
-Running = Generator[bool, None, None]
-
 #: Bytes of data that go along with a header.
 RIDING: Final = agreement.FRAME - agreement.SIZE
 #: Bits of a tag for the number of a message within its call; above them is the number of the call.
 NUMBER_BITS: Final = 16
 _NUMBERS: Final = 1 << NUMBER_BITS
-#: Parts of the time limit at which a rank that waits asks the others what they wait for.
-_ASKED_AT: Final = (0.4, 0.6, 0.75, 0.9)
-#: Answers older than this part of the time limit do not count.
-_FRESH: Final = 0.3
-#: While waiting, news are looked for this often: every so many rounds, and in every such part of the time limit.
-_ROUNDS: Final = 8
-_PART: Final = 1 / 64
 #: How often messages are asked for before there is a look at anything else.
 _POLLS: Final = 64
-#: This part of the time limit a rank waits for the headers, once another one says that they differ.
-_GRACE: Final = 0.1
 
 
 def tag(sequence: int, number: int) -> int:
     """Return the tag of a message, so that none reaches a later call: 0 is its header, others count from 1."""
     return sequence << NUMBER_BITS | (number if number < _NUMBERS else 1 + (number - 1) % (_NUMBERS - 1))
-
-
-class _Failed(Exception):
-    """Ends a call; carries what is known of the failure."""
-
-    def __init__(self, failure: MeshFailure) -> None:
-        self.failure = failure
-
-
-class _Doubtful(Exception):
-    """A message that is not what was expected; the headers will tell why."""
-
-
-class Wait:
-    """A message under way: with whom, its number (-1 for one that goes out), and what it is read from or written to."""
-
-    __slots__ = ("number", "peer", "receive", "region", "room", "ticket")
-
-    def __init__(
-        self,
-        ticket: Ticket,
-        peer: int,
-        number: int,
-        room: HostBytes,
-        region: Region | None = None,
-        receive: Receive | None = None,
-    ) -> None:
-        self.ticket = ticket
-        self.peer = peer
-        self.number = number
-        self.room = room
-        self.region = region
-        self.receive = receive
 
 
 def rides(message: Send | Receive, itemsize: int) -> bool:
@@ -92,18 +46,7 @@ def rides(message: Send | Receive, itemsize: int) -> bool:
     return message.first and region.length * itemsize <= RIDING
 
 
-class Refused:
-    """A message that could not be posted, as a ticket."""
-
-    def __init__(self, error: CollectiveError) -> None:
-        self._error = error
-
-    def done(self) -> bool:
-        """Say why."""
-        raise self._error
-
-
-class Call:
+class Call(Watch):
     """The state of one rank in one call.
 
     Args:
@@ -134,33 +77,16 @@ class Call:
         owner: object = None,
         spare: dict[int, list[HostBytes]] | None = None,
     ) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint, header, control, timeout)
         self.native = native
-        self.is_to_start = native is not None  # whether the communicator's own collective is still to be started
+        self.is_to_start = native is not None
         self.owner = owner
-        self.rank = endpoint.rank
         self.plan = plan
-        self.header = header
-        self.sequence = header.sequence
         self.slots = slots
         self.bytes = [s.view(np.uint8) for s in slots]
         self.combine = combine
-        self.control = control
-        self.started = endpoint.now()
-        self.timeout = timeout
-        self.told: list[bytes | None] = [None] * endpoint.ranks
         self.frames: dict[int, Wait] = {}
-        self.headers: list[Wait] = []
-        self.outgoing: list[Wait] = []
-        self.incoming: list[Wait] = []
-        self.sent = [0] * endpoint.ranks
-        self.moved = False
-        self.at = 0  # the step that comes next
-        self.posted: list[Wait] | None = None  # what comes of that step, where it was posted before
-        self.rounds = 0
-        self.looked = self.started
-        self.grace = self.started + timeout
-        self.questions = [self.started + part * timeout for part in reversed(_ASKED_AT)]
+        self.at = 0  # the step that comes next; what comes of it may be posted already
         self.spare = {} if spare is None else spare
 
     def run(self) -> Running:
@@ -173,12 +99,12 @@ class Call:
                 self.outgoing = [w for w in self.outgoing if not self.is_over(w)]
                 left = self.outgoing or self.headers
                 yield from self.pause(bool(left) and not self.moves(left))
-        except _Doubtful as doubt:
+        except Doubtful as doubt:
             while self.headers:
                 yield from self.pause(True)
             peer = int(doubt.args[0])
             detail = f"a message of rank {peer} is not the one expected"
-            raise _Failed(self.failure(Cause.LOST, peer, detail)) from doubt
+            raise Failed(self.failure(Cause.LOST, peer, detail)) from doubt
 
     def exchange_headers(self) -> None:
         """Post this rank's header to every other rank, and a receive for each of theirs."""
@@ -345,150 +271,6 @@ class Call:
         spare = self.spare.get(nbytes)
         return spare.pop() if spare else np.empty(nbytes, np.uint8)
 
-    def is_over(self, wait: Wait) -> bool:
-        """Return whether a message has arrived, or has left."""
-        try:
-            return wait.ticket.done()
-        except CollectiveError as error:
-            raise self.gone(wait.peer, error) from error
-
-    def gone(self, peer: int, error: CollectiveError) -> Exception:
-        """Return what a message that will never come means."""
-        lost = self.endpoint.lost()
-        if peer in lost or (peer < 0 and lost) or getattr(error, "cause", None) == Cause.DIED:
-            return _Failed(self.failure(Cause.DIED, peer if peer >= 0 else next(iter(lost), -1)))
-        return _Doubtful(peer, str(error))
-
-    def pause(self, needed: bool) -> Running:
-        """Look for news, and yield where there is nothing to do."""
-        self.take_headers()
-        if not needed:
-            return
-        self.rounds += 1
-        now = self.endpoint.now()
-        if self.rounds % _ROUNDS == 0 or now >= self.looked + self.timeout * _PART:
-            self.looked = now
-            self.control.poll()
-            self.look(now)
-        moved, self.moved = self.moved, False
-        yield moved
-
-    def take_headers(self) -> None:
-        """Take the headers that came; once all are there, compare them."""
-        if not self.headers:
-            return
-        still = []
-        for wait in self.headers:
-            try:
-                over = wait.ticket.done()
-            except CollectiveError as error:
-                found = self.gone(wait.peer, error)
-                if isinstance(found, _Failed):
-                    raise found from error
-                detail = f"the header of rank {wait.peer} has another length; install the same opmux for every process"
-                raise _Failed(self.failure(Cause.MISMATCH, wait.peer, detail)) from error
-            if over:
-                self.moved = True
-                self.told[wait.peer] = wait.room[: agreement.SIZE].tobytes()
-            else:
-                still.append(wait)
-        self.headers = still
-        if not still:
-            self.compare()
-
-    def compare(self) -> None:
-        """Compare the headers that are there."""
-        found = agreement.compare(self.told, self.rank)
-        if found is not None:
-            raise _Failed(found)
-
-    def look(self, now: float) -> None:
-        """End the call where news, or the time, say so."""
-        known = self.control.failure
-        if known is not None and not self.will_see_itself(known, now):
-            raise _Failed(known)
-        lost, left = self.endpoint.lost(), self.control.left
-        for wait in self.waits():
-            if wait.peer < 0 and lost:
-                raise _Failed(self.failure(Cause.DIED, next(iter(lost))))
-            if wait.peer in lost:
-                raise _Failed(self.failure(Cause.DIED, wait.peer))
-            if wait.number == 0 and left.get(wait.peer, self.sequence) < self.sequence:
-                count = left[wait.peer]
-                detail = f"rank {wait.peer} has closed the mesh or ended after {count} call{'s' * (count != 1)}"
-                raise _Failed(self.failure(Cause.LEFT, wait.peer, detail))
-        if now >= self.started + self.timeout:
-            raise _Failed(self.too_late(now))
-        if self.questions and now >= self.questions[-1]:
-            self.questions.pop()
-            self.control.ask()
-
-    def will_see_itself(self, known: MeshFailure, now: float) -> bool:
-        """Return whether the headers, which are on their way, will show a failure with all that is wrong."""
-        if known.cause is not Cause.MISMATCH or known.sequence != self.sequence or not self.headers:
-            return False
-        self.grace = min(self.grace, now + self.timeout * _GRACE)
-        return now < self.grace
-
-    def waits(self) -> list[Wait]:
-        """Return the messages that this rank waits for, the headers first, which data rides with."""
-        incoming = (w for w in (*self.incoming, *(self.posted or ())) if w.number)
-        return [*self.headers, *incoming, *(w for w in self.outgoing if not _has_left(w))]
-
-    def status(self) -> Status:
-        """Return what this rank waits for."""
-        first = next(iter(self.waits()), None)
-        peer, number = (-1, -1) if first is None else (first.peer, first.number)
-        return Status(self.sequence, peer, number, tuple(self.sent))
-
-    def too_late(self, now: float) -> MeshFailure:
-        """Return who is at fault when the time is over."""
-        found = agreement.compare(self.told, self.rank)
-        if found is not None:
-            return found
-        lost, fresh = self.endpoint.lost(), now - _FRESH * self.timeout
-        waits = self.waits()
-        if any(w.peer < 0 for w in waits):
-            return self.failure(*self.absent(fresh))
-        traced = []
-        for wait in waits:
-            status = Status(self.sequence, wait.peer, wait.number, tuple(self.sent))
-            traced.append(stuck(self.control, status, fresh, lost))
-        if not traced:  # this rank itself was away for longer than the limit
-            return self.failure(Cause.LATE, self.rank, f"rank {self.rank} was away for {now - self.started:.3g} s")
-        rank, cause = min(traced, key=lambda pair: _WORST.index(pair[1]))
-        detail = {
-            Cause.LATE: f"rank {rank} did not take part within {self.timeout:g} s",
-            Cause.LOST: f"a message that rank {rank} sent did not arrive within {self.timeout:g} s",
-        }
-        return self.failure(cause, rank, detail.get(cause, ""))
-
-    def absent(self, fresh: float) -> tuple[Cause, int]:
-        """Return the first rank that does not take part, where a chain of waiting ranks is not known."""
-        lost, heard = self.endpoint.lost(), self.control.heard
-        others = [r for r in range(self.endpoint.ranks) if r != self.rank]
-        found = next((r for r in others if r not in heard or heard[r][0] < fresh), self.rank)
-        gone = next(iter(lost), None)
-        return (Cause.LATE, found) if gone is None else (Cause.DIED, gone)
-
-    def failure(self, cause: Cause, rank: int, detail: str = "") -> MeshFailure:
-        """Return a failure of this call that this rank has seen."""
-        return MeshFailure(self.header.collective, self.sequence, rank, cause, self.rank, detail)
-
-    def give_up(self) -> None:
-        """Take back every message; the memory of those that had begun is kept as long as the process lives."""
-        waits = self.waits()
-        for wait in waits:
-            if not isinstance(wait.ticket, Refused):
-                self.endpoint.cancel(wait.ticket)
-        if waits:
-            _kept.append((self.owner, self.slots, waits))
-
-
-#: What messages of calls that failed may still be read from, or written to. A failed mesh makes no further calls, so
-#: this grows by one call for each mesh that fails.
-_kept: Final[list[object]] = []
-
 
 def framed(said: bytes, data: HostBytes | None = None) -> HostBytes:
     """Return the message of a header, with data behind it."""
@@ -497,17 +279,6 @@ def framed(said: bytes, data: HostBytes | None = None) -> HostBytes:
     if data is not None:
         frame[agreement.SIZE : agreement.SIZE + data.nbytes] = data
     return frame
-
-
-def _has_left(wait: Wait) -> bool:
-    try:
-        return wait.ticket.done()
-    except CollectiveError:  # whoever waits for it will see why
-        return False
-
-
-#: Which finding of several explains the others.
-_WORST: Final = (Cause.DIED, Cause.LEFT, Cause.LOST, Cause.LATE)
 
 
 def run_rank(call: Call) -> Running:
@@ -535,13 +306,13 @@ def finish(call: Call, error: BaseException | None) -> None:
         CollectiveError: in place of what only this module knows.
     """
     try:
-        if isinstance(error, _Failed):
+        if isinstance(error, Failed):
             raise call.control.fail(error.failure).error() from error.__cause__
         if error is not None:  # this rank's own doing: an interrupt, or no memory to combine in
             what = f"{type(error).__name__} on rank {call.rank}"
             call.control.fail(call.failure(Cause.ABORTED, call.rank, what))
     finally:
-        call.give_up()
+        call.give_up(call.owner, call.slots)
         call.control.leave(call.sequence)
 
 

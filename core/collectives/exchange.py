@@ -18,9 +18,10 @@ from ..errors import CollectiveError
 from .agreement import SIZE, Header
 from .communicator import Endpoint, Ticket
 from .control import Control
-from .engine import Call, Combine, Elements, Refused, Running, Wait, finish, rides, run_rank, tag
+from .engine import Call, Combine, finish, rides, run_rank, tag
 from .frames import Frames, are_over, posted
 from .rank_plan import RankPlan, RankStep, Receive, Region, Send
+from .watch import Elements, Refused, Running, Wait
 
 #: How often a message is asked for before others get a turn.
 _SPINS: Final = 4000

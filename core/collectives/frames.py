@@ -10,7 +10,7 @@ from ..devices.driver import HostBytes
 from ..errors import CollectiveError
 from .agreement import FRAME, SIZE
 from .communicator import Endpoint, Standing, Ticket
-from .engine import Refused
+from .watch import Refused
 
 
 class Frames:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # messages between processes are loaded with the first one
     from ..dispatch.decision import Decision
     from .begun import Begun
     from .control import Control
-    from .engine import Running
     from .failure import MeshFailure
+    from .watch import Running
 
 #: Seconds after which a rank that does not answer counts as failed, where the mesh says nothing else.
 TIMEOUT: Final = 60.0

@@ -17,7 +17,7 @@ from ...core.arrays.reuse import LARGEST, Results
 from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
 from ...core.collectives.communicator import NativeStart
-from ...core.collectives.engine import Call, Elements, Running, run_rank
+from ...core.collectives.engine import Call, run_rank
 from ...core.collectives.exchange import KEPT, Exchange, fits
 from ...core.collectives.frames import Frames
 from ...core.collectives.handle import Handle
@@ -25,6 +25,7 @@ from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
 from ...core.collectives.rank_plan import RankPlan, plan_rank, without_copy
 from ...core.collectives.schedule import Schedule
+from ...core.collectives.watch import Elements, Running
 from ...core.devices.device import Buffer, Device, find_device
 from ...core.devices.driver import HostBytes
 from ...core.errors import CollectiveError

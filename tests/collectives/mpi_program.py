@@ -16,8 +16,9 @@ import numpy as np
 from opmux.backends.mpi.communicator import MpiCommunicator, connect
 from opmux.core.collectives.agreement import Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import Call, Running, run_rank
+from opmux.core.collectives.engine import Call, run_rank
 from opmux.core.collectives.rank_plan import plan_rank
+from opmux.core.collectives.watch import Running
 from opmux.core.errors import CollectiveError
 from tests.collectives.by_hand import Collective, doubling, drive, exchange, gather, ring
 

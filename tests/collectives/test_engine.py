@@ -16,6 +16,7 @@ from opmux.core.collectives.engine import Call, run_rank
 from opmux.core.collectives.layout import Layout
 from opmux.core.collectives.rank_plan import Region, plan_rank
 from opmux.core.collectives.schedule import INPUT, OUTPUT, Schedule, Step, Transfer
+from opmux.core.collectives.watch import Running
 from opmux.core.errors import CollectiveError
 from opmux.opset.collectives.algorithms import ALGORITHMS
 from tests.collectives import by_hand
@@ -197,7 +198,7 @@ def test_nothing_is_left_posted_after_a_failure():
 def test_drive_runs_every_part_to_its_end_before_it_raises():
     ended = []
 
-    def part(name: str, error: bool) -> engine.Running:
+    def part(name: str, error: bool) -> Running:
         yield True
         if error:
             raise CollectiveError(name)

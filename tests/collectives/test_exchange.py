@@ -12,13 +12,14 @@ import pytest
 import opmux as ox
 from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
-from opmux.core.collectives.engine import Call, Running, run_rank
+from opmux.core.collectives.engine import Call, run_rank
 from opmux.core.collectives.exchange import KEPT, Exchange, fits
 from opmux.core.collectives.failure import Cause
 from opmux.core.collectives.frames import Frames
 from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
+from opmux.core.collectives.watch import Running
 from tests.collectives.loop import Loop, job
 from tests.collectives.nemesis import Network, SimulatedEndpoint, made
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opmux.core.collectives import agreement, engine
+from opmux.core.collectives import agreement, engine, watch
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.failure import Cause
 from tests.collectives import nemesis
@@ -102,7 +102,7 @@ def _forget_the_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def _blame_the_neighbour(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(engine, "stuck", lambda control, own, fresh, lost: (own.waits_for, Cause.LATE))
+    patch.setattr(watch, "stuck", lambda control, own, fresh, lost: (own.waits_for, Cause.LATE))
 
 
 def _write_what_is_still_sent(patch: pytest.MonkeyPatch) -> None:
