@@ -1,4 +1,7 @@
-"""Matrix products and the elementwise nodes over their results, as one kernel each."""
+"""Matrix products and the elementwise nodes over their results, as one kernel each.
+
+Operands that are widened for a product are read as they were: its kernels widen them on the way.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,9 @@ from .fusing import crowded, region_kernel, results
 from .matmul import ELEMENTS
 from .matmul_kernels import Product, Tail
 from .tensor_cores import INSTRUCTIONS
+
+#: Casts that change no product: its kernels widen these operands so, and results of that dtype are summed in it.
+_WIDENED: Final = frozenset({("float16", "float32"), ("bfloat16", "float32"), ("int8", "int32"), ("uint8", "int32")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,28 +128,45 @@ def _region(graph: Graph, way: Way) -> Kernel | Refusal:
 def _product(graph: Graph, way: Way) -> tuple[int, int, Node, tuple[View, View]] | Refusal:
     """Return the place of a region's product, its value's number, it, and how its operands look at inputs."""
     for at, (number, node) in enumerate(graph.numbered()):
-        if isinstance(node.op, Metadata):
+        if isinstance(node.op, Metadata) or _widens(graph, node):
             continue
         if node.op.name != "matmul":
             return Refusal(at, f"{node.op.name} before any product")
         x, y = (_input(graph, i) for i in node.inputs)
-        dtypes = {graph.specs[v.value].dtype.name for v in (x, y) if v is not None} | {node.outputs[0].dtype.name}
         if x is None or y is None:
             return Refusal(at, "an operand of the product is no view of an input")
-        if not (dtypes <= ELEMENTS.keys() - COMPLEX and graph.specs[x.value].dtype.name in way.dtypes):
-            return Refusal(at, f"products of {', '.join(sorted(dtypes))}")
+        dtypes = [graph.specs[v.value].dtype.name for v in (x, y)]
+        result = node.outputs[0].dtype.name
+        if dtypes[0] != dtypes[1] or dtypes[0] not in way.dtypes or result not in ELEMENTS.keys() - COMPLEX:
+            return Refusal(at, f"products of {' and '.join(dtypes)} in {result}")
         return at, number, node, (x, y)
     return Refusal(0, "no product")
 
 
+def _widens(graph: Graph, node: Node) -> bool:
+    """Return whether a node is a cast that a product's kernels carry out on their way."""
+    (operand, *_) = node.inputs or (None,)
+    if node.op.name != "cast" or operand is None:
+        return False
+    return (graph.specs[operand].dtype.name, node.outputs[0].dtype.name) in _WIDENED
+
+
 def _input(graph: Graph, value: int | None) -> View | None:
-    """Return a value as a view of an input of the graph, seen from its own axes; None where it is none."""
+    """Return a value as a view of an input of the graph, seen from its own axes; None where it is none.
+
+    It may have been widened, once.
+    """
     if value is None:
         return None
     view: View | None = whole(value, graph.specs[value].shape, graph.specs[value].shape)
     nodes = dict(graph.numbered())
     while view is not None and view.value in nodes:
         node = nodes[view.value]
-        operand = node.inputs[0] if isinstance(node.op, Metadata) else None
-        view = None if operand is None else relabelled(node, view, graph.specs[operand].shape)
+        operand = node.inputs[0]
+        if operand is not None and _widens(graph, node):
+            view = View(operand, view.axes)
+        elif operand is not None and isinstance(node.op, Metadata):
+            view = relabelled(node, view, graph.specs[operand].shape)
+        else:
+            view = None
     return view if view is not None and view.value < len(graph.inputs) else None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.conformance.performance.candidates import runnable
 from opmux.core.graphs.graph import Graph, Refusal
 from opmux.core.graphs.regions import part_of
 from opmux.opset.orders import canonical_matmul
@@ -189,6 +190,29 @@ def test_an_epilogue_on_tensor_cores_rounds_as_if_the_product_were_stored(gpu: H
     assert gpu.launches == ["matmul_mma_64x64"]
     o = OneByOne()
     assert_same_bits(found[0], o.abs(o.add(product.numpy(), bias.numpy())))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_operands_that_are_widened_for_a_product_are_read_as_they_were(gpu: HostRuntime, dtype: str) -> None:
+    x, w = (random("float32", 20, 24, seed=s) * 4 for s in (1, 2))
+    x, w, wide = x.astype(dtype), w.astype(dtype), ox.int32 if dtype == "int8" else ox.float32
+
+    def function(o: Any, x: Any, w: Any) -> Any:
+        product = o.matmul(o.cast(x, dtype=wide), o.permute_dims(o.cast(w, dtype=wide), (1, 0)))
+        return o.add(product, product)
+
+    arrays = on_gpu(x), on_gpu(w)
+    gpu.launches.clear()
+    with ox.count_calls() as seen:
+        ox.compile(lambda *xs: function(ox, *xs))(*arrays)
+    assert gpu.launches == ["matmul_mma_64x64"]
+    (decision,) = [c.decision for c in seen.steps()]
+    canonical = next(c for c in runnable(decision) if c.name == "cuda/epilogue:cast,cast,matmul,add")
+    assert canonical.run is not None
+    found = canonical.run(list(arrays), None)[0].numpy()
+    expected = canonical_matmul(x.astype(wide.numpy), w.T.astype(wide.numpy))
+    assert_same_bits(found, expected + expected)
+    assert gpu.launches[1:] == ["matmul_32x32"]
 
 
 def test_explain_names_the_ops_of_a_region(gpu: HostRuntime) -> None:
