@@ -9,7 +9,7 @@ from ..arrays.array import Array, alias, view
 from ..arrays.reuse import LARGEST, Results
 from ..arrays.views import broadcast_strides
 from ..devices.device import Buffer, Device
-from ..devices.queues import Queue, queue_of
+from ..devices.queues import queue_of
 from ..devices.status import Completion, Status, outcome
 from ..dtypes import uint8
 from ..errors import DeviceLostError, KernelError, OpmuxError, OutOfMemoryError, PluginError
@@ -42,6 +42,7 @@ def kernel_runner(
         return _host_runner(device, launch, outputs, prepared.workspace, ready, fail)
 
     as_given, scratch_bytes = ready is _as_given, prepared.workspace
+    scratch_of = signature(device, uint8, (scratch_bytes,))  # kept: one that nobody has is made anew each time
     here, alone = all(s.device is device for s in outputs), len(outputs) == 1
     first, nbytes = outputs[0], outputs[0].nbytes
 
@@ -71,7 +72,7 @@ def kernel_runner(
                         b.status = status
                     return outs
                 break
-        workspace = scratch(device, scratch_bytes, queue) if scratch_bytes else None
+        workspace = Array(device.alloc(scratch_bytes, queue), scratch_of) if scratch_bytes else None
         for x in ins:
             if x is not None:
                 x._buffer.before_read(queue)
@@ -123,6 +124,7 @@ def _host_runner(
 ) -> Run:
     """Return the function for host memory, where everything is complete when a call returns."""
     alloc, output, nbytes = device.alloc, outputs[0], outputs[0].nbytes
+    scratch_of = signature(device, uint8, (workspace,))
 
     # The short way: it is what a call on small arrays consists of.
     def run(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
@@ -149,7 +151,8 @@ def _host_runner(
         buffers = [into] if into is not None else [s.device.alloc(s.nbytes) for s in outputs]
         outs = tuple([Array(b, s) for b, s in zip(buffers, outputs, strict=True)])
         try:
-            completion = launch(outs, ready(operands), scratch(device, workspace), None)  # type: ignore[arg-type]
+            spare = Array(alloc(workspace), scratch_of) if workspace else None
+            completion = launch(outs, ready(operands), spare, None)  # type: ignore[arg-type]
         except Exception as error:
             _raise(fail(error), error)
         if completion is not None:
@@ -228,11 +231,11 @@ def _ready(
     return ready
 
 
-def scratch(device: Device, nbytes: int, queue: Queue | None = None) -> Array | None:
+def scratch(device: Device, nbytes: int) -> Array | None:
     """Return a workspace of so many bytes, or None for none."""
     if not nbytes:
         return None
-    return Array(device.alloc(nbytes, queue), signature(device, uint8, (nbytes,)))
+    return Array(device.alloc(nbytes), signature(device, uint8, (nbytes,)))
 
 
 def _inherited(ins: Operands) -> tuple[list[Status], Status | None]:

@@ -89,7 +89,7 @@ class Compiled:
         tables = current().slot.tables
         kept = tables.captured.setdefault(self, {})
         try:
-            key: Key = (signatures, exact(tuple(sorted(constants.items()))))
+            key: Key = (signatures, exact(tuple(sorted(constants.items()))) if constants else ())
             found = kept.get(key)
         except TypeError:
             raise _unhashable(self._name, constants) from None
