@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,18 +64,22 @@ def encoded(library: Any, pointer: int, tiling: Tiling) -> tuple[int, bytes]:
         pointer: the array's address.
         tiling: the array.
     """
-    rank = len(tiling.shape)
+    before, after = _prepared(tiling)
     room = ctypes.create_string_buffer(BYTES + ALIGNMENT)
     at = -ctypes.addressof(room) % ALIGNMENT
-    lengths = (ctypes.c_uint64 * rank)(*tiling.shape)
-    strides = (ctypes.c_uint64 * (rank - 1))(*tiling.strides)
-    box, every = (ctypes.c_uint32 * rank)(*tiling.box), (ctypes.c_uint32 * rank)(*itertools.repeat(1, rank))
-    code = library.cuTensorMapEncodeTiled(
-        ctypes.c_void_p(ctypes.addressof(room) + at), _TYPES[tiling.itemsize], ctypes.c_uint32(rank),
-        ctypes.c_void_p(pointer), lengths, strides, box, every,
-        _NOT_INTERLEAVED, _SWIZZLE_128_BYTES, _PROMOTE_256_BYTES, _ZEROS_OUTSIDE,
-    )  # fmt: skip
+    place = ctypes.c_void_p(ctypes.addressof(room) + at)
+    code = library.cuTensorMapEncodeTiled(place, *before, ctypes.c_void_p(pointer), *after)
     return int(code), room.raw[at : at + BYTES]
+
+
+@functools.lru_cache(maxsize=256)
+def _prepared(tiling: Tiling) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the arguments that come before the address and after it; the driver only reads them."""
+    rank = len(tiling.shape)
+    lengths, box = (ctypes.c_uint64 * rank)(*tiling.shape), (ctypes.c_uint32 * rank)(*tiling.box)
+    strides, every = (ctypes.c_uint64 * (rank - 1))(*tiling.strides), (ctypes.c_uint32 * rank)(*[1] * rank)
+    modes = _NOT_INTERLEAVED, _SWIZZLE_128_BYTES, _PROMOTE_256_BYTES, _ZEROS_OUTSIDE
+    return (_TYPES[tiling.itemsize], ctypes.c_uint32(rank)), (lengths, strides, box, every, *modes)
 
 
 @functools.cache

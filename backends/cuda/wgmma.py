@@ -151,7 +151,7 @@ def staged(
         if across and operand.dtype.name not in _EITHER_WAY:
             return Rejection(Reason.LAYOUT, f"wgmma takes {operand.dtype} with the terms of a product side by side")
         moved = [outer, *((n if s else 1, s) for n, s in axes)]
-        strides = [s * size if n > 1 else STRIDE_BYTES for n, s in moved]
+        strides = _strides(inner[0] * size, [(n, s * size) for n, s in moved])
         if all(s % STRIDE_BYTES == 0 and 0 < s < STRIDE_LIMIT for s in strides):
             bits = sum(1 << i for i, (n, s) in enumerate(axes) if n > 1 and s)
             return Staged(across, (inner[0], *(n for n, _ in moved)), tuple(strides), bits)
@@ -160,6 +160,19 @@ def staged(
         f"the copy engine takes rows or columns that lie dense, at strides of multiples of {STRIDE_BYTES} bytes; "
         f"{operand} has others",
     )
+
+
+def _strides(row: int, axes: Sequence[tuple[int, int]]) -> list[int]:
+    """Return strides in bytes, where axes of one index lie behind those before them.
+
+    >>> _strides(40, [(1, 7), (3, 96), (1, 0)])
+    [48, 96, 288]
+    """
+    end, strides = -(-row // STRIDE_BYTES) * STRIDE_BYTES, []
+    for n, stride in axes:
+        strides.append(stride if n > 1 else min(end, STRIDE_LIMIT - STRIDE_BYTES))
+        end = strides[-1] * n
+    return strides
 
 
 def written(problem: Problem, out: Signature) -> Tiling | None:

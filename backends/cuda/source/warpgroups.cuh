@@ -56,7 +56,7 @@ template <bool ACROSS, u32 EXTENT, int RANK, class T> struct Staged {
     static constexpr u32 NEXT = (ACROSS ? STEP_BYTES / sizeof(T) * LINE : STEP_BYTES) >> 4;
 
     static __device__ __forceinline__ u64 descriptor(u32 at) {
-        return matrix_descriptor(at, PANEL_BYTES, LINES_OF_SWIZZLE * LINE);
+        return matrix_descriptor(at, ACROSS ? PANEL_BYTES : 0, LINES_OF_SWIZZLE * LINE);
     }
 
     // Brings part PART of PARTS to all blocks of the cluster, or the whole to this one.

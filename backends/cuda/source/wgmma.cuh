@@ -7,7 +7,7 @@
 
 // Where a matrix lies in lines of 128 bytes, groups of 8 lines being swizzled: a line has the terms of one row, or, where
 // it lies ACROSS, 64 rows of one term. `next` is the distance in bytes of groups of 8 lines, `panel` that of panels of 64
-// rows.
+// rows, which only the latter have.
 __device__ __forceinline__ u64 matrix_descriptor(u32 at, u32 panel, u32 next) {
     constexpr u64 SWIZZLE_128 = 1;
     return (u64)((at & 0x3FFFF) >> 4) | (u64)(panel >> 4) << 16 | (u64)(next >> 4) << 32 | SWIZZLE_128 << 62;

@@ -109,7 +109,7 @@ FAULTS = {
         "barrier_expect(barrier, 1u << 18)",
         "not every",
     ),
-    "groups of lines are said to lie closer": ("PANEL_BYTES, LINES_OF_SWIZZLE * LINE", "PANEL_BYTES, 4 * LINE", WRONG),
+    "groups of lines are said to lie closer": ("PANEL_BYTES : 0, LINES_OF_SWIZZLE", "PANEL_BYTES : 0, 4", WRONG),
     "results lie unswizzled": ("(place ^ line % LINES_OF_SWIZZLE << 4)", "place", WRONG),
     "a copy is not fenced from what was stored": ("fence_before_copy();", "", "not fenced"),
     "a buffer is written while it is copied": ("if (leads) tensor_wait_read<BUFFERS - 1>();", "", WRONG),
