@@ -19,7 +19,6 @@ from ...plugin import (
     Prepared,
     Reason,
     Rejection,
-    dtypes,
     orders,
     programs,
 )
@@ -32,29 +31,34 @@ from .reductions import KINDS, THREADS, WARP, Fold, Form, Plan, Variant
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions")
-_INPUT, _OUTPUT, _WORKSPACE = range(3)
 _VECTOR_BYTES: Final = 16
 # Elements side by side that a thread of the kernel for columns takes: its accumulators must stay in registers.
 _MOST_WIDTH: Final = 4
 _FEWEST_ACROSS: Final = 4
 
 
-class _Reduction:
+_Ends = tuple[Sequence[Pointer], Pointer]
+
+
+class Reduction:
     """The launches of one call, and how much workspace they share.
 
     Args:
-        spec: the call.
+        spec: the call; its only result is the reduction's.
         fold: what is done to terms.
-        plan: how they lie.
+        plan: how they lie, the same for all operands.
+        operands: numbers of the inputs that terms are made of.
     """
 
-    def __init__(self, spec: CallSpec, fold: Fold, plan: Plan) -> None:
+    def __init__(self, spec: CallSpec, fold: Fold, plan: Plan, operands: Sequence[int] = (0,)) -> None:
         self.workspace = 0
         self.steps: list[Step] = []
         self._loader = driver_of(spec).loader
         self._fold = fold
         self._aligned = all(s.aligned for s in spec.arrays)
-        self._sizes = dtypes.dtype(fold.source).itemsize, dtypes.dtype(fold.result).itemsize
+        self._operands = [(i, spec.arrays[i].dtype.itemsize) for i in operands]
+        self._output = len(spec.arrays)
+        self._size = spec.outputs[0].dtype.itemsize
         done = 0
         for kept, (offset,) in parts(plan.kept):
             self._part(Plan(kept, plan.reduced), offset, done)
@@ -62,13 +66,14 @@ class _Reduction:
 
     def _part(self, plan: Plan, offset: int, done: int) -> None:
         """Reduce a part of the rows, whose input is so far, and before which so many rows are done."""
-        given, result = Pointer(_INPUT, offset * self._sizes[0]), Pointer(_OUTPUT, done * self._sizes[1])
-        form = plan.form()
+        given = [Pointer(i, offset * size) for i, size in self._operands]
+        result = Pointer(self._output, done * self._size)
+        form = plan.form(self._fold.most_few)
         if form is Form.FEW:
             few = reductions.power_of_two(max(plan.terms, 1))
             variant = self._variant(form, plan, few=few)
             arguments = [struct.pack("<I", plan.rows), struct.pack("<I", plan.terms), packed(plan.kept)]
-            self._add(variant, -(-plan.rows // THREADS), [*arguments, walk(plan.reduced), given, result])
+            self._add(variant, -(-plan.rows // THREADS), [*arguments, walk(plan.reduced), *given, result])
         elif form is Form.COLUMNS:
             self._columns(plan, offset, given, result)
         else:
@@ -76,7 +81,7 @@ class _Reduction:
             variant = self._variant(form, plan)
             self._rows(variant, plan, orders.BLOCK, WARP // team, (given, result))
 
-    def _rows(self, variant: Variant, plan: Plan, span: int, teams: int, ends: tuple[Pointer, Pointer]) -> None:
+    def _rows(self, variant: Variant, plan: Plan, span: int, teams: int, ends: _Ends) -> None:
         """Reduce rows, and what several blocks make of one row after them."""
         given, result = ends
         how = reductions.spread(plan.rows, plan.terms, span, teams)
@@ -84,15 +89,16 @@ class _Reduction:
         target = self._partials(plan.rows * how.tiles) if how.tiles > 1 else result
         numbers = [struct.pack("<I", plan.rows), struct.pack("<4I", *how.words()), struct.pack("<Q", plan.terms)]
         walks = [walk(plan.reduced)] if variant.form is Form.STRIDED else []
-        arguments: Arguments = [*numbers, packed(plan.kept), *walks, given, target]
+        arguments: Arguments = [*numbers, packed(plan.kept), *walks, *given, target]
         self._add(variant, -(-plan.rows // how.rows) * how.tiles, arguments)
         if how.tiles > 1:
-            self._tree(plan.rows, how.tiles, target, result)
+            self._tree(plan.rows, how.tiles, [target], result)
 
-    def _columns(self, plan: Plan, offset: int, given: Pointer, result: Pointer) -> None:
+    def _columns(self, plan: Plan, offset: int, given: Sequence[Pointer], result: Pointer) -> None:
         width = plan.kept.shape[-1]
         outer = Nest(plan.kept.shape[:-1] or (1,), (plan.kept.strides[0][:-1] or (1,),))
-        wide = min(_VECTOR_BYTES // self._sizes[0], _MOST_WIDTH) if self._fold.kind not in ("argmax", "argmin") else 1
+        most = 1 if self._fold.kind in ("argmax", "argmin") else _MOST_WIDTH
+        wide = min(max(_VECTOR_BYTES // self._fold.bytes_of_term, 1), most)
         steps = (offset, width, *plan.reduced.strides[0], *outer.strides[0][: len(plan.kept.shape) - 1])
         blocks = reductions.blocks_of(plan.terms)
         rows = math.prod(outer.shape)
@@ -105,12 +111,12 @@ class _Reduction:
         variant = self._variant(Form.COLUMNS, Plan(outer, plan.reduced), across=across, width=wide, partial=tiles > 1)
         target = self._partials(plan.rows * tiles) if tiles > 1 else result
         numbers = [struct.pack("<I", width), struct.pack("<Q", plan.terms), struct.pack("<I", turns)]
-        arguments: Arguments = [*numbers, struct.pack("<I", tiles), packed(outer), walk(plan.reduced), given, target]
+        arguments: Arguments = [*numbers, struct.pack("<I", tiles), packed(outer), walk(plan.reduced), *given, target]
         self._add(variant, stripes * tiles, arguments)
         if tiles > 1:
-            self._tree(plan.rows, tiles, target, result)
+            self._tree(plan.rows, tiles, [target], result)
 
-    def _tree(self, rows: int, values: int, given: Pointer, result: Pointer) -> None:
+    def _tree(self, rows: int, values: int, given: Sequence[Pointer], result: Pointer) -> None:
         plan = Plan(Nest((rows,), ((values,),)), Nest((values,), ((1,),)))
         self._rows(Variant(self._fold, Form.TREE), plan, reductions.TREE_SPAN, 1, (given, result))
 
@@ -118,7 +124,7 @@ class _Reduction:
         """Return where in the workspace so many values go."""
         begin = self.workspace
         self.workspace += -(-count * self._fold.value_bytes // 256) * 256
-        return Pointer(_WORKSPACE, begin)
+        return Pointer(self._output + 1, begin)
 
     def _variant(
         self, form: Form, plan: Plan, *, few: int = 0, across: int = 0, width: int = 0, partial: bool = False
@@ -148,7 +154,8 @@ def _source(variant: Variant) -> str:
     return reductions.source(variant)
 
 
-def _chosen(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+def chosen(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Return the reduced axes as an op's attribute says them."""
     if axis is None:
         return tuple(range(rank))
     return (axis,) if isinstance(axis, int) else tuple(axis)
@@ -162,8 +169,8 @@ def _kernel(op: str) -> Kernel:
         if not out.size:
             return Prepared(launcher(driver_of(spec).runtime, []))
         fold = Fold(op, x.dtype.name, out.dtype.name)
-        axes = _chosen(spec.attributes["axis"], len(x.shape))
-        made = _Reduction(spec, fold, reductions.plan(x.shape, x.strides, axes, fold.ordered))
+        axes = chosen(spec.attributes["axis"], len(x.shape))
+        made = Reduction(spec, fold, reductions.plan(x.shape, x.strides, axes, fold.ordered))
         return Prepared(launcher(driver_of(spec).runtime, made.steps), made.workspace)
 
     accepted = ARITHMETIC | COMPLEX if op == "sum" else ARITHMETIC

@@ -103,18 +103,38 @@ class Fold:
         Two at least, so that a warp has all lanes of a block.
         """
         most = _PLACE_BYTES if self.kind in _PLACES else _VALUE_BYTES
-        return max(min(_VECTOR_BYTES // dtypes.dtype(self.source).itemsize, most // self.value_bytes), 2)
+        return max(min(_VECTOR_BYTES // self.widest, most // self.value_bytes), 2)
+
+    @property
+    def widest(self) -> int:
+        """Bytes of the widest element that is read for a term."""
+        return dtypes.dtype(self.source).itemsize
+
+    @property
+    def bytes_of_term(self) -> int:
+        """Bytes that are read for a term."""
+        return dtypes.dtype(self.source).itemsize
+
+    @property
+    def most_few(self) -> int:
+        """Terms that one thread takes alone at most."""
+        return FEW
 
     @staticmethod
     def _integer(dtype: str) -> str:
         width = 64 if programs.WIDTH[dtype] == 64 else 32
         return f"{'i' if dtype in programs.SIGNED or dtype in programs.FLOATS else 'u'}{width}"
 
+    def operands(self) -> tuple[str, ...]:
+        """Return the C++ types of what is read for a term."""
+        return (emit.MEMORY[self.source],)
+
     def source_text(self, name: str = "Fold") -> str:
         """Return the C++ struct of this fold."""
         return f"""\
 struct {name} {{
     typedef {emit.MEMORY[self.source]} Memory;
+    typedef const Memory* In;
     typedef {self.value} Value;
     typedef {emit.MEMORY[self.result]} Result;
     static constexpr int WIDTH = {self.width};
@@ -225,10 +245,10 @@ class Plan:
         """Number of terms of each result."""
         return math.prod(self.reduced.shape)
 
-    def form(self) -> Form:
-        """Return the kernel that suits these strides."""
+    def form(self, most_few: int = FEW) -> Form:
+        """Return the kernel that suits these strides, where a thread may take so many terms alone."""
         in_row = len(self.reduced.shape) == 1 and self.reduced.strides[0][0] == 1
-        if self.terms <= (FEW_IN_ROW if in_row else FEW):
+        if self.terms <= min(FEW_IN_ROW if in_row else FEW, most_few):
             return Form.FEW
         if in_row:
             return Form.ROWS
@@ -309,14 +329,17 @@ def source(variant: Variant) -> str:
             f"columns<Fold, {variant.across}, {variant.width}, {partial}>(width, n, turns, tiles, walk",
         ),
     }[variant.form]
-    memory = "Value" if variant.form is Form.TREE else "Memory"
+    sources = variant.fold.operands() if variant.form is not Form.TREE else ("Fold::Value",)
+    given = ", ".join(f"const {t}* in{i}" for i, t in enumerate(sources))
+    names = ", ".join(f"in{i}" for i in range(len(sources)))
+    terms = names if variant.form is Form.TREE else f"Fold::In{{{names}}}"
     return f"""\
 {variant.fold.source_text()}
 extern "C" __global__ void __launch_bounds__({THREADS}, {BLOCKS}) {variant.form.value}(
-    {", ".join(parameters)}, const Fold::{memory}* in, void* out
+    {", ".join(parameters)}, {given}, void* out
 ) {{
     using namespace reduction;
-    {call}, kept, in, out);
+    {call}, kept, {terms}, out);
 }}
 OPMUX_ENTRY({variant.form.value})
 """

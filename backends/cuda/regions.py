@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...plugin import Device, Graph, Kernel, Refusal
-from . import chains, epilogues, row_regions
+from . import chains, epilogues, produced, row_regions
 from .driver import KIND
 
 #: Returns a kernel for a whole graph, or the node before which a graph would be one for it.
 Maker = Callable[[Graph], Kernel | Refusal]
 
 #: Kinds of regions; the first that takes a graph has it.
-MAKERS: Final[tuple[Maker, ...]] = (chains.region, epilogues.region, row_regions.region)
+MAKERS: Final[tuple[Maker, ...]] = (chains.region, epilogues.region, produced.region, row_regions.region)
 
 
 class Regions:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...plugin import ARITHMETIC, Graph, Metadata, Node, Program, Refusal, View, dtypes, fuse, whole
+from .reduction_kernels import chosen
 from .reductions import Fold
 
 #: Reductions that rows know.
@@ -174,7 +175,7 @@ class _Rows:
 
     def _frame(self, node: Node) -> Frame | None:
         shape = self.graph.specs[next(i for i in node.inputs if i is not None)].shape
-        axes = _axes(node, len(shape))
+        axes = axes_of(node, len(shape))
         long = [d for d in axes if shape[d] != 1] or list(axes[:1])
         split = min(long, default=len(shape))
         inner = {d for d in range(split, len(shape)) if shape[d] != 1}
@@ -186,7 +187,7 @@ class _Rows:
         shape = self.graph.specs[operand].shape
         if shape == self.frame.shape and self._frame(node) == self.frame:
             return True
-        single = all(shape[d] == 1 for d in _axes(node, len(shape)))
+        single = all(shape[d] == 1 for d in axes_of(node, len(shape)))
         if not single or self._of_row(operand) is None:
             raise _RefusedError(index, f"{node.op.name} goes over other rows than the reduction before")
         return False
@@ -295,6 +296,6 @@ class _Rows:
         return Pass(fused.program, fused.operands, tuple(wanted.terms), tuple(wanted.stored), tuple(wanted.kept))
 
 
-def _axes(node: Node, rank: int) -> tuple[int, ...]:
-    axis = dict(node.attributes)["axis"]
-    return tuple(range(rank)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+def axes_of(node: Node, rank: int) -> tuple[int, ...]:
+    """Return the axes that a reduction goes over."""
+    return chosen(dict(node.attributes)["axis"], rank)

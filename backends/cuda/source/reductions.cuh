@@ -1,7 +1,7 @@
 // Reductions in the canonical order of opset/orders.py: blocks of 1024 terms, 64 lanes, halves, a tree of neighbours.
 //
-// A fold is a struct of what is done to terms: their type in memory (Memory), the type that they are combined in (Value),
-// the result's (Result), how many a thread takes side by side (WIDTH), and the functions identity, term, combine and finish. Combining is commutative, so where
+// A fold is a struct of what is done to terms: their type in memory (Memory), what finds them there (In, a pointer or what
+// is used like one), the type that they are combined in (Value), the result's (Result), how many a thread takes side by side (WIDTH), and the functions identity, term, combine and finish. Combining is commutative, so where
 // threads exchange values each may have its own first.
 
 namespace reduction {
@@ -16,6 +16,17 @@ enum : int {
     BATCH = 8,  // loads that a thread has in flight, where each is of one element
     BATCH_BYTES = 128,  // what it has in flight, where they lie side by side
 };
+
+// Terms side by side, in one load, from a place that a multiple of as many bytes divides; and how far that is from one.
+template <int N, class T> __device__ __forceinline__ void vector(T (&to)[N], const T* at) {
+    struct alignas(N * sizeof(T)) Pack { T terms[N]; };
+    Pack pack = *reinterpret_cast<const Pack*>(at);
+#pragma unroll
+    for (int v = 0; v < N; ++v) to[v] = pack.terms[v];
+}
+template <int N, class T, class In> __device__ __forceinline__ void vector(T (&to)[N], const In& at) { at.vector(to); }
+template <int N, class T> __device__ __forceinline__ int skew(const T* at) { return (int)((u64)at / sizeof(T) % N); }
+template <int N, class In> __device__ __forceinline__ int skew(const In& at) { return at.template skew<N>(); }
 
 template <class T> __device__ __forceinline__ T neighbour(T x, int bits) {
     return __shfl_xor_sync(0xFFFFFFFFu, x, bits);
@@ -143,43 +154,43 @@ __device__ __forceinline__ typename F::Value apart(typename F::Value (&lanes)[WI
 // then begin with the last lanes, one step late. Halves of a circle of lanes are the same wherever it begins.
 template <class F> struct Dense {
     typedef typename F::Memory Memory;
+    typedef typename F::In In;
     typedef typename F::Value Value;
     static constexpr int WIDTH = F::WIDTH, TEAM = LANES / WIDTH, SPAN = BLOCK;
     // Narrow terms take a register each once they are loaded.
     static constexpr int FITTING = BATCH_BYTES / (WIDTH * (sizeof(Memory) < 4 ? 2 : 1) * sizeof(Memory));
     static constexpr int BATCH = FITTING < reduction::BATCH ? FITTING : reduction::BATCH;
-    struct alignas(WIDTH * sizeof(Memory)) Pack { Memory terms[WIDTH]; };
     u64 n;
 
-    __device__ __forceinline__ static void take(Value (&lanes)[WIDTH], const Pack& pack, u64 at) {
+    __device__ __forceinline__ static void take(Value (&lanes)[WIDTH], const Memory (&terms)[WIDTH], u64 at) {
 #pragma unroll
-        for (int v = 0; v < WIDTH; ++v) lanes[v] = F::combine(lanes[v], F::term(pack.terms[v], at + v));
+        for (int v = 0; v < WIDTH; ++v) lanes[v] = F::combine(lanes[v], F::term(terms[v], at + v));
     }
     // The vector from a number within the block on, as far as the block goes.
-    __device__ __forceinline__ static void edge(Value (&lanes)[WIDTH], const Memory* row, u64 first, int at, int count) {
+    __device__ __forceinline__ static void edge(Value (&lanes)[WIDTH], const In& row, u64 first, int at, int count) {
 #pragma unroll
         for (int v = 0; v < WIDTH; ++v)
             if (at + v >= 0 && at + v < count)
                 lanes[v] = F::combine(lanes[v], F::term(row[first + (i64)(at + v)], first + (i64)(at + v)));
     }
     template <bool WHOLE>
-    __device__ __forceinline__ static void steps(Value (&lanes)[WIDTH], const Memory* row, u64 first, int start, int last) {
+    __device__ __forceinline__ static void steps(Value (&lanes)[WIDTH], const In& row, u64 first, int start, int last) {
 #pragma unroll 1
         for (int begin = 0; begin < STEPS; begin += BATCH) {
-            Pack packs[BATCH];
+            Memory packs[BATCH][WIDTH];
 #pragma unroll
             for (int s = 0; s < BATCH; ++s)
                 if ((WHOLE || begin + s < last) && (s || begin || start >= 0))
-                    packs[s] = *reinterpret_cast<const Pack*>(row + (first + (i64)(start + (begin + s) * LANES)));
+                    vector(packs[s], row + (first + (i64)(start + (begin + s) * LANES)));
 #pragma unroll
             for (int s = 0; s < BATCH; ++s)
                 if ((WHOLE || begin + s < last) && (s || begin || start >= 0))
                     take(lanes, packs[s], first + (i64)(start + (begin + s) * LANES));
         }
     }
-    __device__ __forceinline__ void gather(Value (&lanes)[WIDTH], const Memory* row, u64 first, int t) const {
+    __device__ __forceinline__ void gather(Value (&lanes)[WIDTH], const In& row, u64 first, int t) const {
         int count = n - first < BLOCK ? (int)(n - first) : BLOCK;
-        int start = t * WIDTH - (int)((u64)(row + first) / sizeof(Memory) % WIDTH);
+        int start = t * WIDTH - skew<WIDTH>(row + first);
         int last = count - WIDTH - start < 0 ? 0 : (count - WIDTH - start) / LANES + 1;
         if (start < 0) edge(lanes, row, first, start, count);
         if (count == BLOCK)
@@ -197,12 +208,13 @@ template <class F> struct Dense {
 // Terms anywhere. A warp takes a block: thread t lanes t and t + 32.
 template <class F, class Walk> struct Strided {
     typedef typename F::Memory Memory;
+    typedef typename F::In In;
     typedef typename F::Value Value;
     static constexpr int WIDTH = LANES / WARP, TEAM = WARP, SPAN = BLOCK;
     u64 n;
     Walk walk;
 
-    __device__ __forceinline__ void gather(Value (&lanes)[WIDTH], const Memory* row, u64 first, int t) const {
+    __device__ __forceinline__ void gather(Value (&lanes)[WIDTH], const In& row, u64 first, int t) const {
         u64 left = n - first;
 #pragma unroll 1
         for (int begin = 0; begin < BLOCK; begin += BATCH * WARP) {
@@ -224,7 +236,7 @@ template <class F, class Walk> struct Strided {
 
 // Values of earlier launches, which stand for blocks or for whole branches of the tree.
 template <class F> struct Partial {
-    typedef typename F::Value Memory;
+    typedef const typename F::Value* In;
     typedef typename F::Value Value;
     static constexpr int WIDTH = 4, TEAM = WARP, SPAN = WIDTH * WARP;
     u64 n;
@@ -258,7 +270,7 @@ struct Spread {
 // A result per row. Partial results of a row lie side by side.
 template <class F, class Terms, bool PARTIAL, class Kept>
 __device__ __forceinline__ void rows(
-    u32 count, const Spread& spread, const Terms& terms, const Kept& kept, const typename Terms::Memory* in, void* out
+    u32 count, const Spread& spread, const Terms& terms, const Kept& kept, const typename Terms::In& in, void* out
 ) {
     typedef typename F::Value Value;
     constexpr u32 TEAMS = WARP / Terms::TEAM;
@@ -268,7 +280,7 @@ __device__ __forceinline__ void rows(
     u32 first_row = group * ((WARPS >> spread.warps) * (TEAMS >> spread.teams));
     u32 row = first_row + (warp >> spread.warps) * (TEAMS >> spread.teams) + (team >> spread.teams);
     u32 warp_in_row = warp & ((1u << spread.warps) - 1), team_in_row = team & ((1u << spread.teams) - 1);
-    const typename Terms::Memory* at = in + (row < count ? kept.at(row) : 0);
+    const typename Terms::In at = in + (row < count ? kept.at(row) : 0);
     u32 values = spread.turns << spread.warps;
     for (u32 turn = 0; turn < spread.turns; ++turn) {
         u64 branch = (((u64)tile * spread.turns + turn) << spread.warps) + warp_in_row;
@@ -297,14 +309,14 @@ __device__ __forceinline__ void rows(
 // Few terms, any strides: a thread per result.
 template <class F, int MOST, class Kept, class Walk>
 __device__ __forceinline__ void few(
-    u32 count, u32 n, const Walk& walk, const Kept& kept, const typename F::Memory* in, void* out
+    u32 count, u32 n, const Walk& walk, const Kept& kept, const typename F::In& in, void* out
 ) {
     u32 row = blockIdx.x * THREADS + threadIdx.x;
     if (row >= count) return;
     typename F::Value lanes[MOST];
     clear<F>(lanes);
     if (n) {
-        const typename F::Memory* at = in + kept.at(row);
+        const typename F::In at = in + kept.at(row);
         typename F::Memory terms[MOST];
 #pragma unroll
         for (int i = 0; i < MOST; ++i) terms[i] = at[walk.at(i < n ? i : 0)];  // no branch: arrays stay in registers
@@ -321,12 +333,11 @@ __device__ __forceinline__ void few(
 // thread y has lanes y, y + DOWN, ..., so the first halves are its own, and the last ones go through shared memory.
 template <class F, int ACROSS, int WIDTH, bool PARTIAL, class Kept, class Walk>
 __device__ __forceinline__ void columns(
-    u32 width, u64 n, u32 turns, u32 tiles, const Walk& walk, const Kept& kept, const typename F::Memory* in, void* out
+    u32 width, u64 n, u32 turns, u32 tiles, const Walk& walk, const Kept& kept, const typename F::In& in, void* out
 ) {
     typedef typename F::Value Value;
     typedef typename F::Memory Memory;
     constexpr int DOWN = THREADS / ACROSS, OWN = LANES / DOWN, AT_ONCE = BATCH > OWN ? BATCH / OWN : 1, MOST_TURNS = 8;
-    struct alignas(sizeof(Memory) * WIDTH) Pack { Memory terms[WIDTH]; };
     __shared__ Value lanes_of[DOWN][ACROSS * WIDTH];
     __shared__ Value totals[MOST_TURNS][ACROSS * WIDTH];
     int x = threadIdx.x % ACROSS, y = threadIdx.x / ACROSS;
@@ -334,7 +345,7 @@ __device__ __forceinline__ void columns(
     u32 rest = blockIdx.x / stripes, outer = rest / tiles, tile = rest - outer * tiles;
     u32 column = (blockIdx.x - rest * stripes) * (ACROSS * WIDTH) + x * WIDTH;
     bool inside = column < width;
-    const Memory* at = in + kept.at(outer) + (inside ? column : 0);
+    const typename F::In at = in + (kept.at(outer) + (inside ? column : 0));
     for (u32 turn = 0; turn < turns; ++turn) {
         u64 first = ((u64)tile * turns + turn) * BLOCK;
         u32 block = !inside || first >= n ? 0 : n - first < BLOCK ? (u32)(n - first) : BLOCK;
@@ -342,11 +353,11 @@ __device__ __forceinline__ void columns(
 #pragma unroll
         for (int k = 0; k < OWN; ++k) clear<F>(lanes[k]);
         for (u32 begin = y; begin < block; begin += AT_ONCE * LANES) {
-            Pack packs[AT_ONCE][OWN];
+            Memory packs[AT_ONCE][OWN][WIDTH];
 #pragma unroll
             for (int s = 0; s < AT_ONCE * OWN; ++s) {
                 u32 i = begin + s * DOWN;
-                if (i < block) packs[s / OWN][s % OWN] = *reinterpret_cast<const Pack*>(at + walk.at(first + i));
+                if (i < block) vector(packs[s / OWN][s % OWN], at + walk.at(first + i));
             }
 #pragma unroll
             for (int s = 0; s < AT_ONCE * OWN; ++s) {
@@ -354,7 +365,7 @@ __device__ __forceinline__ void columns(
                 if (i < block)
 #pragma unroll
                     for (int v = 0; v < WIDTH; ++v) {
-                        Value term = F::term(packs[s / OWN][s % OWN].terms[v], first + i);
+                        Value term = F::term(packs[s / OWN][s % OWN][v], first + i);
                         lanes[s % OWN][v] = F::combine(lanes[s % OWN][v], term);
                     }
             }

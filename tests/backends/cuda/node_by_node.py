@@ -33,6 +33,8 @@ REDUCTIONS: dict[str, Callable[..., Array]] = {
     "min": lambda x, axis, t: _extreme(x, axis, True),
     "all": lambda x, axis, t: x.astype(bool).all(axis),
     "any": lambda x, axis, t: x.astype(bool).any(axis),
+    "argmax": lambda x, axis, t: np.argmax(x, axis),
+    "argmin": lambda x, axis, t: np.argmin(x, axis),
 }
 VIEWS: dict[str, Callable[..., Array]] = {
     "reshape": np.reshape, "permute_dims": np.transpose, "broadcast_to": np.broadcast_to,

@@ -1,0 +1,198 @@
+"""Reductions of what elementwise nodes make, over any axes, with what is done to each result: the reduction's kernels.
+
+Terms are made of the operands where a plain reduction would load them, so nothing is written in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ...plugin import (
+    ARITHMETIC,
+    CallSpec,
+    Graph,
+    Kernel,
+    Node,
+    Prepared,
+    Program,
+    Reason,
+    Refusal,
+    Rejection,
+    View,
+    dtypes,
+    fuse,
+    whole,
+)
+from . import emit, reductions, row_regions
+from .driver import driver_of
+from .fusing import crowded, region_kernel
+from .launching import launcher
+from .reduction_kernels import Reduction
+from .reductions import KINDS, Fold
+from .row_program import axes_of
+
+#: Arrays that terms are made of: a thread has several terms of each on their way.
+_MOST_OPERANDS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Produced(Fold):
+    """A fold whose terms are made of several arrays, which lie alike, and whose results something is done to.
+
+    Attributes:
+        producer: makes a term of one element of each operand.
+        epilogue: makes what is written of a result.
+    """
+
+    producer: Program
+    epilogue: Program
+
+    @property
+    def widest(self) -> int:
+        """Bytes of the widest operand's elements."""
+        return max(dtypes.dtype(t).itemsize for t in self.producer.inputs)
+
+    @property
+    def bytes_of_term(self) -> int:
+        """Bytes of registers that the operands of a term take."""
+        return sum(max(dtypes.dtype(t).itemsize, 4) for t in self.producer.inputs)
+
+    @property
+    def most_few(self) -> int:
+        """Terms that one thread takes alone: as many as it has registers for."""
+        return max(4 * reductions.FEW // self.bytes_of_term, 1)
+
+    def operands(self) -> tuple[str, ...]:
+        """Return the C++ types of what is read for a term."""
+        return tuple(emit.MEMORY[t] for t in self.producer.inputs)
+
+    def source_text(self, name: str = "Fold") -> str:
+        """Return the C++ struct of this fold, and of what finds its operands."""
+        types = self.operands()
+        count = range(len(types))
+        each = ", ".join
+        term = each(emit.from_memory(t, f"x.x{i}") for i, t in enumerate(self.producer.inputs))
+        finished = emit.from_memory(self.result, "Reduced::finish(v)")
+        made = emit.to_memory(self.source, f"produced({term})")
+        written = emit.to_memory(self.epilogue.result_type, f"finished({finished})")
+        loads = " ".join(f"{t} x{i}[N]; reduction::vector(x{i}, in{i});" for i, t in enumerate(types))
+        return f"""\
+{Fold.source_text(self, "Reduced")}
+{emit.function("produced", self.producer)}
+{emit.function("finished", self.epilogue)}
+struct Operands {{ {" ".join(f"{t} x{i};" for i, t in enumerate(types))} }};
+struct Arrays {{
+    {" ".join(f"const {t}* in{i};" for i, t in enumerate(types))}
+    __device__ __forceinline__ Arrays operator+(i64 i) const {{ return {{{each(f"in{k} + i" for k in count)}}}; }}
+    __device__ __forceinline__ Operands operator[](i64 i) const {{ return {{{each(f"in{k}[i]" for k in count)}}}; }}
+    template <int N> __device__ __forceinline__ void vector(Operands (&to)[N]) const {{
+        {loads}
+#pragma unroll
+        for (int v = 0; v < N; ++v) to[v] = {{{each(f"x{k}[v]" for k in count)}}};
+    }}
+    template <int N> __device__ __forceinline__ int skew() const {{ return reduction::skew<N>(in0); }}
+}};
+struct {name} : Reduced {{
+    typedef Operands Memory;
+    typedef Arrays In;
+    typedef {emit.MEMORY[self.epilogue.result_type]} Result;
+    static constexpr int WIDTH = {self.width};
+    static __device__ __forceinline__ Value term(Memory x, u64 i) {{ return Reduced::term({made}, i); }}
+    static __device__ __forceinline__ Result finish(Value v) {{ return {written}; }}
+}};
+"""
+
+
+def region(graph: Graph) -> Kernel | Refusal:
+    """Return a kernel for a graph with one reduction and one result, or a node that is in the way."""
+    refused = crowded(graph)
+    if refused is not None:
+        return refused
+    numbered = [(i, number, node) for i, (number, node) in enumerate(graph.numbered()) if node.op.name in KINDS]
+    if not numbered:
+        return Refusal(0, "nothing is reduced")
+    if len(numbered) > 1:
+        return Refusal(numbered[1][0], "a second reduction")
+    index, number, node = numbered[0]
+    made = _terms(graph, index, node)
+    if isinstance(made, Refusal):
+        return made
+    shape, producer, operands = made
+    epilogue = _epilogue(graph, index, number)
+    if isinstance(epilogue, Refusal):
+        return epilogue
+    fold = Produced(node.op.name, producer.result_type, graph.specs[number].dtype.name, producer, epilogue)
+    axes = axes_of(node, len(shape))
+    alike = _Alike(fold, shape, axes, operands)
+    rows = row_regions.region(graph)
+
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
+        if not alike.fits(spec) and isinstance(rows, Kernel):
+            return rows.prepare(spec)
+        return alike.prepare(spec)
+
+    return region_kernel("reduction", graph, prepare)
+
+
+def _terms(graph: Graph, index: int, node: Node) -> tuple[tuple[int, ...], Program, tuple[View, ...]] | Refusal:
+    """Return the shape of what is reduced, the program that makes it, and the arrays that it is made of."""
+    (operand,) = (i for i in node.inputs if i is not None)
+    spec = graph.specs[operand]
+    if spec.dtype.name not in ARITHMETIC or node.outputs[0].dtype.name not in ARITHMETIC:
+        return Refusal(index, f"{node.op.name} of {spec.dtype} is another kernel's")
+    shape = spec.shape
+    view = whole(operand, shape, shape)
+    fused = fuse(graph, [view] if view else [])
+    if isinstance(fused, Refusal):
+        return fused
+    for read in fused.operands:
+        if read != whole(read.value, graph.specs[read.value].shape, shape):
+            return Refusal(index, "the arrays that it is made of have other shapes")
+    if not 1 <= len(fused.operands) <= _MOST_OPERANDS:
+        return Refusal(index, f"it is not made of 1 to {_MOST_OPERANDS} arrays")
+    return shape, fused.program, fused.operands
+
+
+def _epilogue(graph: Graph, index: int, number: int) -> Program | Refusal:
+    """Return what makes the graph's only output of the reduction's result."""
+    if any(output < number for output in graph.outputs):
+        return Refusal(index, "what is reduced is a result too")
+    after = Refusal(index + 1, "it is not made of what is reduced, one element of each")
+    shape = graph.specs[number].shape
+    views = [whole(output, graph.specs[output].shape, shape) for output in graph.outputs]
+    if len(views) != 1 or views[0] is None:
+        return after
+    fused = fuse(graph, [views[0]], {number})
+    if isinstance(fused, Refusal):
+        return fused
+    return fused.program if fused.operands == (whole(number, shape, shape),) else after
+
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """The reduction of arrays that lie alike."""
+
+    fold: Produced
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    operands: tuple[View, ...]
+
+    def _strides(self, spec: CallSpec) -> set[tuple[int, ...]]:
+        return {v.strides(spec.arrays[v.value].strides, len(self.shape)) for v in self.operands}
+
+    def fits(self, spec: CallSpec) -> bool:
+        """Return whether one offset finds a term's elements in all operands."""
+        aligned = all(spec.arrays[v.value].aligned for v in self.operands)
+        return len(self._strides(spec)) == 1 and (aligned or len(self.operands) == 1)
+
+    def prepare(self, spec: CallSpec) -> Prepared | Rejection:
+        runtime = driver_of(spec).runtime
+        if not spec.outputs[0].size:
+            return Prepared(launcher(runtime, []))
+        if not self.fits(spec):
+            return Rejection(Reason.LAYOUT, "the operands do not lie alike")
+        (strides,) = self._strides(spec)
+        plan = reductions.plan(self.shape, strides, self.axes, self.fold.ordered)
+        made = Reduction(spec, self.fold, plan, [v.value for v in self.operands])
+        return Prepared(launcher(runtime, made.steps), made.workspace)
