@@ -1,4 +1,4 @@
-"""Collectives in closed form, on the links that a description has.
+"""Collectives in closed form, on the links that a description has, or the buses to the host.
 
 Each is the best of the textbook algorithms, without the reduction's arithmetic. Source of the formulas: Thakur,
 Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH", 2005.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from ..hardware import Links
+from ..hardware import Dma, Links
 from ..timing import links as timing
 
 #: ``(alpha, bandwidth, bytes, ranks)`` to seconds; bytes are those of the whole vector, over all ranks.
@@ -57,6 +57,14 @@ _SENT: Final[dict[str, Callable[[int], float]]] = {
 def is_priced(op: str) -> bool:
     """Return whether there is a formula for a collective."""
     return op in _FORMULAS
+
+
+def over_buses(op: str, dma: Dma) -> Links:
+    """Return what connects devices without links: their buses, by way of the host.
+
+    A bus carries one transfer at a time, so where every rank sends and receives, each direction has half of it.
+    """
+    return Links("switch", 1, dma.host_bandwidth / (2 if op in _SENT else 1), 2 * dma.latency)
 
 
 def seconds(op: str, links: Links, given: int, made: int, ranks: int) -> float:

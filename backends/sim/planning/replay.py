@@ -282,11 +282,14 @@ class Replay:
     # Collectives.
 
     def _collective(self, call: LoggedCall) -> None:
-        """Run a collective on the links of all its devices at once, or through the host where there are none."""
+        """Run a collective on the links of all its devices at once, or on their buses where there are none."""
         links, ranks = self.description.links, len(call.outputs)
-        if not collectives.is_priced(call.op.name) or (links is None and ranks > 1):
-            self._on_host(call, Refused(Missing.OP, f"{call.op.name}: no links"))
+        if not collectives.is_priced(call.op.name):
+            self._on_host(call, Refused(Missing.OP, f"{call.op.name}: no formula"))
             return
+        by_host = links is None
+        engine = HOST_LINK if by_host else LINKS
+        links = links or collectives.over_buses(call.op.name, self.description.dma)
         ready, after = 0, []
         for rank, y in enumerate(call.outputs):
             mine = [x.buffer for x in call.inputs[rank : rank + 1] if x is not None]
@@ -302,24 +305,26 @@ class Replay:
             ready = max(ready, room, device.issued, self._place(y.buffer).used, device.tail if self.in_order else 0)
         given = max((x.sig.nbytes for x in self.uses.inputs[call.number]), default=0)
         made = max(y.sig.nbytes for y in call.outputs)
-        seconds = 0.0 if links is None else collectives.seconds(call.op.name, links, given, made, ranks)
+        seconds = collectives.seconds(call.op.name, links, given, made, ranks)
         involved = [self.devices[self._place(y.buffer).device] for y in call.outputs]
+        ways = [d.host_link if by_host else d.links for d in involved]
         # All links of all ranks at once: where one of them is busy, all wait.
         duration = picoseconds(seconds)
-        while (later := max(d.links.earliest(ready, duration) for d in involved)) > ready:
+        while (later := max(way.earliest(ready, duration) for way in ways)) > ready:
             ready = later
         sent = collectives.bytes_sent(call.op.name, given, made, ranks)
-        for y, device in zip(call.outputs, involved, strict=True):
-            start, end = device.links.book(ready, duration)
-            number = self._task(device.index, LINKS, call.op.name, call, start, end, round(sent), tuple(after))
+        for y, device, way in zip(call.outputs, involved, ways, strict=True):
+            start, end = way.book(ready, duration)
+            number = self._task(device.index, engine, call.op.name, call, start, end, round(sent), tuple(after))
             self._place(y.buffer).made(end, number)
             device.tail = max(device.tail, end)
         for x in self.uses.inputs[call.number]:
             self.places[x.buffer].used = max(self.places[x.buffer].used, ready + duration)
         if self.joules is not None and self.description.power is not None:
-            self.joules += ranks * sent * self.description.power.link
+            power = self.description.power
+            self.joules += ranks * sent * (2 * power.off_chip if by_host else power.link)  # out of memory, and into it
         if self.keep:
-            tally = self._tally(call.op.name, LINKS)
+            tally = self._tally(call.op.name, engine)
             tally.calls += 1
             tally.seconds += seconds
             tally.nbytes += ranks * sent

@@ -259,11 +259,26 @@ def test_a_collective_takes_the_links_of_all_its_ranks(tmp_path: Path) -> None:
     assert sent[0].nbytes == 400  # 2 (n - 1) / n of the vector
 
 
-def test_a_collective_without_links_goes_through_the_host(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("op", "more", "times"), [("all_gather", {}, 2), ("permute", {"pairs": ((0, 1),)}, 1)])
+def test_a_collective_without_links_takes_the_buses_as_the_simulator_does(
+    tmp_path: Path, op: str, more: dict[str, Any], times: int
+) -> None:
     text = "\n".join(line for line in TEXT.splitlines() if not line.startswith("links"))
-    made = Program().call("all_reduce", [0, 1], [2, 3], ranks=True).on(tmp_path, loads(text))
-    assert made.fallbacks == 1
-    assert made.ops[0].reason == "no op: all_reduce: no links"
+    recorder, simulation = Recorder(tmp_path / "log"), simulated(*[loads(text)] * 2)
+    with registered(simulation):
+        mesh = ox.Mesh(["sim:0", "sim:1"])
+        arrays = [ox.ones(2500, device=d) for d in mesh.local_devices]
+        observe.OBSERVERS.append(recorder.note)
+        try:
+            getattr(ox, op)(arrays, mesh, **more)
+        finally:
+            observe.OBSERVERS.remove(recorder.note)
+            recorder.finish()
+        moved = [s for s in simulation.timeline() if s.op == "copy_peer"]
+    made = plan(read_call_log(tmp_path / "log"), loads(text), absences=False)
+    (task, _) = [t for t in made.tasks if t.op == op]
+    assert (task.engine, made.fallbacks) == ("host link", 0)
+    assert task.end - task.start == max(s.end for s in moved) - min(s.start for s in moved) == times * 10_000_000
 
 
 def program() -> ox.Array:
