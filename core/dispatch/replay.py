@@ -31,6 +31,9 @@ _TRIES: Final = 3
 #: Replays that a plan keeps, and addresses that it remembers to have seen once.
 _MOST_REPLAYS: Final = 8
 _MOST_SEEN: Final = 64
+#: Calls that pay for one recording beyond those that are kept: to record takes a driver longer than to launch, and
+#: where more memory comes by turns than is kept, every call would record what is dropped before it comes again.
+_CALLS_PER_RECORDING: Final = 16
 #: Bytes that arrays in the workspace lie at multiples of: what CUDA's allocators give.
 _ALIGNMENT: Final = 256
 
@@ -211,6 +214,7 @@ class _Flat:
         self._inside, self._workspace = _arena(notes.launches, self._kept)
         self._replays: dict[tuple[Any, ...], Replay] = {}
         self._seen: dict[tuple[Any, ...], None] = {}
+        self._credit = _MOST_REPLAYS * _CALLS_PER_RECORDING
 
     def runner(self, make: MakeRunner) -> Run | None:
         """Return the function that runs them; None where one launch, or none, is nothing to put together."""
@@ -231,6 +235,7 @@ class _Flat:
     def _launch(self, outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
         used = (*ins, *outs) if workspace is None else (*ins, *outs, workspace)
         key = tuple([x.ptr for x in used])
+        self._credit += 1
         replay = self._replays.get(key)
         if replay is not None:
             replay(queue)
@@ -244,7 +249,7 @@ class _Flat:
             late = None if completion is None else outcome(completion)
             if late is not None:
                 _raise(noted.fail(late), late)
-        if self._owned:
+        if self._owned and self._credit >= _CALLS_PER_RECORDING:
             self._remember(key, bound)
 
     def _remember(self, key: tuple[Any, ...], bound: list[_Bound]) -> None:
@@ -260,6 +265,7 @@ class _Flat:
             for noted, results, operands, scratch in bound:
                 noted.launch(results, operands, scratch, queue)
 
+        self._credit -= _CALLS_PER_RECORDING
         replay = self._driver.replayable(put)
         if replay is None:
             self._owned = False

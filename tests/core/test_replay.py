@@ -61,6 +61,18 @@ def test_memory_that_is_new_at_every_call_is_not_recorded(driver: ReplayingDrive
     assert driver.recorded == 0
 
 
+def test_more_memory_by_turns_than_is_kept_is_not_recorded_over_and_over(driver: ReplayingDriver) -> None:
+    f, operands = ox.compile(chain), [put(given(i)) for i in range(12)]
+    for _ in range(8):
+        for i, x in enumerate(operands):
+            assert (f(x).numpy() == expected(given(i))).all()
+    assert driver.recorded <= 8 + 12 * 8 // 16
+    before = driver.replayed
+    for _ in range(40):
+        f(operands[-1])
+    assert driver.replayed - before >= 20, "a loop that settles is replayed"
+
+
 def test_results_that_are_kept_are_not_written_again(driver: ReplayingDriver) -> None:
     f = ox.compile(chain)
     for seed in range(5):
