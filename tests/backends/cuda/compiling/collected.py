@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from opmux.conformance.cases import layouts
 from opmux.conformance.cases.enumerate import dtypes_of
 from opmux.conformance.cases.samples.sample import Operands, Sample, samples
+from opmux.conformance.performance.candidates import runnable
 from opmux.conformance.target import RefusedError, Target, dense, only, targets
 from opmux.core.arrays.array import Array
 from opmux.core.arrays.metadata import broadcast_to
@@ -56,7 +57,7 @@ def _asked(target: Target, op: Op) -> Iterator[str]:
             for arrays in _laid_out(sample.operands, target.device, "elementwise" in op.facts):
                 try:
                     with only("cuda"):
-                        target.decide(op, arrays, sample.attributes)
+                        runnable(target.decide(op, arrays, sample.attributes))
                 except RefusedError as error:
                     yield f"{op.name} {t} {sample.label}: {error}"
 

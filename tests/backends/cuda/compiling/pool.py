@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from opmux.backends.cuda import wgmma_kernels
 from opmux.backends.cuda.cubin import Resources, resources
 from opmux.backends.cuda.nvrtc import NvrtcCompiler, default_cache
 from opmux.backends.cuda.runtime import CudaError
@@ -14,6 +15,15 @@ from opmux.core.devices.host import usable_cpus
 
 #: A text, its shared parts, the name of a target.
 Job = tuple[str, tuple[str, ...], str]
+
+
+def targets_for(parts: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the targets that a text is for, by the shared parts that it uses.
+
+    >>> targets_for(("elementwise",))[:2], targets_for(wgmma_kernels.PARTS)
+    (('sm_80', 'sm_86'), ('sm_90a',))
+    """
+    return (wgmma_kernels.TARGET,) if "wgmma" in parts else tuple(TARGETS)
 
 
 def compile_one(job: Job) -> dict[str, Resources] | str:

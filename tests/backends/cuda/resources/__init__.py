@@ -16,8 +16,7 @@ from typing import Final
 
 from opmux.backends.cuda.cubin import Resources
 from opmux.backends.cuda.nvrtc import version
-from opmux.backends.cuda.targets import TARGETS
-from tests.backends.cuda.compiling.pool import compile_all
+from tests.backends.cuda.compiling.pool import compile_all, targets_for
 
 TABLE: Final = Path(__file__).with_name("table.json")
 ACCEPT: Final = "python -m tests.backends.cuda.resources --write"
@@ -61,15 +60,15 @@ def measured(family: str) -> Table:
 
 
 def needed(named: Mapping[str, Variant]) -> Table:
-    """Compile variants for every target and return what they need.
+    """Compile variants for every target that they are for and return what they need.
 
     Raises:
         ValueError: one does not compile.
     """
-    made = compile_all((v.body, v.parts, target) for v in named.values() for target in TARGETS)
+    made = compile_all((v.body, v.parts, t) for v in named.values() for t in targets_for(v.parts))
     found: Table = {}
     for name, v in named.items():
-        for target in TARGETS:
+        for target in targets_for(v.parts):
             entries = made[v.body, v.parts, target]
             if isinstance(entries, str):
                 raise ValueError(f"{name} on {target}: {entries}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import opmux as ox
 from opmux.backends.cuda.runtime import Properties
@@ -13,14 +14,20 @@ from . import Variant
 
 
 class Recorder(HostRuntime):
-    """An H200 that does nothing, and keeps the texts that it is to compile and the entries that are asked for."""
+    """An H200 that does nothing, and keeps the texts that it is to compile.
+
+    Attributes:
+        texts: by module.
+        launched: module and entry of each launch.
+    """
+
+    launched: ClassVar[list[tuple[bytes, str]]] = []
 
     def __init__(self) -> None:
         super().__init__()
         self.properties = Properties("NVIDIA H200", (9, 0), 1 << 37, 132, 1.98e9, 4.9e12, 60 << 20)
         self.compiler = self  # type: ignore[assignment]
         self.texts: dict[bytes, tuple[str, tuple[str, ...]]] = {}
-        self.used: list[tuple[bytes, str]] = []
 
     def image(self, body: str, parts: Sequence[str]) -> bytes:
         key = str(len(self.texts)).encode()
@@ -30,25 +37,40 @@ class Recorder(HostRuntime):
     def load(self, image: bytes) -> bytes:  # type: ignore[override]
         return image
 
-    def function(self, module: bytes, name: str, dynamic_shared: int) -> object:
-        if (module, name) not in self.used:
-            self.used.append((module, name))
-        return name
+    def function(self, module: bytes, name: str, dynamic_shared: int) -> tuple[bytes, str]:
+        return module, name
 
-    def launch(self, *args: object) -> None:
-        """Nothing is carried out."""
+    def launch(self, function: tuple[bytes, str], *rest: object) -> None:
+        self.launched.append(function)
 
 
 def zeros(*shape: int, dtype: ox.DType = ox.float32) -> ox.Array:
     return ox.zeros(shape, dtype=dtype, device="cuda:0")
 
 
-def product(dtype: ox.DType) -> Callable[[], object]:
-    return lambda: ox.matmul(zeros(2048, 512, dtype=dtype), zeros(512, 2048, dtype=dtype))
+def product(dtype: ox.DType, n: int = 2048) -> Callable[[], object]:
+    return lambda: ox.matmul(zeros(n, 512, dtype=dtype), zeros(512, n, dtype=dtype))
+
+
+def region(
+    function: Callable[..., object], *shapes: tuple[int, ...], dtype: ox.DType = ox.float32
+) -> Callable[[], object]:
+    """Return a call of a compiled function; what makes its operands is left out."""
+
+    def call() -> object:
+        operands = [zeros(*s, dtype=dtype) for s in shapes]
+        Recorder.launched.clear()
+        return ox.compile(function)(*operands)
+
+    return call
 
 
 CALLS: dict[str, Callable[[], object]] = {
     **{f"matmul {t}": product(t) for t in (ox.float32, ox.float64, ox.bfloat16, ox.int8)},
+    **{f"large matmul {t}": product(t, 8192) for t in (ox.bfloat16, ox.int8)},
+    "large matmul int8 by rows": lambda: ox.matmul(
+        zeros(8192, 512, dtype=ox.int8), ox.permute_dims(zeros(8192, 512, dtype=ox.int8), (1, 0))
+    ),
     "sum float32 rows": lambda: ox.sum(zeros(64, 4096), axis=1),
     "sum float16 columns": lambda: ox.sum(zeros(4096, 64, dtype=ox.float16), axis=0),
     "sum float64 all": lambda: ox.sum(zeros(1 << 20, dtype=ox.float64)),
@@ -63,24 +85,38 @@ CALLS: dict[str, Callable[[], object]] = {
     "copy of transposed int8": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=ox.int8), (1, 0))),
     "copy of transposed complex128": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=ox.complex128), (1, 0))),
     "iota bfloat16": lambda: ox.iota((64, 64), 1, dtype=ox.bfloat16, device="cuda:0"),
+    "sum complex128 rows": lambda: ox.sum(zeros(64, 4096, dtype=ox.complex128), axis=1),
+    "matmul complex128": product(ox.complex128),
+    "chain float32": region(lambda x, y: ox.exp(-x) * y + 2.0, (64, 4096), (64, 4096)),
+    "chain of a row float32": region(lambda x, y: ox.exp(-x) * y + 2.0, (64, 4096), (4096,)),
+    "softmax float32": region(lambda x: ox.softmax(x), (64, 4096)),
+    "softmax bfloat16 of long rows": region(lambda x: ox.softmax(x), (64, 1 << 17), dtype=ox.bfloat16),
+    "layer_norm float32": region(lambda x, w, b: ox.layer_norm(x, w, b), (64, 4096), (4096,), (4096,)),
+    "matmul and bias float32": region(lambda x, y, b: ox.tanh(x @ y + b), (512, 512), (512, 512), (512,)),
+    "matmul and bias float16": region(
+        lambda x, y, b: ox.tanh(x @ y + b), (512, 512), (512, 512), (512,), dtype=ox.float16
+    ),
     "random_bits": lambda: ox.random_bits(zeros(2, dtype=ox.uint32), zeros(4, dtype=ox.uint32), shape=4096),
 }
 
 
+#: What fills operands.
+_FILLS = ("elementwise_dense", "move_u128")
+
+
 def carry_out(runtime: Recorder) -> Iterator[tuple[str, bytes, str]]:
     """Make every call on the registered GPU, and yield what each asked for: its name, a module and an entry."""
-    zeros(5)
     for name, call in CALLS.items():
-        runtime.used.clear()
+        runtime.launched.clear()
         with ox.policy(fallback="forbid"):
             call()
-        for module, entry in runtime.used:
-            yield name, module, entry
+        for module, entry in dict.fromkeys(runtime.launched):
+            if entry not in _FILLS or "chain" in name:
+                yield name, module, entry
 
 
 def variants() -> Iterator[Variant]:
     runtime = Recorder()
     with registered(OnHost(runtime)):
         for name, module, entry in carry_out(runtime):
-            if not entry.startswith("elementwise"):
-                yield Variant(f"{name}, {entry}", *runtime.texts[module], entry)
+            yield Variant(f"{name}, {entry}", *runtime.texts[module], entry)
