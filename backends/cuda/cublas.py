@@ -139,6 +139,15 @@ class Cublas:
             _check(self._library.cublasSetMathMode(made, _MATH))
             return made
 
+    def start(self) -> None:
+        """Make a handle for the GPU that is current, where there is none: what is wrong with the library shows here.
+
+        Raises:
+            CudaError: what cuBLAS reports.
+            MemoryError: it has not enough.
+        """
+        self._spare.append(self._handle())
+
     def gemm(self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: int) -> None:
         """Put products on a stream of the GPU that is current.
 
@@ -193,4 +202,4 @@ def _check(status: int) -> None:
     if status == _OUT_OF_MEMORY:
         raise MemoryError("cuBLAS has none left")
     if status:
-        raise CudaError(_STATUS.get(status, f"CUBLAS_STATUS_{status}"), "cuBLAS refused the product, or failed in it")
+        raise CudaError(_STATUS.get(status, f"CUBLAS_STATUS_{status}"), "reported by cuBLAS")

@@ -387,7 +387,15 @@ class CupyRuntime:
 
     def lacks_blas(self) -> str | None:
         """Return why there is no cuBLAS; None where there is."""
-        return self._blas if isinstance(self._blas, str) else None
+        if isinstance(self._blas, str):
+            return self._blas
+        try:
+            self.call(self._blas.start)
+        except (CudaError, MemoryError) as error:
+            if isinstance(error, CudaError) and error.sticky:
+                raise
+            return f"cuBLAS cannot be started: {error}"
+        return None
 
     def gemm(
         self, product: Gemm, a: int, b: int, c: int, workspace: tuple[int, int], stream: _Stream | _Capture

@@ -200,6 +200,15 @@ def test_what_cublas_refuses_is_typed_and_the_next_call_works(
     assert len(blas.handles) == 1
 
 
+def test_a_library_that_cannot_be_started_is_told_and_another_kernel_is_taken(blas: FakeCublas) -> None:
+    blas.cuda.failures["cublasCreate_v2"] = deque([1, 1])
+    a = put(small((1024, 1024), "float32"))
+    found = ox.explain(ox.matmul, a, a)
+    assert found.chosen == "cuda/matmul"
+    assert "cuBLAS cannot be started: CUBLAS_STATUS_NOT_INITIALIZED" in str(found)
+    assert ox.matmul(a, a).shape == (1024, 1024)
+
+
 def test_a_library_that_is_too_old_is_told() -> None:
     class Old:
         def __getattr__(self, name: str) -> object:
