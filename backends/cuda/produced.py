@@ -148,7 +148,7 @@ def _terms(graph: Graph, index: int, node: Node) -> tuple[tuple[int, ...], Progr
         return fused
     for read in fused.operands:
         if read != whole(read.value, graph.specs[read.value].shape, shape):
-            return Refusal(index, "the arrays that it is made of have other shapes")
+            return Refusal(index, "it is made of arrays that are repeated or turned")
     if not 1 <= len(fused.operands) <= _MOST_OPERANDS:
         return Refusal(index, f"it is not made of 1 to {_MOST_OPERANDS} arrays")
     return shape, fused.program, fused.operands

@@ -43,21 +43,27 @@ def captured(function: Function, *arrays: ox.Array) -> Graph:
     return inlined(capture_function(function, device, specs, {}).graph, device)
 
 
-def check(gpu: HostRuntime, function: Function, *arrays: ox.Array) -> None:
-    """Hold one launch's results to the function's nodes one by one."""
-    graph, device = captured(function, *arrays), arrays[0].device
-    kernel = row_regions.region(graph)
+def hold(gpu: HostRuntime, region: Callable[[Graph], Kernel | Refusal], graph: Graph, *arrays: ox.Array) -> None:
+    """Hold what one kernel gives for a graph to the nodes one by one; its launches are the only ones that are noted."""
+    device = arrays[0].device
+    kernel = region(graph)
     assert isinstance(kernel, Kernel)
     results = [graph.specs[i] for i in graph.outputs]
     outputs = tuple(signature(device, r.dtype, r.shape) for r in results)
     prepared = kernel.prepare(CallSpec(kernel.op, tuple(x._sig for x in arrays), outputs, {}))
     assert isinstance(prepared, Prepared)
     found = [on_gpu(np.full(r.shape, 77).astype(r.dtype.numpy)) for r in results]
+    workspace = on_gpu(np.full(prepared.workspace, 77, np.uint8))
     gpu.launches.clear()
-    prepared.launch(found, arrays, None, None)
-    assert gpu.launches == [ENTRY]
+    prepared.launch(found, arrays, workspace, None)
     for x, expected in zip(found, carried_out(graph, *(a.numpy() for a in arrays)), strict=True):
         assert_same_bits(x.numpy(), expected)
+
+
+def check(gpu: HostRuntime, function: Function, *arrays: ox.Array) -> None:
+    """Hold one launch's results to the function's nodes one by one."""
+    hold(gpu, row_regions.region, captured(function, *arrays), *arrays)
+    assert gpu.launches == [ENTRY]
 
 
 def norm(x: ox.Array, weight: ox.Array, bias: ox.Array) -> ox.Array:
