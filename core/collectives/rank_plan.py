@@ -6,7 +6,7 @@ because something else of the step still reads that memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -115,8 +115,15 @@ class RankPlan:
         return next((s for s in self.steps if s.sends or s.receives), RankStep((), (), (), ()))
 
 
-def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
+def plan_rank(schedule: Schedule, layout: Layout, rank: int, most: int | None = None) -> RankPlan:
     """Return a rank's part of a schedule.
+
+    Args:
+        schedule: what all ranks do.
+        layout: where the chunks lie.
+        rank: the rank.
+        most: elements of a message that is combined; one of more goes in pieces, so that what came last is still in
+            the processor's cache. The same on every rank.
 
     >>> from .schedule import Step, Transfer
     >>> swap = Schedule("permute", "direct", 2, 1, 2, (Step((Transfer(0, 1, 0), Transfer(1, 0, 0))),))
@@ -132,12 +139,14 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
     lead = _lead(schedule)
     for index, (outgoing, incoming) in enumerate(schedule.of_rank(rank)):
         sends = []
+        turns: dict[int, int] = {}  # of a piece of a message, by identity: how many come before it
         for t in outgoing:
-            sent[t.target] += 1
-            origin = _origin(schedule, lead, t) if index == lead and sent[t.target] == 1 else None
+            origin = _origin(schedule, lead, t) if index == lead and not sent[t.target] else None
             slot, chunk = origin or (t.slot, t.chunk)
-            region = _region(layout, rank, slot, chunk, t.count)
-            sends.append(Send(t.target, sent[t.target], region, origin is not None))
+            for i, part in enumerate(_pieces(_region(layout, rank, slot, chunk, t.count), t, most)):
+                sent[t.target] += 1
+                sends.append(Send(t.target, sent[t.target], part, origin is not None and not i))
+                turns[id(sends[-1])] = i
         into = [_region(layout, rank, t.into, t.at, t.count) for t in incoming]
         base = [None if t.base is None else _region(layout, rank, t.base, t.at, t.count) for t in incoming]
         data = [_region(layout, rank, t.slot, t.chunk, t.count) if t.is_local else None for t in incoming]
@@ -146,19 +155,51 @@ def plan_rank(schedule: Schedule, layout: Layout, rank: int) -> RankPlan:
         arriving: list[Receive] = []
         local: list[Receive] = []
         for i, t in enumerate(incoming):
-            if not t.is_local:
-                received[t.source] += 1
-            number = 0 if t.is_local else received[t.source]
-            beside = not t.is_local and (t.base is not None or any(into[i].overlaps(r) for r in reads))
             overwritten = _must_copy(i, into, base[i], data[i])
-            first = index == lead and number == 1 and _origin(schedule, lead, t) is not None
-            made = Receive(t.source, number, data[i], base[i], into[i], beside, overwritten, first)
-            (local if t.is_local else arriving).append(made)
+            if t.is_local:
+                local.append(Receive(t.source, 0, data[i], base[i], into[i], False, overwritten))
+                continue
+            beside = t.base is not None or any(into[i].overlaps(r) for r in reads)
+            first = index == lead and not received[t.source] and _origin(schedule, lead, t) is not None
+            parts = _pieces(into[i], t, most)
+            own = base[i]
+            for k, part in enumerate(parts):
+                onto = None if own is None else Region(own.slot, own.first + part.first - into[i].first, part.length)
+                received[t.source] += 1
+                number = received[t.source]
+                arriving.append(Receive(t.source, number, None, onto, part, beside, overwritten, first and not k))
+                turns[id(arriving[-1])] = k
         if sends or arriving or local:
             copied = tuple(r for r in (*arriving, *local) if r.copied)
-            steps.append(RankStep(tuple(sends), tuple(arriving), tuple(local), copied))
+            made = RankStep(tuple(sends), tuple(arriving), tuple(local), copied)
+            steps += _in_turn(made, turns)
     sizes = tuple(layout.size(rank, slot) for slot in range(schedule.slots))
     return RankPlan(rank, schedule.ranks, sizes, tuple(steps))
+
+
+def _pieces(region: Region, t: Transfer, most: int | None) -> list[Region]:
+    """Return the parts in which a transfer's region goes, the same on both ends."""
+    if most is None or t.base is None or region.length <= most:
+        return [region]
+    ends = range(region.first, region.first + region.length, most)
+    return [Region(region.slot, a, min(most, region.first + region.length - a)) for a in ends]
+
+
+def _in_turn(step: RankStep, turns: Mapping[int, int]) -> list[RankStep]:
+    """Return a step as one for each turn of its pieces, where none reads what another one writes."""
+    count = max(turns.values(), default=0) + 1
+    written = [r.into for r in (*step.receives, *step.locals)]
+    if count == 1 or step.copied or any(s.data.overlaps(w) for s in step.sends for w in written):
+        return [step]
+    return [
+        RankStep(
+            tuple(s for s in step.sends if turns[id(s)] == turn),
+            tuple(r for r in step.receives if turns[id(r)] == turn),
+            () if turn else step.locals,
+            (),
+        )
+        for turn in range(count)
+    ]
 
 
 def without_copy(plan: RankPlan) -> RankPlan | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from .algorithms import block_slots
 from .combine import Combine, combine_of
 from .problem import Problem
 
+#: Bytes in which a longer message goes that is combined with what is there.
+_PIECE: Final = 1 << 20
+
 
 class Prepared:
     """A schedule made ready for a mesh: what each local rank does, and what it tells the others.
@@ -58,7 +61,8 @@ class Prepared:
         layout = problem.layout.bound(schedule)
         self.start = native
         self.problem, self.schedule, self.mesh = problem, schedule, mesh
-        self.plans = [plan_rank(schedule, layout, rank) for rank in mesh.local_ranks]
+        most = _PIECE // problem.accumulator.itemsize
+        self.plans = [plan_rank(schedule, layout, rank, most) for rank in mesh.local_ranks]
         host = find_device("cpu")
         self.outputs = {rank: signature(host, problem.dtype, problem.results[rank]) for rank in mesh.local_ranks}
         self.combine: Combine | None = None

@@ -216,3 +216,18 @@ def test_waiting_process_sleeps_only_after_many_rounds(monkeypatch):
     for idle in (0, engine._SPINS, engine._TURNS - 1, engine._TURNS, 10**6):
         engine.rest(idle)
     assert naps[-2:] == [engine._NAPS[0], engine._NAPS[1]]
+
+
+def test_long_messages_that_are_combined_go_in_pieces_one_after_the_other() -> None:
+    ring = next(a for a in ALGORITHMS["all_reduce"] if a.name == "ring").build(2)
+    assert isinstance(ring, Schedule)
+    steps = plan_rank(ring, Layout((5, 5)), 0, most=2).steps
+    assert [[s.data.length for s in step.sends] for step in steps] == [[2], [2], [1], [5]]  # what is copied goes whole
+    assert [r.into.first for step in steps for r in step.receives] == [0, 2, 4, 5]
+    assert [s.number for step in steps for s in step.sends] == [1, 2, 3, 4]
+
+
+def test_pieces_of_what_the_step_itself_overwrites_go_at_once() -> None:
+    swap = Step(tuple(Transfer(r, 1 - r, 0, 1, OUTPUT, OUTPUT, INPUT) for r in (0, 1)))
+    (step,) = plan_rank(Schedule("all_reduce", "swap", 2, 1, 2, (swap,)), Layout((5,)), 0, most=2).steps
+    assert [len(step.sends), len(step.receives)] == [3, 3]

@@ -124,6 +124,7 @@ def test_a_call_that_stops_at_any_step_goes_on_from_there(
     hosts: tuple[ox.Device, ...], pin: str, spins: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("opmux.core.collectives.exchange._SPINS", spins)
+    monkeypatch.setattr("opmux.opset.collectives.processes._PIECE", 4096)
 
     def program(loop: Loop) -> Any:
         mesh = ox.Mesh([hosts[loop.process]], communicator=loop, timeout=20.0)
@@ -132,6 +133,21 @@ def test_a_call_that_stops_at_any_step_goes_on_from_there(
             return [set(ox.all_reduce(x, mesh).tolist()) == {n * 15} for n, x in calls * 3]
 
     assert job(4, program) == [[True] * len(LENGTHS) * 3] * 4
+
+
+@pytest.mark.parametrize("pin", ["ring", "halving", "direct"])
+def test_pieces_of_a_scattered_reduction_meet_what_they_belong_to(
+    hosts: tuple[ox.Device, ...], pin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opmux.opset.collectives.processes._PIECE", 256)
+    terms = [np.arange(999) * 10**r for r in range(4)]
+
+    def program(loop: Loop) -> Any:
+        mesh = ox.Mesh([hosts[loop.process]], communicator=loop, timeout=20.0)
+        with ox.policy(pins={"reduce_scatter": pin}):
+            return ox.reduce_scatter(ox.asarray(terms[loop.process], device=mesh.local_devices[0]), mesh).numpy()
+
+    np.testing.assert_array_equal(np.concatenate(job(4, program)), np.arange(999) * 1111)
 
 
 @pytest.mark.parametrize(("base", "slot"), [(None, INPUT), (OUTPUT, OUTPUT)], ids=["copied", "combined"])
