@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends.cuda import chains
 from opmux.conformance.performance.candidates import runnable
 from opmux.core.graphs.graph import Graph, Refusal
 from opmux.core.graphs.regions import part_of
@@ -215,6 +216,31 @@ def test_operands_that_are_widened_for_a_product_are_read_as_they_were(gpu: Host
     assert gpu.launches[1:] == ["matmul_32x32"]
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (2, 1, 4)], ids=str)
+def test_rows_over_several_axes_stay_there(gpu: HostRuntime, shape: tuple[int, ...]) -> None:
+    x, w, b = random("float32", *shape, 12), random("float32", 8, 12, seed=1), random("float32", 8)
+    arrays = on_gpu(x), on_gpu(w), on_gpu(b)
+    o = Canonical()
+    expected = o.add(o.matmul(x.reshape(-1, 12), w.T).reshape(*shape, 8), b)
+    gpu.launches.clear()
+    assert_same_bits(ox.linear(*arrays).numpy(), expected)
+    assert gpu.launches == ["matmul_128x8"]
+    turned = on_gpu(np.moveaxis(x, 0, -1).copy())
+    assert_same_bits(ox.linear(ox.moveaxis(turned, -1, 0), *arrays[1:]).numpy(), expected)
+    assert gpu.launches[1:] == ["matmul_128x8"]
+
+
+def test_rows_that_are_spread_over_other_axes_than_they_come_from_stay_outside(gpu: HostRuntime) -> None:
+    x, w = random("float32", 3, 5, 12), random("float32", 12, 15, seed=1)
+
+    def function(o: Any, x: Any, w: Any) -> Any:
+        y = o.reshape(o.matmul(o.reshape(x, (15, 12)), w), (5, 3, 15))
+        return o.multiply(o.add(y, y), y)
+
+    (found,) = compiled(gpu, function, on_gpu(x), on_gpu(w))
+    assert_same_bits(found, function(Canonical(), x, w))
+
+
 def test_explain_names_the_ops_of_a_region(gpu: HostRuntime) -> None:
     x = on_gpu(random("float32", 64))
     with ox.count_calls() as seen:
@@ -235,24 +261,22 @@ def test_a_policy_of_determinism_demands_shown_claims_of_regions_too(gpu: HostRu
 
 
 def offered(function: Function, *arrays: ox.Array) -> object:
-    """Return what the backend's first compiler says of a whole function."""
-    from opmux.backends.cuda.regions import COMPILERS
-
+    """Return what is said of a whole function as a chain."""
     graph = ox.compile(lambda *xs: function(ox, *xs)).graph(*arrays)
     assert isinstance(graph, Graph)
-    return COMPILERS[0].compile(part_of(graph, 0, len(graph.nodes)).graph, arrays[0].device)
+    return chains.region(part_of(graph, 0, len(graph.nodes)).graph)
 
 
 @pytest.mark.parametrize(
     ("function", "node", "reason"),
     [
-        (lambda o, x: o.permute_dims(o.exp(o.negative(x)), (1, 0)), 2, "a view leaves"),
-        (lambda o, x: (o.exp(o.negative(o.sum(x))), o.exp(x)), 3, "is not the"),
-        (lambda o, x: o.exp(o.permute_dims(x, (1, 0))), 0, "one op"),
+        (lambda o, x, y: o.permute_dims(o.exp(o.negative(x)), (1, 0)), 2, "a view leaves"),
+        (lambda o, x, y: (o.exp(o.negative(y)), o.exp(x)), 2, "is not the"),
+        (lambda o, x, y: o.exp(o.permute_dims(x, (1, 0))), 0, "one op"),
     ],
 )
 def test_refusals_say_where_to_cut(gpu: HostRuntime, function: Function, node: int, reason: str) -> None:
-    answer = offered(function, on_gpu(random("float32", 3, 4)))
+    answer = offered(function, on_gpu(random("float32", 3, 4)), on_gpu(random("float32", 4)))
     assert isinstance(answer, Refusal)
     assert (answer.node, reason in answer.reason) == (node, True)
 
