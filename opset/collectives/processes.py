@@ -35,8 +35,9 @@ from .algorithms import block_slots
 from .combine import Combine, combine_of
 from .problem import Problem
 
-#: Bytes in which a longer message goes that is combined with what is there.
-_PIECE: Final = 1 << 20
+#: Bytes in which a longer message goes that is combined with what is there. Ranks wait for each other at every piece:
+#: on a busy machine pieces of 1 MiB took a quarter longer, in `all_reduce` of 8 and of 64 MiB over 2 ranks.
+_PIECE: Final = 1 << 22
 
 
 class Prepared:
