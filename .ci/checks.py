@@ -32,6 +32,7 @@ LONGEST = (
     "pytest tests/conformance",
     "pytest tests/conformance/certificates",
     "pytest tests/backends/cuda",
+    "pytest tests/backends/cuda/compiling",
     "pytest tests/backends/llvm",
     "pytest tests/examples",
     "pytest tests/cli",
