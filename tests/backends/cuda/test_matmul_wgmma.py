@@ -117,11 +117,42 @@ FAULTS = {
 }
 
 
+#: The same where blocks work in clusters.
+FAULTS_OF_CLUSTERS = {
+    "a stage is given back to one block": ("arrive_in(barrier, lane);", "arrive_in(barrier, rank);", "overwritten"),
+    "a block leaves before the others": (
+        "arrive at its barriers.\n    if constexpr (CLUSTER > 1)",
+        "arrive at its barriers.\n    if constexpr (CLUSTER > 9)",
+        "has left",
+    ),
+    "barriers of another block are used before they are made": (
+        "if constexpr (CLUSTER > 1) sync_cluster();\n    else",
+        "",
+        "no barrier",
+    ),
+    "all blocks bring the same columns": ("to += part * MINE * LINE;", "", WRONG),
+}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_seen(fault: str) -> None:
     right, wrong, how = FAULTS[fault]
+    seen = carried_out(right, wrong, (1300, 264, 64), "matmul_wgmma_128x64")
+    assert any(how in x for x in seen), seen
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_CLUSTERS)
+def test_a_planted_fault_of_clusters_is_seen(fault: str) -> None:
+    right, wrong, how = FAULTS_OF_CLUSTERS[fault]
+    seen = carried_out(right, wrong, (600, 392, 120), "matmul_wgmma_256x128")
+    assert any(how in x for x in seen), seen
+
+
+def carried_out(right: str, wrong: str, shape: tuple[int, int, int], entry: str) -> list[str]:
+    """Return how a product with one text in the place of another comes out, by order of turns."""
     assert part("warpgroups").count(right) == 1
-    a, b = numbers((1300, 264), "bfloat16", 1), numbers((264, 64), "bfloat16", 2)
+    m, k, n = shape
+    a, b = numbers((m, k), "bfloat16", 1), numbers((k, n), "bfloat16", 2)
     expected = (a.astype(np.float64) @ b.astype(np.float64)).astype(BFLOAT16)
     seen = []
     for reversed_turns in (False, True):
@@ -133,8 +164,8 @@ def test_a_planted_fault_is_seen(fault: str) -> None:
                 seen.append("nothing" if same else WRONG)
             except KernelError as error:
                 seen.append(str(error))
-        assert gpu.launches == ["matmul_wgmma_128x64"]
-    assert any(how in x for x in seen), seen
+        assert gpu.launches == [entry]
+    return seen
 
 
 @pytest.mark.parametrize(

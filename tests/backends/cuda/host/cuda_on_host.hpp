@@ -128,17 +128,38 @@ static bool release_block(int first) {
     return true;
 }
 
+// Lets one warpgroup of those that wait go on, so that it comes as far as it can without the others.
 static bool release_waiting() {
-    bool found = false;
-    for (int i = 0; i < block->total; ++i)
-        if (block->fibers[i].state == WAITING) block->fibers[i].state = READY, found = true;
-    return found;
+    constexpr int WARPGROUP = 4 * LANES;
+    int groups = (block->total + WARPGROUP - 1) / WARPGROUP;
+    for (int g = 0; g < groups; ++g) {
+        int first = (block->reversed ? groups - 1 - g : g) * WARPGROUP;
+        bool found = false;
+        for (int i = first; i < first + WARPGROUP && i < block->total; ++i)
+            if (block->fibers[i].state == WAITING) block->fibers[i].state = READY, found = true;
+        if (found) return true;
+    }
+    return false;
 }
 
 static bool all_done() {
     for (int i = 0; i < block->total; ++i)
         if (block->fibers[i].state != DONE) return false;
     return true;
+}
+
+// Runs a block of a cluster as far as it gets without the others.
+static bool run_alone(int first) {
+    int warps = (block->count + LANES - 1) / LANES;
+    bool moved = false, more;
+    do {
+        more = false;
+        for (int w = 0; w < warps; ++w)
+            more |= run_warp(first + (block->reversed ? warps - 1 - w : w) * LANES, block->reversed);
+        more |= release_block(first);
+        moved |= more;
+    } while (more);
+    return moved;
 }
 
 static int run_block() {
@@ -157,10 +178,8 @@ static int run_block() {
     if (at_begin) at_begin();
     while (!all_done()) {
         bool moved = false;
-        int warps = (block->total + LANES - 1) / LANES;
-        for (int w = 0; w < warps; ++w)
-            moved |= run_warp((block->reversed ? warps - 1 - w : w) * LANES, block->reversed);
-        for (int b = 0; b < block->blocks; ++b) moved |= release_block(b * block->count);
+        for (int b = 0; b < block->blocks; ++b)
+            moved |= run_alone((block->reversed ? block->blocks - 1 - b : b) * block->count);
         if (!moved) moved = (at_rest && at_rest()) || release_waiting();
         if (fault_found) return 3;
         if (!moved) return 1;

@@ -42,6 +42,13 @@ static Barrier& barrier_at(int of, u32 at) {
     return barriers.made[0];
 }
 
+// A block whose threads are all done has no shared memory any more.
+static void reach(int of) {
+    for (int i = of * block->count; i < (of + 1) * block->count; ++i)
+        if (block->fibers[i].state != DONE) return;
+    fault("a block that has left the cluster is reached");
+}
+
 static void settle(Barrier& b) {
     if (b.pending == 0 && b.bytes < 0) fault("more bytes came than a barrier expects");
     if (b.pending || b.bytes) return;
@@ -81,6 +88,7 @@ static inline void barriers_made() {
 }
 static inline void barrier_arrive_in(u32 barrier, u32 block) {
     if (block >= (u32)host::block->blocks) host::fault("there is no such block in the cluster");
+    host::reach((int)block);
     host::arrive(host::barrier_at((int)block, barrier));
 }
 static inline void barrier_arrive(u32 barrier) { barrier_arrive_in(barrier, host::my_block()); }

@@ -59,6 +59,7 @@ template <class F> static u32 each_line(const TensorMap& map, const i32 (&at)[5]
 static void land(const Copied& c) {
     for (int b = 0; b < block->blocks; ++b) {
         if (!(c.blocks >> b & 1)) continue;
+        reach(b);
         u32 came = each_line(*c.map, c.at, c.shared, [&](u32 line, u32 first, u32 bytes, const u8* global) {
             u8 made[BOX_LINE] = {};
             memcpy(made + first, global, bytes);
