@@ -8,11 +8,11 @@ import pytest
 import opmux as ox
 from opmux.backends.cuda.elementwise import THREADS, TURNS
 from opmux.backends.cuda.nest import divisor, parts
-from opmux.core.dtypes import BY_NAME
 from opmux.core.nests import Nest
 from opmux.opset.recipes.evaluate import evaluate
 from opmux.opset.recipes.registry import program
 from tests.backends.cuda.host.runtime import HostRuntime
+from tests.opset.one_by_one import random_bits
 
 #: A call per kind of instruction: tables, fused products, division, shifts, high products, conversions.
 CALLS = [
@@ -28,13 +28,6 @@ CALLS = [
     ("bitwise_xor", ("bool", "bool")),
     ("less", ("int64", "int64")),
 ]
-
-
-def random_bits(dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    rng, kind = np.random.default_rng(seed), BY_NAME[dtype].numpy
-    if dtype == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
-    return rng.integers(0, 256, (*shape, kind.itemsize), np.uint8).view(kind)[..., 0]
 
 
 def same_bits(found: np.ndarray, expected: np.ndarray) -> bool:
