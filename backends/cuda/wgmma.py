@@ -136,7 +136,7 @@ def staged(
     if not operand.aligned:
         return Rejection(
             Reason.ALIGNMENT,
-            f"the copy engine takes arrays at multiples of {STRIDE_BYTES} bytes, which {operand} is not",
+            f"the copy engine takes arrays that begin at multiples of {STRIDE_BYTES} bytes, and {operand} need not",
         )
     axes = list(zip(*(list(b)[::-1] for b in batch), strict=True))
     rank = next((r for r in RANKS if len(axes) <= r - 2), None)

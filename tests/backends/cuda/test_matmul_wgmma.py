@@ -180,7 +180,7 @@ def carried_out(right: str, wrong: str, shape: tuple[int, int, int], entry: str)
 def test_what_the_copy_engine_does_not_take_is_refused(
     shapes: tuple[tuple[int, int], tuple[int, int]], dtype: str, reason: Reason, why: str
 ) -> None:
-    with registered(OnHost()):
+    with registered(OnHost(Recorder())):
         found = refused(*(ox.zeros(s, dtype=getattr(ox, dtype), device="cuda:0") for s in shapes))
     assert (found.reason, why in found.detail) == (reason, True), found
 
@@ -201,7 +201,7 @@ def refused(x: Array, y: Array) -> Rejection:
 
 
 def test_an_operand_that_begins_anywhere_is_refused() -> None:
-    with registered(OnHost()):
+    with registered(OnHost(Recorder())):
         x = ox.zeros((65, 64), dtype=ox.bfloat16, device="cuda:0")
         found = refused(ox.reshape(ox.zeros(64 * 64 + 1, dtype=ox.bfloat16, device="cuda:0")[1:], (64, 64)), x[:64])
     assert found.reason == Reason.ALIGNMENT
@@ -209,7 +209,7 @@ def test_an_operand_that_begins_anywhere_is_refused() -> None:
 
 @pytest.mark.parametrize("capability", [(8, 0), (10, 0)])
 def test_other_architectures_are_refused_by_name(capability: tuple[int, int]) -> None:
-    gpu = HostRuntime()
+    gpu = Recorder()
     gpu.properties = replace(gpu.properties, capability=capability)
     with registered(OnHost(gpu)):
         x = ox.zeros((64, 64), dtype=ox.bfloat16, device="cuda:0")
