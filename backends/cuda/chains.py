@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...plugin import CallSpec, Graph, Kernel, Prepared, Reason, Refusal, Rejection, fuse
+from ...plugin import CallSpec, Graph, Kernel, Prepared, Refusal, Rejection, fuse
 from .driver import driver_of
 from .elementwise_kernels import steps
-from .fusing import MOST_ARGUMENTS, crowded, placed, region_kernel, results
+from .fusing import beyond, crowded, placed, region_kernel, results
 from .launching import launcher
 
 
@@ -21,8 +21,9 @@ def region(graph: Graph) -> Kernel | Refusal:
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
         arrays = placed(spec, fused.operands, wanted, len(domain))
-        if len(domain) * (3 * 4 + 8 * len(arrays)) + 8 * len(arrays) + 16 > MOST_ARGUMENTS:
-            return Rejection(Reason.RANK, f"{len(domain)} axes of {len(arrays)} arrays are no arguments of a kernel")
+        rejection = beyond(len(domain), len(arrays))
+        if rejection is not None:
+            return rejection
         made = steps(fused.program, spec, [s for _, s in arrays], domain, [i for i, _ in arrays])
         return Prepared(launcher(driver_of(spec).runtime, made))
 

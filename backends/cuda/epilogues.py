@@ -21,6 +21,7 @@ from ...plugin import (
     Prepared,
     Promises,
     Refusal,
+    Rejection,
     Signature,
     View,
     fuse,
@@ -30,7 +31,7 @@ from ...plugin import (
 )
 from . import matmul_kernels
 from .formulas import COMPLEX
-from .fusing import crowded, region_kernel, results
+from .fusing import beyond, crowded, region_kernel, results
 from .matmul import ELEMENTS
 from .matmul_kernels import Product, Tail
 from .tensor_cores import INSTRUCTIONS
@@ -137,8 +138,11 @@ def _region(graph: Graph, way: Way) -> Kernel | Refusal:
     others = [v for v in fused.operands if v.value != found.value]
     depth = next(graph.specs[i].shape[-1] for i in node.inputs if i is not None)
 
-    def prepare(spec: CallSpec) -> Prepared:
+    def prepare(spec: CallSpec) -> Prepared | Rejection:
         arrays, rank = spec.arrays, len(domain)
+        rejection = beyond(rank, len(arrays) + len(spec.outputs))
+        if rejection is not None:
+            return rejection
         device, aligned = spec.outputs[0].device, all(s.aligned for s in spec.outputs)
         out = signature(device, node.outputs[0].dtype, domain, None, aligned)
         tail = Tail(

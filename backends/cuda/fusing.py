@@ -14,7 +14,9 @@ from ...plugin import (
     Metadata,
     Prepare,
     Promises,
+    Reason,
     Refusal,
+    Rejection,
     View,
     whole,
 )
@@ -24,8 +26,10 @@ Shape = tuple[int, ...]
 
 #: Arrays that one kernel reads and writes: a thread holds a piece of each.
 MOST_ARRAYS: Final = 24
-#: Bytes of arguments that every kernel may have (CUDA C++ Programming Guide, ``__global__`` functions).
+#: Bytes of arguments that every kernel may have (CUDA C++ Programming Guide, ``__global__`` functions), and at most of
+#: those that are neither strides nor addresses.
 MOST_ARGUMENTS: Final = 4096
+_OTHER_ARGUMENTS: Final = 256
 #: Ops that a region's name shows.
 _SHOWN: Final = 4
 
@@ -85,6 +89,14 @@ def crowded(graph: Graph) -> Refusal | None:
         if len(arrays) > MOST_ARRAYS:
             return Refusal(max(i, 1), f"more than {MOST_ARRAYS} arrays")
     return None
+
+
+def beyond(rank: int, arrays: int) -> Rejection | None:
+    """Return why a kernel with so many arrays over so many axes has no room for its arguments, if so."""
+    nest = rank * (3 * 4 + arrays * 8)
+    if nest + arrays * 3 * 8 + _OTHER_ARGUMENTS <= MOST_ARGUMENTS:
+        return None
+    return Rejection(Reason.RANK, f"sizes and strides of {arrays} arrays over {rank} axes are too much for one kernel")
 
 
 def placed(spec: CallSpec, operands: Sequence[View], wanted: Sequence[View], rank: int) -> list[tuple[int, Shape]]:

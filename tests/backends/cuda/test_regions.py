@@ -286,3 +286,11 @@ def test_a_kernel_takes_a_limited_number_of_arrays(gpu: HostRuntime) -> None:
     found = compiled(gpu, lambda o, *xs: sum(xs[1:], xs[0]), *arrays)
     assert found[0].tolist() == [sum(range(40))]
     assert gpu.launches == ["elementwise_dense"] * 2
+
+
+def test_a_kernel_takes_a_limited_number_of_strides(gpu: HostRuntime) -> None:
+    arrays = [on_gpu(np.zeros((0,) * 30, np.float32)) for _ in range(20)]
+    with ox.count_calls() as seen:
+        ox.compile(lambda *xs: sum(xs[1:], xs[0]))(*arrays)
+    reasons = [c.rejection.detail for s in seen.steps() for c in s.decision.candidates if c.rejection]
+    assert "sizes and strides of 21 arrays over 30 axes are too much for one kernel" in reasons
