@@ -107,7 +107,7 @@ def doctor(
     found = manager.status()
     broken = [s for s in found if s.state is State.QUARANTINED]
     here = surroundings()
-    notes = Selection.from_environment().idle([s.name for s in found])
+    notes = [*Selection.from_environment().idle([s.name for s in found]), *lacking()]
     if json:
         report = {"healthy": not broken, "surroundings": here, "notes": notes, "backends": [s.as_json() for s in found]}
         emit(report, json)
@@ -130,6 +130,17 @@ def doctor(
     limit_from_environment()  # every array on cpu fails with the same error
     if broken:
         raise typer.Exit(3)
+
+
+def lacking() -> list[str]:
+    """Return what is not on this machine and would give a device more kernels, once for each kind of device."""
+    said: dict[str, None] = {}
+    for d in DEVICES:
+        try:
+            said.update(dict.fromkeys(f"{d.kind}: {what}" for what in d.info.lacks()))
+        except Exception as error:  # a vendor's code, and this command is for machines on which things are wrong
+            said[f"{d.name}: its driver failed to say what is missing: {error!r}"] = None
+    return list(said)
 
 
 def surroundings() -> dict[str, str]:

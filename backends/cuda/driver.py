@@ -56,7 +56,12 @@ class CudaDriver:
             properties.memory,
             features=frozenset({found.name}),
             rates=functools.partial(rates, properties),
+            lacks=self._lacks,
         )
+
+    def _lacks(self) -> tuple[str, ...]:
+        missing = self.runtime.lacks_blas()
+        return () if missing is None else (missing,)
 
     @property
     def info(self) -> DeviceInfo:

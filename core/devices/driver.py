@@ -56,6 +56,8 @@ class DeviceInfo:
         features: what kernels may require, as free words.
         flushes_subnormals: whether results below the smallest normal number become zero.
         rates: its best rates, for the cost model, or a function that finds them on first need.
+        lacks: returns what is not on the machine and would give the device more kernels, each as a sentence that says
+            how to get it; ``opmux doctor`` calls it and prints them.
     """
 
     kind: str
@@ -64,6 +66,7 @@ class DeviceInfo:
     features: frozenset[str] = frozenset()
     flushes_subnormals: bool = False
     rates: Rates | Callable[[], Rates] = field(default_factory=Rates)
+    lacks: Callable[[], Sequence[str]] = tuple
 
 
 @runtime_checkable

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import opmux as ox
+from opmux.core.devices.device import DEVICES
 from opmux.core.op import all_ops
 
 from .conftest import Command
@@ -68,6 +70,23 @@ def test_doctor_tells_of_a_name_that_disables_nothing(
     assert status == 0  # a machine without that backend is as wanted
     assert "OPMUX_DISABLE names 'nonsense', which no installed distribution provides" in out
     assert len(as_json("doctor")["notes"]) == 1
+
+
+def test_doctor_tells_once_what_would_give_devices_more_kernels(
+    as_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> list[str]:
+        raise RuntimeError("no answer")
+
+    (cpu,) = (d for d in DEVICES if d.is_host)
+    for lacks, notes in (
+        (lambda: ["FASTLIB is not found: pip install fastlib"] * 2, ["cpu: FASTLIB is not found: pip install fastlib"]),
+        (fails, ["cpu:0: its driver failed to say what is missing: RuntimeError('no answer')"]),
+    ):
+        monkeypatch.setattr(cpu, "info", replace(cpu.info, lacks=lacks))
+        report = as_json("doctor")
+        assert report["notes"] == notes
+        assert report["healthy"] is True
 
 
 def test_doctor_reports_and_then_says_which_limit_of_memory_is_none(

@@ -138,8 +138,10 @@ def test_without_the_library_the_table_says_how_to_get_it_and_another_kernel_is_
     with registered(OnHost(HostRuntime())):
         a = put(small((1024, 1024), "float32"))
         found = ox.explain(ox.matmul, a, a)
+        lacks = ox.device("cuda:0").info.lacks()
     assert found.chosen == "cuda/matmul"
     assert "pip install nvidia-cublas" in str(found)
+    assert lacks == ("cuBLAS is not found: pip install nvidia-cublas",)
 
 
 def test_the_library_gets_its_arguments_by_the_c_interface(blas: FakeCublas) -> None:
