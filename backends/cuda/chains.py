@@ -5,13 +5,13 @@ from __future__ import annotations
 from ...plugin import CallSpec, Graph, Kernel, Prepared, Refusal, Rejection, fuse
 from .driver import driver_of
 from .elementwise_kernels import steps
-from .fusing import beyond, crowded, placed, region_kernel, results
+from .fusing import beyond, crowded, placed, region_kernel, repeated, results
 from .launching import launcher
 
 
 def region(graph: Graph) -> Kernel | Refusal:
     """Return a kernel for a graph of elementwise nodes, or the node that is none."""
-    found = crowded(graph) or results(graph)
+    found = crowded(graph) or repeated(graph) or results(graph)
     if isinstance(found, Refusal):
         return found
     domain, wanted = found

@@ -31,7 +31,7 @@ from ...plugin import (
 )
 from . import matmul_kernels
 from .formulas import COMPLEX
-from .fusing import beyond, crowded, region_kernel, results
+from .fusing import beyond, crowded, region_kernel, repeated, results
 from .matmul import ELEMENTS
 from .matmul_kernels import Product, Tail
 from .tensor_cores import INSTRUCTIONS
@@ -122,7 +122,7 @@ class _Found:
 
 
 def _region(graph: Graph, way: Way) -> Kernel | Refusal:
-    found = crowded(graph) or _product(graph, way)
+    found = crowded(graph) or repeated(graph) or _product(graph, way)
     if isinstance(found, Refusal):
         return found
     domain, node = found.shape, found.node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,6 +31,9 @@ MOST_ARRAYS: Final = 24
 #: those that are neither strides nor addresses.
 MOST_ARGUMENTS: Final = 4096
 _OTHER_ARGUMENTS: Final = 256
+#: Operations, as ops declare them, that may be done anew for every element of a larger shape: while they are few, a
+#: kernel waits for memory.
+_MOST_REPEATED: Final = 32.0
 #: Ops that a region's name shows.
 _SHOWN: Final = 4
 
@@ -88,6 +92,24 @@ def crowded(graph: Graph) -> Refusal | None:
         arrays.update(v for v in node.inputs if v is not None and v < len(graph.inputs))
         if len(arrays) > MOST_ARRAYS:
             return Refusal(max(i, 1), f"more than {MOST_ARRAYS} arrays")
+    return None
+
+
+def repeated(graph: Graph) -> Refusal | None:
+    """Return the node from which on something dear would be computed for every element of a larger shape."""
+    costs: dict[int, float] = {}
+    for i, (number, node) in enumerate(graph.numbered()):
+        specs = [None if v is None else graph.specs[v] for v in node.inputs]
+        size = math.prod(node.outputs[0].shape)
+        given = [(costs.get(v, 0.0), math.prod(graph.specs[v].shape)) for v in node.inputs if v is not None]
+        if any(cost > _MOST_REPEATED and count < size for cost, count in given):
+            return Refusal(i, "what is repeated here is better computed once")
+        flops = (
+            0.0
+            if isinstance(node.op, Metadata)
+            else node.op.work(tuple(specs), node.outputs, dict(node.attributes)).flops
+        )
+        costs[number] = flops / max(size, 1) + sum(cost for cost, _ in given)
     return None
 
 

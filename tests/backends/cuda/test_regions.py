@@ -294,3 +294,11 @@ def test_a_kernel_takes_a_limited_number_of_strides(gpu: HostRuntime) -> None:
         ox.compile(lambda *xs: sum(xs[1:], xs[0]))(*arrays)
     reasons = [c.rejection.detail for s in seen.steps() for c in s.decision.candidates if c.rejection]
     assert "sizes and strides of 21 arrays over 30 axes are too much for one kernel" in reasons
+
+
+def test_what_is_dear_is_not_repeated_for_a_larger_shape(gpu: HostRuntime) -> None:
+    def dear(o: Any, x: Any, y: Any) -> Any:
+        return o.add(o.multiply(x, o.sin(o.exp(y))), x)
+
+    arrays = random_bits("float32", (6, 8), 1), random_bits("float32", (8,), 2)
+    check(gpu, ["elementwise_dense", "elementwise_rows"], dear, *arrays)
