@@ -213,7 +213,7 @@ class _Flat:
         self._outputs = tuple([made[slot] for slot in kept])
         self._inside, self._workspace = _arena(notes.launches, self._kept)
         self._replays: dict[tuple[Any, ...], Replay] = {}
-        self._seen: dict[tuple[Any, ...], None] = {}
+        self._seen: dict[tuple[Any, ...], bool] = {}
         self._credit = _MOST_REPLAYS * _CALLS_PER_RECORDING
 
     def runner(self, make: MakeRunner) -> Run | None:
@@ -254,12 +254,12 @@ class _Flat:
 
     def _remember(self, key: tuple[Any, ...], bound: list[_Bound]) -> None:
         """Let the device record the launches, the second time that they come with the same memory."""
-        if key not in self._seen:
+        # One step each: other threads do the same, and only one of them is to record.
+        if self._seen.pop(key, True):
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
-            self._seen[key] = None
+            self._seen[key] = False
             return
-        del self._seen[key]
 
         def put(queue: Any) -> None:
             for noted, results, operands, scratch in bound:
@@ -270,8 +270,8 @@ class _Flat:
         if replay is None:
             self._owned = False
             return
-        while len(self._replays) >= _MOST_REPLAYS:
-            self._replays.pop(next(iter(self._replays)), None)
+        for oldest in list(self._replays)[: 1 - _MOST_REPLAYS]:
+            self._replays.pop(oldest, None)
         self._replays[key] = replay
 
     def _bound(self, outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None) -> list[_Bound]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -169,6 +170,31 @@ def test_threads_with_queues_of_their_own_do_not_meet(driver: ReplayingDriver) -
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_threads_on_one_queue_share_replays(driver: ReplayingDriver) -> None:
+    f, x, failed = ox.compile(chain), put(given(1)), []
+    f(x)
+
+    def work() -> None:
+        try:
+            for _ in range(100):
+                assert (f(x).numpy() == expected(given(1))).all()
+        except BaseException as error:
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []
+    assert driver.replayed > 0
 
 
 def test_a_device_that_cannot_record_is_asked_once(driver: ReplayingDriver) -> None:

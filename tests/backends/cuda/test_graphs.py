@@ -92,6 +92,21 @@ def test_products_of_cublas_are_captured_with_their_workspace(cuda: FakeCuda) ->
     assert cuda.calls.count("graphLaunch") == 1
 
 
+def test_each_gpu_captures_its_own_work() -> None:
+    machine = FakeCuda(Gpu(), Gpu())
+    machine.gives_again = True
+    with installed(machine), registered(plugin):
+        f = ox.compile(steps)
+        operands = [ox.asarray(np.ones(300, np.float32), device=f"cuda:{i}") for i in (1, 0)]
+        for _ in range(6):
+            for x in operands:
+                f(x)  # the machine refuses work of another GPU than the current one
+        assert machine.thread.device == 0
+        assert machine.calls.count("graphLaunch") >= 4
+        devices = {machine.streams[launch.stream].device for launch in machine.launches[-8:]}
+        assert devices == {0, 1}
+
+
 def test_graphs_go_with_the_function(cuda: FakeCuda) -> None:
     f, x = ox.compile(steps), put(300)
     for _ in range(4):
