@@ -137,7 +137,8 @@ class Control:
 
     def passed(self, sequence: int) -> None:
         """Note a call that began and ended with nobody to ask about it in between."""
-        self._last = max(self._last, sequence)
+        if sequence > self._last:
+            self._last = sequence
 
     def check(self) -> None:
         """Look for news.

@@ -7,12 +7,12 @@ because something else of the step still reads that memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 from .layout import Layout
-from .schedule import INPUT, OUTPUT, Schedule, Transfer
+from .schedule import Schedule, Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +200,6 @@ def _in_turn(step: RankStep, turns: Mapping[int, int]) -> list[RankStep]:
         )
         for turn in range(count)
     ]
-
-
-def without_copy(plan: RankPlan) -> RankPlan | None:
-    """Return a plan for a rank whose result is what it brings, in the same memory; None where it is not.
-
-    >>> from .schedule import Step, Transfer
-    >>> flat = Schedule("broadcast", "flat", 2, 1, 2, (Step((Transfer(0, 0, 0), Transfer(0, 1, 0))),))
-    >>> without_copy(plan_rank(flat, Layout((5,)), 0)).steps[0].locals, without_copy(plan_rank(flat, Layout((5,)), 1))
-    ((), None)
-    """
-    written = [w for step in plan.steps for w in (*step.locals, *step.receives) if w.into.slot == OUTPUT]
-    whole = Region(INPUT, 0, plan.sizes[INPUT])
-    if len(written) != 1 or plan.sizes[INPUT] != plan.sizes[OUTPUT]:
-        return None
-    (copy,) = written
-    if copy.data != whole or copy.base is not None or copy.into.length != whole.length:
-        return None
-    steps = (replace(step, locals=tuple(w for w in step.locals if w is not copy)) for step in plan.steps)
-    return replace(plan, steps=tuple(step for step in steps if step.sends or step.receives or step.locals))
 
 
 def _lead(schedule: Schedule) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...core.arrays.array import Array, alias
+from ...core.arrays.array import Array
 from ...core.arrays.reuse import LARGEST, Results
 from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
@@ -23,14 +23,14 @@ from ...core.collectives.frames import Frames
 from ...core.collectives.handle import Handle
 from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
-from ...core.collectives.rank_plan import RankPlan, plan_rank, without_copy
+from ...core.collectives.rank_plan import RankPlan, plan_rank
 from ...core.collectives.schedule import Schedule
 from ...core.collectives.watch import Elements, Running
 from ...core.devices.device import Buffer, Device, find_device
 from ...core.devices.driver import HostBytes
 from ...core.errors import CollectiveError
 from ...core.rounding import rounded
-from ...core.signature import Signature, signature
+from ...core.signature import signature
 from .algorithms import block_slots
 from .combine import Combine, combine_of
 from .problem import Problem
@@ -62,24 +62,20 @@ class Prepared:
         layout = problem.layout.bound(schedule)
         self.start = native
         self.problem, self.schedule, self.mesh = problem, schedule, mesh
-        most = _PIECE // problem.accumulator.itemsize
-        self.plans = [plan_rank(schedule, layout, rank, most) for rank in mesh.local_ranks]
+        piece = _PIECE // problem.accumulator.itemsize
+        self.plans = [plan_rank(schedule, layout, rank, piece) for rank in mesh.local_ranks]
         host = find_device("cpu")
         self.outputs = {rank: signature(host, problem.dtype, problem.results[rank]) for rank in mesh.local_ranks}
         self.combine: Combine | None = None
         if problem.reduction is not None:
             self.combine = _quiet(combine_of(problem.reduction, problem.accumulator))
         self.is_plain = self.fits()
-        self.given: Signature | None = None  # of an operand that is the result as well
         if self.is_plain:
             (rank,) = mesh.local_ranks
             made_as = self.result_as = self.outputs[rank]
             self.native_cuts = self.cuts(rank)
             self.is_row = len(problem.operands[rank]) == len(problem.results[rank]) == 1
             self.results = Results((made_as,)) if 0 < made_as.nbytes <= LARGEST else None
-            without = None if native is not None else without_copy(self.plans[0])
-            if without is not None:
-                self.given = made_as
         most = max(sum(plan.sizes) for plan in self.plans) if self.plans else 0
         self.spare: dict[int, list[HostBytes]] | None = {} if most * problem.accumulator.itemsize <= KEPT else None
         alike = len(set(problem.operands)) == 1
@@ -103,13 +99,11 @@ class Prepared:
 
     def at_once(self, x: Array) -> tuple[Array, ...]:
         """Do the call of one rank, whose slots are its operand's and its result's own memory."""
-        mesh, exchange = self.mesh, self.exchange
+        mesh = self.mesh
         if not mesh.in_use.acquire(False):
             raise mesh.used_by_another()
         try:
-            if self.given is x._sig and not x._offset:
-                exchange, y = self.sharing, alias(x)
-            elif self.results is not None:
+            if self.results is not None:
                 (y,) = self.results.take()
             else:
                 y = Array(self.result_as.device.alloc(self.result_as.nbytes), self.result_as)
@@ -117,7 +111,7 @@ class Prepared:
             native = None if self.start is None else partial(self.start, *slots, *self.native_cuts)
             owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
             try:
-                rest = exchange.run(mesh.next_call(), slots, native, owner, mesh.timeout)
+                rest = self.exchange.run(mesh.next_call(), slots, native, owner, mesh.timeout)
             except CollectiveError as error:
                 mesh.fail(error)
                 raise
@@ -130,19 +124,11 @@ class Prepared:
     @cached_property
     def exchange(self) -> Exchange:
         """The calls of the one rank of this process, where they need no generator."""
-        return self.exchanging(self.plans[0])
-
-    @cached_property
-    def sharing(self) -> Exchange:
-        """The same where the rank's operand is its result as well."""
-        return self.exchanging(without_copy(self.plans[0]) or self.plans[0])
-
-    def exchanging(self, plan: RankPlan) -> Exchange:
-        """Return the calls of the one rank of this process, by a plan that fits."""
         ((endpoint, control),) = self.mesh.lines()
         header = Header(self.mesh.number, 0, **self.said, **self.mesh.identity)
         frames = control.frames = control.frames or Frames(endpoint)
-        return Exchange(endpoint, control, frames, plan, header, self.problem.accumulator.numpy, self.combine)
+        dtype = self.problem.accumulator.numpy
+        return Exchange(endpoint, control, frames, self.plans[0], header, dtype, self.combine)
 
     def fits(self) -> bool:
         """Return whether a call needs no generator: one rank's, in the memory of its arrays."""
