@@ -26,10 +26,10 @@ from ...plugin import (
 )
 from . import emit, reductions, row_regions
 from .driver import driver_of
+from .folds import FEW, KINDS, Fold
 from .fusing import crowded, region_kernel
 from .launching import launcher
 from .reduction_kernels import Reduction
-from .reductions import KINDS, Fold
 from .row_program import axes_of
 
 #: Arrays that terms are made of: a thread has several terms of each on their way.
@@ -61,7 +61,7 @@ class Produced(Fold):
     @property
     def most_few(self) -> int:
         """Terms that one thread takes alone: as many as it has registers for."""
-        return max(4 * reductions.FEW // self.bytes_of_term, 1)
+        return max(4 * FEW // self.bytes_of_term, 1)
 
     def operands(self) -> tuple[str, ...]:
         """Return the C++ types of what is read for a term."""
@@ -125,12 +125,10 @@ def region(graph: Graph) -> Kernel | Refusal:
     fold = Produced(node.op.name, producer.result_type, graph.specs[number].dtype.name, producer, epilogue)
     axes = axes_of(node, len(shape))
     alike = _Alike(fold, shape, axes, operands)
-    rows = row_regions.region(graph)
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
-        if not alike.fits(spec) and isinstance(rows, Kernel):
-            return rows.prepare(spec)
-        return alike.prepare(spec)
+        rows = None if alike.fits(spec) else row_regions.region(graph)
+        return rows.prepare(spec) if isinstance(rows, Kernel) else alike.prepare(spec)
 
     return region_kernel("reduction", graph, prepare)
 

@@ -24,10 +24,11 @@ from ...plugin import (
 )
 from . import formulas, reductions, scans
 from .driver import KIND, driver_of
+from .folds import FEW, KINDS, Fold
 from .formulas import COMPLEX
 from .launching import Arguments, Pointer, Step, launcher
 from .nest import packed, parts
-from .reductions import KINDS, THREADS, WARP, Fold, Form, Plan, Variant
+from .reductions import THREADS, WARP, Form, Plan, Variant
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions")
@@ -188,7 +189,7 @@ def variants() -> Iterator[tuple[str, str, Sequence[str]]]:
             Variant(fold, Form.ROWS, partial=True),
             Variant(fold, Form.STRIDED, 2, 2),
             Variant(fold, Form.COLUMNS, partial=True, across=WARP, width=wide),
-            Variant(fold, Form.FEW, few=reductions.FEW),
+            Variant(fold, Form.FEW, few=FEW),
             Variant(fold, Form.TREE),
         ):
             yield f"{variant.form} {op} {dtype}", _source(variant), PARTS

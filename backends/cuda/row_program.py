@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...plugin import ARITHMETIC, Graph, Metadata, Node, Program, Refusal, View, dtypes, fuse, whole
+from .folds import Fold
 from .reduction_kernels import chosen
-from .reductions import Fold
 
 #: Reductions that rows know.
 KINDS: Final = frozenset({"sum", "prod", "max", "min", "all", "any"})
@@ -111,6 +111,10 @@ class Rows:
             for k in range(len(self.passes))
         )
         return max(each, default=0)
+
+    def instructions(self) -> int:
+        """Return how many base instructions all passes have for one element."""
+        return sum(len(each.program.instructions) for each in self.passes)
 
     def types(self) -> dict[View, str]:
         """Return the dtype of every value that passes are given."""

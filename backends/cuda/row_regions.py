@@ -33,7 +33,7 @@ from .nest import MOST_INDEXED, packed
 from .reduction_kernels import walk
 from .reductions import THREADS, WARP, power_of_two
 from .row_program import Rows, rows_of
-from .row_source import ENTRY, MOST_VALUES, NONE, UNIT, VECTOR, Variant
+from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VECTOR, Variant
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions", "rows")
@@ -195,7 +195,7 @@ class _Region:
         frame = self._held.frame
         again = walked(frame.length, _widest(self._again)) if self._room_for_values() else []
         for rows, ways in ((self._held, held_layouts(self._held)), (self._again, again)):
-            fitting = [x for x in ways if not x.side_by_side or self._dense(spec, rows, x.width)]
+            fitting = [x for x in ways if not x.side_by_side or _dense(spec, rows, x.width)]
             neighbours = [x for x in fitting if x.side_by_side] or fitting
             busy = [x for x in neighbours if frame.rows * x.team * x.teams * x.warps >= _BUSY]
             if fitting:
@@ -206,26 +206,28 @@ class _Region:
         """Return whether shared memory has room for what warps make of a row that is walked."""
         return sum(f.value_bytes for f in self._again.folds) * (MOST_VALUES + WARP) <= _SHARED_BYTES
 
-    def _dense(self, spec: CallSpec, rows: Rows, width: int) -> bool:
-        """Return whether vectors of so many elements can be loaded from every operand that has them along a row."""
-        frame = rows.frame
-        for view in rows.operands:
-            array = spec.arrays[view.value]
-            steps = view.strides(array.strides, len(frame.shape))
-            if not frame.wide(view):
-                continue
-            inner = merge(frame.shape[frame.split :], [steps[frame.split :]])
-            outer = [s for s, n in zip(steps[: frame.split], frame.shape, strict=False) if n != 1]
-            if inner.strides != ((1,),) or not array.aligned or any(s % width for s in outer):
-                return False
-        return True
+
+def _dense(spec: CallSpec, rows: Rows, width: int) -> bool:
+    """Return whether all that has elements along a row, operands and results, has vectors of so many."""
+    frame = rows.frame
+    for view in rows.operands:
+        array = spec.arrays[view.value]
+        steps = view.strides(array.strides, len(frame.shape))
+        if not frame.wide(view):
+            continue
+        inner = merge(frame.shape[frame.split :], [steps[frame.split :]])
+        outer = [s for s, n in zip(steps[: frame.split], frame.shape, strict=False) if n != 1]
+        if inner.strides != ((1,),) or not array.aligned or any(s % width for s in outer):
+            return False
+    return all(out.aligned for out in spec.outputs)
 
 
 def held_layouts(rows: Rows) -> list[Layout]:
     """Return the ways to hold the rows of a graph in registers."""
     types = rows.types()
     eight = any(dtypes.dtype(types[view]).itemsize == 8 for view, _, _ in rows.held())
-    return layouts(rows.frame.length, _widest(rows), rows.held_bytes(), eight)
+    found = layouts(rows.frame.length, _widest(rows), rows.held_bytes(), eight)
+    return [x for x in found if x.width * x.steps * rows.instructions() <= MOST_UNROLLED]
 
 
 def _widest(rows: Rows) -> int:
@@ -237,7 +239,7 @@ def _widest(rows: Rows) -> int:
 
 def _walk(inner: Nest) -> tuple[str, list[bytes]]:
     """Return the C++ type that finds elements along a row, and its bytes if it has any."""
-    if not inner.shape or inner.strides == ((1,),):
+    if not inner.shape or 0 in inner.shape or inner.strides == ((1,),):
         return UNIT, []
     if len(inner.shape) == 1:
         return "reduction::Line", [walk(inner)]

@@ -14,6 +14,8 @@ from .row_program import Pass, Rows
 ENTRY: Final = "reduce_whole_rows"
 #: Values of warps, over all turns, of which a row has at most so many.
 MOST_VALUES: Final = 1024
+#: Base instructions of a kernel, all elements of a thread counted, for which its compilation takes seconds.
+MOST_UNROLLED: Final = 20_000
 #: Bytes of registers for what a thread has loaded and not yet used: beside values that it holds, and alone.
 _BATCH_BYTES: Final = 64
 _BATCH_BYTES_ALONE: Final = 256
@@ -218,7 +220,8 @@ OPMUX_ENTRY({ENTRY})
         each = sum(max(dtypes.dtype(self.types[v]).itemsize, 4) for v in loads) * self.variant.width
         budget = _BATCH_BYTES if self.held or self.variant.turns else _BATCH_BYTES_ALONE
         batch = self.variant.steps
-        while batch > 1 and batch * each > budget:
+        instructions = self.rows.instructions() * self.variant.width
+        while batch > 1 and (batch * each > budget or batch * instructions > MOST_UNROLLED):
             batch //= 2
         return batch
 

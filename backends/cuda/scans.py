@@ -36,10 +36,10 @@ from ...plugin import (
 )
 from . import formulas
 from .driver import KIND, driver_of
+from .folds import Fold
 from .formulas import COMPLEX
 from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
-from .reductions import Fold
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions", "scans")

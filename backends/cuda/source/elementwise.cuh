@@ -1,13 +1,19 @@
 // Elementwise kernels: a function of one element per operand, over streams of elements or over a nest of strides.
 
+// Elements side by side, in one load, from a place that a multiple of as many bytes divides.
+template <int V, class T> __device__ __forceinline__ void load_vector(T (&to)[V], const T* from) {
+    struct alignas(sizeof(T) * V) Pack { T elements[V]; };
+    Pack pack = *reinterpret_cast<const Pack*>(from);
+#pragma unroll
+    for (int k = 0; k < V; ++k) to[k] = pack.elements[k];
+}
+
 // Operands of a kernel whose elements all lie side by side, or of which there is only one.
 template <class T> struct Stream {
     const T* data;
     __device__ __forceinline__ T at(u64 i) const { return data[i]; }
     template <int V> __device__ __forceinline__ void load(T (&to)[V], u64 i) const {
-        struct alignas(sizeof(T) * V) Pack { T elements[V]; };
-        Pack pack = *reinterpret_cast<const Pack*>(data + i);
-        for (int k = 0; k < V; ++k) to[k] = pack.elements[k];
+        load_vector(to, data + i);
     }
 };
 

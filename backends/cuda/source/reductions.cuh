@@ -17,13 +17,8 @@ enum : int {
     BATCH_BYTES = 128,  // what it has in flight, where they lie side by side
 };
 
-// Terms side by side, in one load, from a place that a multiple of as many bytes divides; and how far that is from one.
-template <int N, class T> __device__ __forceinline__ void vector(T (&to)[N], const T* at) {
-    struct alignas(N * sizeof(T)) Pack { T terms[N]; };
-    Pack pack = *reinterpret_cast<const Pack*>(at);
-#pragma unroll
-    for (int v = 0; v < N; ++v) to[v] = pack.terms[v];
-}
+// Terms side by side, in one load; and how far they begin after a place where that can be.
+template <int N, class T> __device__ __forceinline__ void vector(T (&to)[N], const T* at) { load_vector(to, at); }
 template <int N, class T, class In> __device__ __forceinline__ void vector(T (&to)[N], const In& at) { at.vector(to); }
 template <int N, class T> __device__ __forceinline__ int skew(const T* at) { return (int)((u64)at / sizeof(T) % N); }
 template <int N, class In> __device__ __forceinline__ int skew(const In& at) { return at.template skew<N>(); }

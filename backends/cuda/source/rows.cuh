@@ -31,10 +31,9 @@ template <int WIDTH_, int TEAM_> struct Apart {
 };
 
 template <int V, class T> __device__ __forceinline__ void load(T (&to)[V], const T* row, int i, bool inside) {
-    struct alignas(sizeof(T) * V) Pack { T elements[V]; };
-    Pack pack = {};
-    if (inside) pack = *reinterpret_cast<const Pack*>(row + i);
-    for (int v = 0; v < V; ++v) to[v] = pack.elements[v];
+#pragma unroll
+    for (int v = 0; v < V; ++v) to[v] = 0;
+    if (inside) load_vector(to, row + i);
 }
 
 // The place of a thread. Every thread of a block takes part in the reductions, also where it has no row.

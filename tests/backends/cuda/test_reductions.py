@@ -10,7 +10,8 @@ import pytest
 
 import opmux as ox
 from opmux.backends.cuda import reduction_kernels, reductions
-from opmux.backends.cuda.reductions import Fold, Form, plan, spread
+from opmux.backends.cuda.folds import Fold
+from opmux.backends.cuda.reductions import Form, plan, spread
 from opmux.core.dtypes import BY_NAME
 from opmux.core.nests import Nest
 from opmux.opset import orders
