@@ -32,7 +32,7 @@ from .launching import Arguments, Pointer, Step, launcher
 from .nest import MOST_INDEXED, packed
 from .reduction_kernels import walk
 from .reductions import THREADS, WARP, power_of_two
-from .row_program import Rows, rows_of
+from .row_program import KINDS, Rows, rows_of
 from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VECTOR, Variant
 
 #: Parts of the sources that these kernels use.
@@ -48,8 +48,10 @@ _WIDTHS: Final = (8, 4, 2)
 _VECTOR_BYTES: Final = 16
 #: Threads that keep a large GPU busy, where each has 128 registers: 132 multiprocessors with two blocks on an H200.
 _BUSY: Final = 2 * 132 * THREADS
-#: Bytes per second for one multiprocessor of 132 that share an H200's memory, in which a lone row is read and written.
-_ROW_BANDWIDTH: Final = 4.3e12 / 132
+#: Of an H200: one has a row at least, and its share of the memory's bandwidth for it.
+_MULTIPROCESSORS: Final = 132
+#: Rows that registers do not hold, for which one block each is better than the ops' launches of many blocks.
+_FEWEST_LONG_ROWS: Final = _MULTIPROCESSORS // 3
 #: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
 _SHARED_BYTES: Final = 48 * 1024
 _POINTER_BYTES: Final = 8
@@ -261,15 +263,19 @@ def region(graph: Graph) -> Kernel | Refusal:
         return held
     if isinstance(again, Refusal):
         return again
+    if not held_layouts(held) and held.frame.rows < _FEWEST_LONG_ROWS:
+        first = next(i for i, node in enumerate(graph.nodes) if node.op.name in KINDS)
+        return Refusal(max(first, 1), "a few long rows are work for more blocks than one each")
     made = _Region(graph, held, again)
     return region_kernel("rows", graph, made.prepare, cost=cost(held, again))
 
 
 def cost(held: Rows, again: Rows) -> CostTerms:
-    """Return what a region costs beside one look at every operand: the time of a lone row, and what is read again."""
+    """Return what a region costs beside one look at every operand: second looks, and multiprocessors without rows."""
     rows = held if held_layouts(held) else again
     once, moved = _row_bytes(held, True), _row_bytes(rows, rows is held)
-    return CostTerms(launch=moved / _ROW_BANDWIDTH, memory=once / moved if moved else 1.0)
+    busy = min(held.frame.rows / _MULTIPROCESSORS, 1.0)
+    return CostTerms(memory=once / moved * busy if once and busy else 1.0)
 
 
 def _row_bytes(rows: Rows, once: bool) -> int:

@@ -86,7 +86,8 @@ FUNCTIONS: dict[str, Function] = {
 
 
 @pytest.mark.parametrize("length", [1, 7, 32, 1000, 1024, 5000, 17000])
-def test_rows_of_any_length_are_one_launch(gpu: HostRuntime, length: int) -> None:
+def test_rows_of_any_length_are_one_launch(gpu: HostRuntime, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_regions, "_FEWEST_LONG_ROWS", 1)
     check(gpu, ox.softmax, on_gpu(normal((3, length))))
 
 
@@ -145,6 +146,7 @@ def test_special_values_go_where_the_ops_let_them(gpu: HostRuntime) -> None:
 
 def test_rows_of_nothing_have_the_identity(gpu: HostRuntime) -> None:
     check(gpu, lambda x: ox.sum(ox.exp(x), axis=-1) + 1.0, on_gpu(normal((3, 0))))
+    check(gpu, lambda x: ox.prod(ox.exp(x), axis=(1, 2)) + 1.0, on_gpu(normal((3, 5, 4)))[:, ::2, :0])
 
 
 def test_no_rows_are_no_launch(gpu: HostRuntime) -> None:
@@ -185,15 +187,23 @@ def test_what_is_no_work_on_rows_is_refused(gpu: HostRuntime, function: Function
     assert reason in refused.reason
 
 
-def test_a_few_very_long_rows_are_left_to_more_blocks(gpu: HostRuntime) -> None:
-    def priced(*shape: int) -> float:
+def test_rows_that_leave_multiprocessors_idle_or_are_read_again_are_dear(gpu: HostRuntime) -> None:
+    def share(*shape: int) -> float:
         graph = captured(ox.softmax, on_gpu(np.zeros(shape, np.float32)))
         held, again = rows_of(graph, keep=True), rows_of(graph, keep=False)
         assert isinstance(held, Rows)
         assert isinstance(again, Rows)
-        return row_regions.cost(held, again).launch
+        return row_regions.cost(held, again).memory
 
-    assert priced(1, 1 << 20) > 100 * priced(1, 1 << 12)
+    assert share(200, 4096) == 1
+    assert share(33, 4096) == 0.25
+    assert share(200, 1 << 15) == 0.5
+
+
+def test_a_few_very_long_rows_are_left_to_more_blocks(gpu: HostRuntime) -> None:
+    refused = row_regions.region(captured(ox.softmax, on_gpu(np.zeros((2, 1 << 15), np.float32))))
+    assert isinstance(refused, Refusal)
+    assert "more blocks" in refused.reason
 
 
 #: What is changed in the source, and how long a row must be to see it.
@@ -214,6 +224,7 @@ def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch, right: str, wr
         return text.replace(right, wrong)
 
     monkeypatch.setattr(compiler, "whole", spoiled)
+    monkeypatch.setattr(row_regions, "_FEWEST_LONG_ROWS", 1)
     gpu = HostRuntime()
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
         check(gpu, lambda x: ox.sum(ox.exp(x), axis=-1) + ox.max(x, axis=-1), on_gpu(normal((6, length))))
