@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import opmux as ox
 from opmux.conformance.cases import layouts
 from opmux.conformance.cases.enumerate import dtypes_of
 from opmux.conformance.cases.samples.sample import Operands, Sample, samples
@@ -14,13 +15,22 @@ from opmux.conformance.target import RefusedError, Target, dense, only, targets
 from opmux.core.arrays.array import Array
 from opmux.core.arrays.metadata import broadcast_to
 from opmux.core.devices.device import Device
-from opmux.core.dtypes import DType
+from opmux.core.dtypes import DType, float16, float32, float64
 from opmux.core.op import OPS, Op
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.resources import calls
 
 #: Samples of each op and dtype. Those of a cast are its targets, so all of them are taken.
 _MOST = 3
+#: Functions whose regions are kernels of their own: over rows held or read again, along the first axis, in chains.
+REGIONS: tuple[Callable[[Array], object], ...] = (
+    ox.softmax,
+    ox.log_softmax,
+    ox.layer_norm,
+    lambda x: ox.var(x, axis=-1),
+    lambda x: ox.softmax(ox.gelu(x), axis=0),
+    lambda x: (ox.exp(-x) * x, ox.tanh(x) + 1.0),
+)
 PRIMITIVES = sorted(op.name for op in OPS if op.primitive)
 
 
@@ -39,7 +49,7 @@ class Collected:
 
 @functools.cache
 def collected() -> Collected:
-    """Ask for every primitive op on every dtype, dense and over strides, and for the calls of the table."""
+    """Ask for every primitive op on every dtype, dense and over strides; for the calls of the table; for regions."""
     runtime = calls.Recorder()
     refused: dict[str, list[str]] = {}
     with registered(OnHost(runtime)):
@@ -48,6 +58,10 @@ def collected() -> Collected:
             refused[name] = list(_asked(target, OPS[name]))
         for _ in calls.carry_out(runtime):
             pass
+        for t in (float16, float32, float64):
+            for function in REGIONS:
+                for shape in ((64, 100), (64, 4096)):
+                    calls.region(function, shape, dtype=t)()
     return Collected(refused, tuple(dict.fromkeys(runtime.texts.values())))
 
 

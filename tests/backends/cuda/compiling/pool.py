@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -38,6 +39,10 @@ def compile_one(job: Job) -> dict[str, Resources] | str:
 def compile_all(jobs: Iterable[Job]) -> dict[Job, dict[str, Resources] | str]:
     """Compile on every core, each job once."""
     each = list(dict.fromkeys(jobs))
+    return dict(zip(each, _pool().map(compile_one, each, chunksize=4), strict=True))
+
+
+@functools.cache
+def _pool() -> ProcessPoolExecutor:
     # Not forked: the process that tests has threads, and locks that a child would find taken.
-    with ProcessPoolExecutor(usable_cpus(), multiprocessing.get_context("spawn")) as pool:
-        return dict(zip(each, pool.map(compile_one, each, chunksize=4), strict=True))
+    return ProcessPoolExecutor(usable_cpus(), multiprocessing.get_context("spawn"))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from opmux.backends.cuda.cubin import Resources
 from opmux.backends.cuda.nvrtc import version
+from opmux.backends.cuda.targets import TARGETS
 from tests.backends.cuda.compiling.pool import compile_all, targets_for
 
 TABLE: Final = Path(__file__).with_name("table.json")
@@ -54,25 +55,25 @@ def variants(family: str) -> Iterator[Variant]:
     yield from importlib.import_module(f"{__name__}.{family}").variants()
 
 
-def measured(family: str) -> Table:
-    """Compile a family for every target and return what it needs."""
-    return needed({f"{family}: {variant.name}": variant for variant in variants(family)})
+def measured(family: str, targets: Collection[str] = TARGETS) -> Table:
+    """Compile a family for targets and return what it needs."""
+    return needed({f"{family}: {variant.name}": variant for variant in variants(family)}, targets)
 
 
-def needed(named: Mapping[str, Variant]) -> Table:
-    """Compile variants for every target that they are for and return what they need.
+def needed(named: Mapping[str, Variant], targets: Collection[str] = TARGETS) -> Table:
+    """Compile variants for those of the targets that they are for and return what they need.
 
     Raises:
         ValueError: one does not compile.
     """
-    made = compile_all((v.body, v.parts, t) for v in named.values() for t in targets_for(v.parts))
+    asked = [(name, v, t) for name, v in named.items() for t in targets_for(v.parts) if t in targets]
+    made = compile_all((v.body, v.parts, target) for _, v, target in asked)
     found: Table = {}
-    for name, v in named.items():
-        for target in targets_for(v.parts):
-            entries = made[v.body, v.parts, target]
-            if isinstance(entries, str):
-                raise ValueError(f"{name} on {target}: {entries}")
-            found.setdefault(name, {})[target] = entries[v.entry]
+    for name, v, target in asked:
+        entries = made[v.body, v.parts, target]
+        if isinstance(entries, str):
+            raise ValueError(f"{name} on {target}: {entries}")
+        found.setdefault(name, {})[target] = entries[v.entry]
     return found
 
 
