@@ -25,6 +25,8 @@ _ELEMENTS: Final = 16
 #: Integers that a thread divides at a time: the assembler for sm_100 prepares all divisions before it does any, which
 #: took 161 registers for 64 int8.
 _QUOTIENTS: Final = 16
+#: Instructions of a program on 8 bytes that is long: an exponential of float64 has 53, and a quotient one.
+_LONG: Final = 16
 _VECTOR_BYTES: Final = 16
 
 
@@ -52,6 +54,8 @@ class Variant:
     @property
     def turns(self) -> int:
         """Vectors of each operand that a thread has in flight: as many as registers have room for."""
+        if self.width and _is_long(self):
+            return 1
         if self.width:
             return max(min(_PLACES // len(self.dtypes), _ELEMENTS // self.width), 1)
         streams = sum(walk is Walk.CONTIGUOUS for walk in self.walks[: len(self.program.inputs)])
@@ -67,6 +71,12 @@ class Variant:
     def name(self) -> str:
         """The entry's name."""
         return "elementwise_rows" if self.width else "elementwise_nest" if self.rank else "elementwise_dense"
+
+
+def _is_long(variant: Variant) -> bool:
+    """Whether two vectors over rows spilled: such a program keeps a GPU busy with one."""
+    wide = any(dtypes.dtype(t).itemsize >= 8 for t in variant.dtypes)
+    return wide and isinstance(variant.program, Program) and len(variant.program.instructions) > _LONG
 
 
 def _divides(program: Program | Formula) -> bool:
