@@ -152,8 +152,7 @@ def _spread(kind: tuple[bool, int, int], length: int, threads: int, least: int, 
 
 
 class _Region:
-    def __init__(self, graph: Graph, held: Rows, again: Rows) -> None:
-        self._graph = graph
+    def __init__(self, held: Rows, again: Rows) -> None:
         self._held = held
         self._again = again
 
@@ -266,7 +265,7 @@ def region(graph: Graph) -> Kernel | Refusal:
     if not held_layouts(held) and held.frame.rows < _FEWEST_LONG_ROWS:
         first = next(i for i, node in enumerate(graph.nodes) if node.op.name in KINDS)
         return Refusal(max(first, 1), "a few long rows are work for more blocks than one each")
-    made = _Region(graph, held, again)
+    made = _Region(held, again)
     return region_kernel("rows", graph, made.prepare, cost=cost(held, again))
 
 
