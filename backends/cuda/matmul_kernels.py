@@ -37,12 +37,14 @@ PARTS: Final = ("elementwise", "matmul")
 MMA_PARTS: Final = (*PARTS, "mma")
 #: Shares of a device's best rates, declared and not yet measured. Products of float16, bfloat16 and int8 are counted
 #: against tensor cores, which are 16 times as fast as what these kernels do in float32; integers are multiplied at half
-#: of float32's rate, those of 64 bits in several steps.
+#: of float32's rate, those of 64 bits in several steps. A product of complex numbers is four real ones, and counted
+#: against float32; float64 has half of that rate where it has much.
 COST: Final = CostTerms(
     compute=0.4,
     compute_for={
         "float32": 0.85, "float64": 0.8, "float16": 0.05, "bfloat16": 0.05,
         "int8": 0.012, "uint8": 0.012, "int64": 0.1, "uint64": 0.1,
+        "complex64": 0.21, "complex128": 0.1,
     },
     memory=0.8,
 )  # fmt: skip
