@@ -95,6 +95,10 @@ class Fold:
         """Return the C++ types of what is read for a term."""
         return (emit.MEMORY[self.source],)
 
+    def targets(self) -> tuple[tuple[str, ...], str]:
+        """Return parameters that say where results go and what else is needed for them, and what is made of those."""
+        return ("void* out",), "Results<Fold>{out}"
+
     def source_text(self, name: str = "Fold") -> str:
         """Return the C++ struct of this fold."""
         return f"""\

@@ -11,6 +11,7 @@ from typing import Final
 from ...plugin import (
     ARITHMETIC,
     CallSpec,
+    Fused,
     Graph,
     Kernel,
     Node,
@@ -30,7 +31,7 @@ from .folds import FEW, KINDS, Fold
 from .fusing import crowded, region_kernel
 from .launching import launcher
 from .reduction_kernels import Reduction
-from .row_program import axes_of
+from .row_program import axes_of, constants, with_values
 
 #: Arrays that terms are made of: a thread has several terms of each on their way.
 _MOST_OPERANDS: Final = 4
@@ -42,11 +43,13 @@ class Produced(Fold):
 
     Attributes:
         producer: makes a term of one element of each operand.
-        epilogue: makes what is written of a result.
+        epilogue: makes what is written, of a result and of values that are arguments of the kernel.
+        result_at: which input of the epilogue is the result.
     """
 
     producer: Program
     epilogue: Program
+    result_at: int
 
     @property
     def widest(self) -> int:
@@ -63,6 +66,16 @@ class Produced(Fold):
         """Terms that one thread takes alone: as many as it has registers for."""
         return max(4 * FEW // self.bytes_of_term, 1)
 
+    def _values(self) -> list[tuple[int, str]]:
+        """Return the number and the dtype of each argument that is a value."""
+        return [(i, t) for i, t in enumerate(self.epilogue.inputs) if i != self.result_at]
+
+    def targets(self) -> tuple[tuple[str, ...], str]:
+        """Return the parameters that results are made of, and the struct that has them."""
+        values = self._values()
+        parameters = ("void* out", *(f"{emit.MEMORY[t]} value{i}" for i, t in values))
+        return parameters, f"Written{{{', '.join(['out', *(f'value{i}' for i, _ in values)])}}}"
+
     def operands(self) -> tuple[str, ...]:
         """Return the C++ types of what is read for a term."""
         return tuple(emit.MEMORY[t] for t in self.producer.inputs)
@@ -73,9 +86,11 @@ class Produced(Fold):
         count = range(len(types))
         each = ", ".join
         term = each(emit.from_memory(t, f"x.x{i}") for i, t in enumerate(self.producer.inputs))
-        finished = emit.from_memory(self.result, "Reduced::finish(v)")
         made = emit.to_memory(self.source, f"produced({term})")
-        written = emit.to_memory(self.epilogue.result_type, f"finished({finished})")
+        values = [emit.from_memory(t, f"value{i}") for i, t in self._values()]
+        values.insert(self.result_at, emit.from_memory(self.result, "Reduced::finish(v)"))
+        written = emit.to_memory(self.epilogue.result_type, f"finished({each(values)})")
+        members = " ".join(f"{emit.MEMORY[t]} value{i};" for i, t in self._values())
         loads = " ".join(f"{t} x{i}[N]; reduction::vector(x{i}, in{i});" for i, t in enumerate(types))
         return f"""\
 {Fold.source_text(self, "Reduced")}
@@ -96,10 +111,15 @@ struct Arrays {{
 struct {name} : Reduced {{
     typedef Operands Memory;
     typedef Arrays In;
-    typedef {emit.MEMORY[self.epilogue.result_type]} Result;
     static constexpr int WIDTH = {self.width};
     static __device__ __forceinline__ Value term(Memory x, u64 i) {{ return Reduced::term({made}, i); }}
-    static __device__ __forceinline__ Result finish(Value v) {{ return {written}; }}
+}};
+struct Written {{
+    void* to;
+    {members}
+    __device__ __forceinline__ void put(u64 i, Fold::Value v) const {{
+        static_cast<{emit.MEMORY[self.epilogue.result_type]}*>(to)[i] = {written};
+    }}
 }};
 """
 
@@ -122,9 +142,10 @@ def region(graph: Graph) -> Kernel | Refusal:
     epilogue = _epilogue(graph, index, number)
     if isinstance(epilogue, Refusal):
         return epilogue
-    fold = Produced(node.op.name, producer.result_type, graph.specs[number].dtype.name, producer, epilogue)
-    axes = axes_of(node, len(shape))
-    alike = _Alike(fold, shape, axes, operands)
+    result = graph.specs[number].dtype.name
+    at = epilogue.operands.index(_only(graph, number))
+    fold = Produced(node.op.name, producer.result_type, result, producer, epilogue.program, at)
+    alike = _Alike(fold, shape, axes_of(node, len(shape)), operands, constants(graph, epilogue.operands))
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
         rows = None if alike.fits(spec) else row_regions.region(graph)
@@ -152,7 +173,12 @@ def _terms(graph: Graph, index: int, node: Node) -> tuple[tuple[int, ...], Progr
     return shape, fused.program, fused.operands
 
 
-def _epilogue(graph: Graph, index: int, number: int) -> Program | Refusal:
+def _only(graph: Graph, number: int) -> View:
+    shape = graph.specs[number].shape
+    return whole(number, shape, shape) or View(number, ())
+
+
+def _epilogue(graph: Graph, index: int, number: int) -> Fused | Refusal:
     """Return what makes the graph's only output of the reduction's result."""
     if any(output < number for output in graph.outputs):
         return Refusal(index, "what is reduced is a result too")
@@ -161,10 +187,11 @@ def _epilogue(graph: Graph, index: int, number: int) -> Program | Refusal:
     views = [whole(output, graph.specs[output].shape, shape) for output in graph.outputs]
     if len(views) != 1 or views[0] is None:
         return after
-    fused = fuse(graph, [views[0]], {number})
+    fused = fuse(with_values(graph), [views[0]], {number})
     if isinstance(fused, Refusal):
         return fused
-    return fused.program if fused.operands == (whole(number, shape, shape),) else after
+    arrays = [v for v in fused.operands if v.value not in range(len(graph.inputs), graph.first_node_value)]
+    return fused if arrays == [_only(graph, number)] else after
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +202,7 @@ class _Alike:
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     operands: tuple[View, ...]
+    values: tuple[bytes, ...]
 
     def _strides(self, spec: CallSpec) -> set[tuple[int, ...]]:
         return {v.strides(spec.arrays[v.value].strides, len(self.shape)) for v in self.operands}
@@ -192,5 +220,5 @@ class _Alike:
             return Rejection(Reason.LAYOUT, "the operands do not lie alike")
         (strides,) = self._strides(spec)
         plan = reductions.plan(self.shape, strides, self.axes, self.fold.ordered)
-        made = Reduction(spec, self.fold, plan, [v.value for v in self.operands])
+        made = Reduction(spec, self.fold, plan, [v.value for v in self.operands], self.values)
         return Prepared(launcher(runtime, made.steps), made.workspace)

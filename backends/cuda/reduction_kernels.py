@@ -49,9 +49,12 @@ class Reduction:
         fold: what is done to terms.
         plan: how they lie, the same for all operands.
         operands: numbers of the inputs that terms are made of.
+        values: what else results are made of, as bytes.
     """
 
-    def __init__(self, spec: CallSpec, fold: Fold, plan: Plan, operands: Sequence[int] = (0,)) -> None:
+    def __init__(
+        self, spec: CallSpec, fold: Fold, plan: Plan, operands: Sequence[int] = (0,), values: Sequence[bytes] = ()
+    ) -> None:
         self.workspace = 0
         self.steps: list[Step] = []
         self._loader = driver_of(spec).loader
@@ -59,6 +62,7 @@ class Reduction:
         self._aligned = all(s.aligned for s in spec.arrays)
         self._operands = [(i, spec.arrays[i].dtype.itemsize) for i in operands]
         self._output = len(spec.arrays)
+        self._values = values
         self._size = spec.outputs[0].dtype.itemsize
         done = 0
         for kept, (offset,) in parts(plan.kept):
@@ -137,7 +141,7 @@ class Reduction:
     def _add(self, variant: Variant, blocks: int, arguments: Arguments) -> None:
         parts = (*formulas.parts((self._fold.source, self._fold.result)), *PARTS)
         function = self._loader.function(_source(variant), parts, variant.form.value)
-        self.steps.append(Step(function, (blocks, 1, 1), (THREADS, 1, 1), arguments))
+        self.steps.append(Step(function, (blocks, 1, 1), (THREADS, 1, 1), [*arguments, *self._values]))
 
 
 def walk(reduced: Nest) -> bytes:

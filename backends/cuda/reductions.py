@@ -165,13 +165,14 @@ def source(variant: Variant) -> str:
     given = ", ".join(f"const {t}* in{i}" for i, t in enumerate(sources))
     names = ", ".join(f"in{i}" for i in range(len(sources)))
     terms = names if variant.form is Form.TREE else f"Fold::In{{{names}}}"
+    targets, out = variant.fold.targets()
     return f"""\
 {variant.fold.source_text()}
 extern "C" __global__ void __launch_bounds__({THREADS}, {BLOCKS}) {variant.form.value}(
-    {", ".join(parameters)}, {given}, void* out
+    {", ".join(parameters)}, {given}, {", ".join(targets)}
 ) {{
     using namespace reduction;
-    {call}, kept, {terms}, out);
+    {call}, kept, {terms}, {out});
 }}
 OPMUX_ENTRY({variant.form.value})
 """

@@ -7,7 +7,7 @@ after the other; what a pass leaves for a later one is kept in registers, or com
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -298,6 +298,24 @@ class _Rows:
             if view.value in self.reduced and view != self._of_row(view.value):
                 raise _RefusedError(self.node_of[view.value][0] + 1, "what is reduced is used for other rows")
         return Pass(fused.program, fused.operands, tuple(wanted.terms), tuple(wanted.stored), tuple(wanted.kept))
+
+
+def with_values(graph: Graph) -> Graph:
+    """Return a graph whose constants are inputs, under the same numbers: code that is given them serves many lengths.
+
+    A mean divides by how many it is of.
+    """
+    if any(math.prod(c.shape) != 1 or c.dtype.name not in ARITHMETIC for c in graph.constants):
+        return graph
+    inputs = (*graph.inputs, *graph.specs[len(graph.inputs) : graph.first_node_value])
+    return Graph(inputs, (), graph.nodes, graph.outputs)
+
+
+def constants(graph: Graph, operands: Sequence[View]) -> tuple[bytes, ...]:
+    """Return the bytes of those operands that are a graph's constants."""
+    own = range(len(graph.inputs), graph.first_node_value)
+    arrays = (graph.constants[v.value - own.start] for v in operands if v.value in own)
+    return tuple(x.numpy().tobytes() for x in arrays)
 
 
 def axes_of(node: Node, rank: int) -> tuple[int, ...]:

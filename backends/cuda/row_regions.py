@@ -21,6 +21,7 @@ from ...plugin import (
     Reason,
     Refusal,
     Rejection,
+    View,
     dtypes,
     merge,
     orders,
@@ -32,8 +33,8 @@ from .launching import Arguments, Pointer, Step, launcher
 from .nest import MOST_INDEXED, packed
 from .reduction_kernels import walk
 from .reductions import THREADS, WARP, power_of_two
-from .row_program import KINDS, Rows, rows_of
-from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VECTOR, Variant
+from .row_program import KINDS, Rows, constants, rows_of, with_values
+from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Variant
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions", "rows")
@@ -152,7 +153,8 @@ def _spread(kind: tuple[bool, int, int], length: int, threads: int, least: int, 
 
 
 class _Region:
-    def __init__(self, held: Rows, again: Rows) -> None:
+    def __init__(self, graph: Graph, held: Rows, again: Rows) -> None:
+        self._graph = graph
         self._held = held
         self._again = again
 
@@ -166,8 +168,8 @@ class _Region:
         if found is None or frame.rows >= MOST_INDEXED:
             return Rejection(Reason.SIZE, f"{frame.rows} rows of {frame.length} elements are too many, or too long")
         rows, layout = found
-        strides = [v.strides(spec.arrays[v.value].strides, len(frame.shape)) for v in rows.operands]
-        split = frame.split
+        strides = [_strides(spec, v, len(frame.shape)) for v in rows.operands]
+        split, count = frame.split, len(spec.arrays)
         kept = merge(frame.shape[:split], [s[:split] for s in strides])
         if not kept.shape:
             kept = Nest((1,), tuple((0,) for _ in strides))
@@ -175,6 +177,7 @@ class _Region:
         packs: list[bytes] = []
         for view, steps in zip(rows.operands, strides, strict=True):
             kind, pack = _walk(merge(frame.shape[split:], [steps[split:]])) if frame.wide(view) else (NONE, [])
+            kind = VALUE if view.value >= count else kind
             walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
             packs += pack
         variant = Variant(
@@ -182,11 +185,12 @@ class _Region:
             layout.blocks, len(kept.shape), tuple(walks),
         )  # fmt: skip
         numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length), struct.pack("<3I", *layout.words())]
-        count = len(spec.arrays)
-        pointers = [Pointer(v.value) for v in rows.operands] + [Pointer(count + i) for i in range(len(spec.outputs))]
-        arguments: Arguments = [*numbers, packed(kept), *packs, *pointers]
+        values = iter(constants(self._graph, rows.operands))
+        read = [Pointer(v.value) if v.value < count else next(values) for v in rows.operands]
+        written = [Pointer(count + i) for i in range(len(spec.outputs))]
+        arguments: Arguments = [*numbers, packed(kept), *packs, *read, *written]
         if sum(len(a) if isinstance(a, bytes) else _POINTER_BYTES for a in arguments) > MOST_ARGUMENTS:
-            return Rejection(Reason.RANK, f"{len(frame.shape)} axes of {len(pointers)} arrays are no arguments")
+            return Rejection(Reason.RANK, f"{len(frame.shape)} axes of {len(read)} operands are no arguments")
         function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
         blocks = -(-frame.rows // layout.rows)
         return Prepared(launcher(runtime, [Step(function, (blocks, 1, 1), (layout.threads, 1, 1), arguments)]))
@@ -208,14 +212,19 @@ class _Region:
         return sum(f.value_bytes for f in self._again.folds) * (MOST_VALUES + WARP) <= _SHARED_BYTES
 
 
+def _strides(spec: CallSpec, view: View, rank: int) -> tuple[int, ...]:
+    """Return how an operand moves along the axes of the frame; a constant stays."""
+    return view.strides(spec.arrays[view.value].strides, rank) if view.value < len(spec.arrays) else (0,) * rank
+
+
 def _dense(spec: CallSpec, rows: Rows, width: int) -> bool:
     """Return whether all that has elements along a row, operands and results, has vectors of so many."""
     frame = rows.frame
     for view in rows.operands:
-        array = spec.arrays[view.value]
-        steps = view.strides(array.strides, len(frame.shape))
         if not frame.wide(view):
             continue
+        array = spec.arrays[view.value]
+        steps = _strides(spec, view, len(frame.shape))
         inner = merge(frame.shape[frame.split :], [steps[frame.split :]])
         outer = [s for s, n in zip(steps[: frame.split], frame.shape, strict=False) if n != 1]
         if inner.strides != ((1,),) or not array.aligned or any(s % width for s in outer):
@@ -257,7 +266,8 @@ def region(graph: Graph) -> Kernel | Refusal:
     refused = crowded(graph)
     if refused is not None:
         return refused
-    held, again = rows_of(graph, True), rows_of(graph, False)
+    open_graph = with_values(graph)
+    held, again = rows_of(open_graph, True), rows_of(open_graph, False)
     if isinstance(held, Refusal):
         return held
     if isinstance(again, Refusal):
@@ -265,7 +275,7 @@ def region(graph: Graph) -> Kernel | Refusal:
     if not held_layouts(held) and held.frame.rows < _FEWEST_LONG_ROWS:
         first = next(i for i, node in enumerate(graph.nodes) if node.op.name in KINDS)
         return Refusal(max(first, 1), "a few long rows are work for more blocks than one each")
-    made = _Region(held, again)
+    made = _Region(graph, held, again)
     return region_kernel("rows", graph, made.prepare, cost=cost(held, again))
 
 

@@ -19,8 +19,10 @@ MOST_UNROLLED: Final = 20_000
 #: Bytes of registers for what a thread has loaded and not yet used: beside values that it holds, and alone.
 _BATCH_BYTES: Final = 64
 _BATCH_BYTES_ALONE: Final = 256
-#: What finds an operand's elements along a row, where no parameter is needed for it; none for one element per row.
-NONE, VECTOR, UNIT = "", "vector", "side by side"
+#: What finds an operand's elements along a row, where no parameter is needed for it; none for one element per row, and
+#: for a value that is an argument itself.
+NONE, VALUE, VECTOR, UNIT = "", "value", "vector", "side by side"
+_NARROW: Final = (NONE, VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,20 @@ OPMUX_ENTRY({ENTRY})
     def _parameters(self) -> list[str]:
         rows, variant = self.rows, self.variant
         nest = f"Nest<{variant.kept_rank}, {len(rows.operands)}> kept"
-        walks = [f"{t} walk{o}" for o, t in enumerate(variant.walks) if t not in (NONE, VECTOR, UNIT)]
-        read = [f"const {emit.MEMORY[t]}* in{o}" for o, t in enumerate(rows.operand_types)]
+        walks = [f"{t} walk{o}" for o, t in enumerate(variant.walks) if t not in (*_NARROW, VECTOR, UNIT)]
+        read = [
+            f"{emit.MEMORY[t]} in{o}" if walk == VALUE else f"const {emit.MEMORY[t]}* in{o}"
+            for o, (t, walk) in enumerate(zip(rows.operand_types, variant.walks, strict=True))
+        ]
         written = [f"{emit.MEMORY[t]}* out{i}" for i, t in enumerate(rows.output_types)]
         return ["u32 count", "u32 n", "rows::Spread spread", nest, *walks, *read, *written]
 
     def _rows_of_operands(self) -> list[str]:
         lines = [f"i64 at[{len(self.rows.operands)}];", "offsets(kept, here.inside ? here.row : 0, at);"]
         for o, dtype in enumerate(self.rows.operand_types):
-            if self.variant.walks[o] == NONE:
-                loaded = emit.from_memory(dtype, f"in{o}[at[{o}]]")
+            walk = self.variant.walks[o]
+            if walk in _NARROW:
+                loaded = emit.from_memory(dtype, f"in{o}" if walk == VALUE else f"in{o}[at[{o}]]")
                 lines.append(f"const {emit.REGISTER[dtype]} a{o} = {loaded};")
             else:
                 lines.append(f"const {emit.MEMORY[dtype]}* const row{o} = in{o} + at[{o}];")
@@ -137,7 +143,7 @@ OPMUX_ENTRY({ENTRY})
         held = self.held.get(view)
         if view not in self.operand:
             return f"{self.held[view][0]}[b + s][v]"
-        if self.variant.walks[self.operand[view]] == NONE:
+        if self.variant.walks[self.operand[view]] in _NARROW:
             return f"a{self.operand[view]}"
         loaded = f"{held[0]}[b + s][v]" if held else f"x{self.operand[view]}[s][v]"
         return emit.from_memory(self.types[view], loaded)
@@ -157,7 +163,7 @@ OPMUX_ENTRY({ENTRY})
         variant = self.variant
         element, made = self._call(f"pass{k}", each)
         results = iter(made)
-        new = [v for v in each.given if v in self.operand and variant.walks[self.operand[v]] != NONE]
+        new = [v for v in each.given if v in self.operand and variant.walks[self.operand[v]] not in _NARROW]
         ahead = [v for v in new if v in self.held and self.held[v][1] == k]
         batch_loads = [v for v in new if v not in self.held]
         batch = self._batch(batch_loads)

@@ -249,11 +249,20 @@ template <class F> struct Partial {
     }
 };
 
-template <class F, bool PARTIAL> __device__ __forceinline__ void put(void* out, u64 i, typename F::Value value) {
+// Where results go: what is done to the value of each is the fold's, or that of another struct with these members.
+template <class F> struct Results {
+    void* to;
+    __device__ __forceinline__ void put(u64 i, typename F::Value value) const {
+        static_cast<typename F::Result*>(to)[i] = F::finish(value);
+    }
+};
+
+template <class F, bool PARTIAL, class Out>
+__device__ __forceinline__ void put(const Out& out, u64 i, typename F::Value value) {
     if constexpr (PARTIAL)
-        static_cast<typename F::Value*>(out)[i] = value;
+        static_cast<typename F::Value*>(out.to)[i] = value;
     else
-        static_cast<typename F::Result*>(out)[i] = F::finish(value);
+        out.put(i, value);
 }
 
 // How the work on a row is spread: over so many teams of a warp and warps of a block, as shifts, which then go on
@@ -263,9 +272,9 @@ struct Spread {
 };
 
 // A result per row. Partial results of a row lie side by side.
-template <class F, class Terms, bool PARTIAL, class Kept>
+template <class F, class Terms, bool PARTIAL, class Kept, class Out>
 __device__ __forceinline__ void rows(
-    u32 count, const Spread& spread, const Terms& terms, const Kept& kept, const typename Terms::In& in, void* out
+    u32 count, const Spread& spread, const Terms& terms, const Kept& kept, const typename Terms::In& in, const Out& out
 ) {
     typedef typename F::Value Value;
     constexpr u32 TEAMS = WARP / Terms::TEAM;
@@ -302,9 +311,9 @@ __device__ __forceinline__ void rows(
 }
 
 // Few terms, any strides: a thread per result.
-template <class F, int MOST, class Kept, class Walk>
+template <class F, int MOST, class Kept, class Walk, class Out>
 __device__ __forceinline__ void few(
-    u32 count, u32 n, const Walk& walk, const Kept& kept, const typename F::In& in, void* out
+    u32 count, u32 n, const Walk& walk, const Kept& kept, const typename F::In& in, const Out& out
 ) {
     u32 row = blockIdx.x * THREADS + threadIdx.x;
     if (row >= count) return;
@@ -326,9 +335,9 @@ __device__ __forceinline__ void few(
 
 // Results that lie side by side, ACROSS threads with WIDTH each in a row; the other threads share the lanes of a block:
 // thread y has lanes y, y + DOWN, ..., so the first halves are its own, and the last ones go through shared memory.
-template <class F, int ACROSS, int WIDTH, bool PARTIAL, class Kept, class Walk>
+template <class F, int ACROSS, int WIDTH, bool PARTIAL, class Kept, class Walk, class Out>
 __device__ __forceinline__ void columns(
-    u32 width, u64 n, u32 turns, u32 tiles, const Walk& walk, const Kept& kept, const typename F::In& in, void* out
+    u32 width, u64 n, u32 turns, u32 tiles, const Walk& walk, const Kept& kept, const typename F::In& in, const Out& out
 ) {
     typedef typename F::Value Value;
     typedef typename F::Memory Memory;

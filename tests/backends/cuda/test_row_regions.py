@@ -129,6 +129,15 @@ def test_many_short_rows_share_a_block(gpu: HostRuntime) -> None:
     check(gpu, ox.log_softmax, on_gpu(normal((70, 4))))
 
 
+def test_one_text_serves_many_lengths(gpu: HostRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    source = row_regions._source
+    monkeypatch.setattr(row_regions, "_source", lambda v: texts.append(source(v)) or texts[-1])
+    for length in (600, 700):
+        check(gpu, ox.layer_norm, on_gpu(normal((2, length))))
+    assert texts[0] == texts[1]
+
+
 def test_results_of_rows_and_of_elements_leave_together(gpu: HostRuntime) -> None:
     def moments(x: ox.Array) -> tuple[ox.Array, ...]:
         mean, spread = ox.mean(x, axis=-1, keepdims=True), ox.std(x, axis=-1)
