@@ -71,6 +71,9 @@ class Begun:
                 moved = True
             except Exception as error:  # also what is no failure of another rank: no memory to combine in
                 moved, self._error = True, self._error or error
+            except BaseException as error:  # an interrupt has ended it, while this call or another one was waited for
+                self.abandon(error)
+                raise
         self._parts = still
         if not still:
             self._others.remove(self)
