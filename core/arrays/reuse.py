@@ -27,7 +27,9 @@ _ALL: Final[dict[int, ref[deque[list[Array]]]]] = {}
 
 def _release() -> None:
     """Let go of all that is kept; what a call is about to write is not among it."""
-    for kept in [found() for found in tuple(_ALL.values())]:
+    # A copy, which takes one step: a tuple is memory that the collector may run for, and it takes entries out.
+    for found in _ALL.copy().values():
+        kept = found()
         if kept is not None:
             kept.clear()
 

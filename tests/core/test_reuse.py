@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -139,6 +140,24 @@ def test_what_is_kept_goes_back_when_memory_is_short(results: Results) -> None:
     driver.allocator.trim()
     assert before - driver.allocator.statistics().in_use > 1 << 22
     assert [x.tolist() for x in (*held, *take(results, 3))] == [[2.0] * 4, [2.0] * 2, [3.0] * 4, [3.0] * 2]
+
+
+def test_the_collector_may_run_while_what_is_kept_is_let_go() -> None:
+    device = ox.asarray([0.0]).device
+    made = [Results((signature(device, ox.float32, (4,)),)) for _ in range(40)]
+    thresholds = gc.get_threshold()
+    try:
+        for allocations in range(1, 60):  # at one of them it runs in the middle
+            gc.collect()
+            circle: list[object] = [Results((signature(device, ox.float32, (4,)),))]
+            circle.append(circle)
+            gc.set_threshold(allocations)
+            del circle
+            reuse._release()
+            gc.set_threshold(*thresholds)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert len(reuse._ALL) >= len(made)
 
 
 def test_a_way_of_calling_that_is_gone_keeps_nothing() -> None:
