@@ -109,9 +109,12 @@ class Recorder:
                 else:
                     self._write_graph(decision, graph, operands, results)
             except Exception as error:  # a full disk, or a fault of the recorder: neither is the program's
-                self._stopped = True
-                said = f"{self._asked_by}: {self._given}: {error}; recording stops here"
-                warnings.warn(said, RuntimeWarning, stacklevel=2)
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._stopped = True
+        said = f"{self._asked_by}: {self._given}: {error}; recording stops here"
+        warnings.warn(said, RuntimeWarning, stacklevel=3)
 
     def finish(self, *, complete: bool = True) -> None:
         """End the log, and say so where what was recorded came to its end; without a call there is none."""
@@ -123,6 +126,8 @@ class Recorder:
                 if complete:
                     self._write_frees()
                     self._write(f'{{"end": {self._calls}}}\n')
+            except OSError as error:  # a full disk leaves a log without an end
+                self._give_up(error)
             finally:
                 os.close(self._file)
                 self._file = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -252,6 +253,22 @@ def test_a_log_that_cannot_be_written_costs_a_warning_and_not_the_program(tmp_pa
     assert status == 0
     assert "recording stops" in error
     assert error.count("RuntimeWarning") == 1
+
+
+def test_an_end_that_cannot_be_written_costs_a_warning_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if b'"end"' in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    with pytest.warns(RuntimeWarning, match="No space left on device; recording stops"):  # noqa: SIM117
+        with ox.record_calls(tmp_path / "log"):
+            ox.exp(array(2))
+            monkeypatch.setattr(os, "write", full)
+    monkeypatch.undo()
+    assert not read_call_log(tmp_path / "log").complete
 
 
 def good() -> list[str]:
