@@ -263,10 +263,12 @@ def test_an_end_that_cannot_be_written_costs_a_warning_too(tmp_path: Path, monke
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, data)
 
-    with pytest.warns(RuntimeWarning, match="No space left on device; recording stops"):  # noqa: SIM117
-        with ox.record_calls(tmp_path / "log"):
-            ox.exp(array(2))
-            monkeypatch.setattr(os, "write", full)
+    recorder = Recorder(tmp_path / "log")
+    recorder.watch()
+    ox.exp(array(2))
+    monkeypatch.setattr(os, "write", full)
+    with pytest.warns(RuntimeWarning, match="No space left on device; recording stops"):
+        recorder.leave(complete=True)
     monkeypatch.undo()
     assert not read_call_log(tmp_path / "log").complete
 
