@@ -180,7 +180,7 @@ class _Rows:
     def _frame(self, node: Node) -> Frame | None:
         shape = self.graph.specs[next(i for i in node.inputs if i is not None)].shape
         axes = axes_of(node, len(shape))
-        long = [d for d in axes if shape[d] != 1] or list(axes[:1])
+        long = [d for d in axes if shape[d] != 1]
         split = min(long, default=len(shape))
         inner = {d for d in range(split, len(shape)) if shape[d] != 1}
         return Frame(shape, split) if inner <= set(axes) else None

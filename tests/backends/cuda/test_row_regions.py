@@ -111,6 +111,7 @@ VIEWS: dict[str, tuple[Function, tuple[int, ...]]] = {
     "rows of two axes": (lambda x: x[:, :, 4:], (1, 2)),
     "transposed": (lambda x: ox.permute_dims(x, (2, 0, 1)), (2,)),
     "one row of all": (lambda x: x, (0, 1, 2)),
+    "an axis of one element": (lambda x: x[:, :1], (1,)),
 }
 
 
