@@ -65,6 +65,8 @@ class Message:
             return True
         if self._error is not None:
             raise self._error
+        if self._mpi.Is_finalized():  # of a handle that nobody waited for: MPI would end the process as failed
+            raise CollectiveError("MPI has ended in this process", rank=self.peer, cause="left")
         try:
             if self._guard is None:
                 over = self.request.Test(self._status)

@@ -223,6 +223,16 @@ def lengths() -> None:
             print(f"rank {rank} by {pin}: {error.cause} {error.rank}", flush=True)
 
 
+def forget() -> None:
+    """Every process begins a call for which it never waits; the first one begins one that no other makes."""
+    import opmux as ox
+
+    kept = globals()["kept"] = []  # it outlives MPI, as what a program holds does
+    mesh = ox.Mesh()
+    kept += [ox.all_reduce(ox.ones(100_000), mesh, wait=False) for _ in range(2 - mesh.local_ranks[0])]
+    print("right", flush=True)
+
+
 def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
     start = time.monotonic()
     try:
@@ -236,9 +246,8 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
         print(f"rank {rank.rank} again: {'cannot be used' in str(error)}", flush=True)
 
 
-SCENARIOS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (right, native, public, two_each, die, stall, hang, differ, recover, leave, orders, lengths)
-}
+_ALL = right, native, public, two_each, die, stall, hang, differ, recover, leave, orders, lengths, forget
+SCENARIOS: dict[str, Callable[[], None]] = {f.__name__: f for f in _ALL}
 
 if __name__ == "__main__":
     SCENARIOS[sys.argv[1]]()

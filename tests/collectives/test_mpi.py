@@ -135,6 +135,12 @@ def test_processes_that_meet_again_after_a_failure_go_on():
 
 
 @needs_mpi
+def test_a_process_may_end_with_calls_that_it_never_waited_for():
+    done = mpiexec("forget", 2)
+    assert (done.returncode, done.stdout.count("right")) == (0, 2), done.stdout + done.stderr
+
+
+@needs_mpi
 def test_mesh_in_another_order_is_named():
     done = mpiexec("orders")
     assert "rank 0: process 1 opens another mesh" in done.stdout
