@@ -21,6 +21,7 @@ from ..arrays.array import Array
 from ..devices.device import Buffer, Device
 from ..devices.driver import Replay, ReplayingDriver
 from ..devices.status import Completion, outcome
+from ..errors import OutOfMemoryError
 from ..kernel import Launch
 from ..signature import Signature
 from .decision import Operands, Run
@@ -177,8 +178,11 @@ def replayed(run: Run, device: Device, driver: ReplayingDriver, constants: tuple
     def run_replayed(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
         nonlocal tries, flat
         if flat is not None and not STEP_OBSERVERS:
-            return flat((*operands, *constants), None)
-        if not tries or STEP_OBSERVERS:
+            try:
+                return flat((*operands, *constants), None)
+            except OutOfMemoryError:
+                pass  # results lie beside all intermediates there; step by step, what is read is free before the next
+        if tries < 1 or STEP_OBSERVERS:  # less where threads counted at once
             return run(operands, into)
         tries -= 1
         notes = Notes(device, tuple([x for x in (*operands, *constants) if x is not None]))

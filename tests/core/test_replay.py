@@ -138,6 +138,30 @@ def test_intermediates_share_memory_once_they_are_read(driver: ReplayingDriver) 
     assert (found == x).all()
 
 
+def test_memory_that_is_enough_step_by_step_is_enough(driver: ReplayingDriver) -> None:
+    def long(x: Any) -> Any:
+        for _ in range(4):
+            x = ox.negative(ox.exp(x))
+        return x
+
+    alloc, most = driver.alloc, [0]
+    f, x = ox.compile(long), given(1)
+    operand = put(x)
+
+    def short(nbytes: int, queue: Any) -> Any:
+        if nbytes > most[0]:
+            raise MemoryError("there is no block of that size")
+        return alloc(nbytes, queue)
+
+    driver.alloc, most[0] = short, operand.nbytes  # type: ignore[method-assign]
+    for _ in range(4):
+        x = -np.exp(x)
+    assert [(f(operand).numpy() == x).all() for _ in range(4)] == [True] * 4
+    most[0] = 0
+    with pytest.raises(ox.OutOfMemoryError):
+        f(operand)
+
+
 def test_an_intermediate_that_is_read_late_is_still_there(driver: ReplayingDriver) -> None:
     def late(x: Any) -> Any:
         y = ox.exp(x)
