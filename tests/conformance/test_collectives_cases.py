@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from opmux.conformance.cases.collectives import calls, expected
+from opmux.conformance.cases.collectives import calls, checks, expected, into
 from opmux.conformance.cases.collectives.ranks import ranks_of
 from opmux.conformance.cases.enumerate import all_pairs, case_ids
 from opmux.conformance.planted.judge import execute_all, registered
@@ -19,7 +19,7 @@ from opmux.conformance.results.outcome import CaseResult, Outcome
 from opmux.conformance.results.profiles import verdict_of
 from opmux.conformance.results.subject import Subject
 from opmux.conformance.results.verdicts import verdicts
-from opmux.conformance.target import Target, targets
+from opmux.conformance.target import Target, only, targets
 from opmux.core.devices.device import DEVICES
 from opmux.core.dispatch.decision import Claim
 from opmux.core.dtypes import bfloat16, float32
@@ -55,6 +55,44 @@ def test_every_collective_has_cases_on_every_dtype() -> None:
 def test_ids_name_ranks_and_reduction(n: int) -> None:
     assert f"all_reduce-float32-values-ranks{n}-sum" in case_ids("all_reduce", "float32")
     assert f"permute-bool-values-ranks{n}" in case_ids("permute", "bool")
+
+
+@pytest.mark.parametrize("op", sorted(calls.COVERED))
+def test_memory_that_is_given_and_large_messages_have_cases(op: str) -> None:
+    found = {i.partition(f"{op}-float32-")[2] for i in case_ids(op, "float32")}
+    given = {"out-other-memory"} | ({"out-operands"} if op in into.IN_OPERANDS else set())
+    labels = ["ranks2-sum", "ranks3-max"] if calls.is_reduction(COLLECTIVES[op]) else ["ranks2", "ranks3"]
+    assert given | {f"large-{label}" for label in labels} <= found
+
+
+def test_sums_of_large_messages_are_exact() -> None:
+    given = calls.streamed(ALL_REDUCE, 3, "sum")
+    whole = given.operands[0] + given.operands[1] + given.operands[2]
+    assert np.array_equal(whole, np.sum(given.operands, axis=0, dtype=np.float64))
+    assert whole.size % 2 == 1
+
+
+@pytest.mark.parametrize("op", ["all_reduce", "broadcast"])
+def test_a_kernel_may_write_over_operands_that_were_given(numpy_target: Target, op: str) -> None:
+    """The cases of ``out=`` are about memory that is written in place: the core gives a kernel no other."""
+    seen: list[bool] = []
+    given = calls.of(COLLECTIVES[op], float32, 3, "sum" if op == "all_reduce" else "", 0)[0]
+
+    def attempt(way: into.Way) -> None:
+        arrays = checks.upload(given, way.mesh)
+        before = [x.ptr for x in arrays]
+        seen.append([x.ptr for x in way.call(arrays, arrays)] == before)
+
+    with only("numpy"), ranks_of(numpy_target, 3) as ranks:
+        into.each(numpy_target, COLLECTIVES[op], given, ranks, 0, attempt)
+    assert seen[0]
+
+
+def test_guards_are_gone_after_a_case(numpy_target: Target) -> None:
+    driver = numpy_target.device.driver
+    (found,) = execute_all("numpy", ["permute-float32-out-operands"])
+    assert found.outcome is Outcome.PASS
+    assert numpy_target.device.driver is driver
 
 
 def test_sums_are_held_to_the_bound_of_the_accumulator() -> None:
@@ -135,6 +173,11 @@ SOME = [
     "permute-int32-values-handles",
     "all_reduce-float32-values-two-levels-2x3",
     "all_reduce-int32-large",
+    "all_gather-float32-large-ranks3",
+    "reduce_scatter-float32-large-ranks2-max",
+    "all_reduce-bfloat16-out-operands",
+    "all_to_all-float32-out-operands",
+    "all_gather-bool-out-other-memory",
 ]
 
 

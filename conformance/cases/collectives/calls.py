@@ -22,6 +22,12 @@ THOROUGH: Final = (float32, int32, bool_)
 _FULL: Final = frozenset({"float32", "float64", "float16", "bfloat16", "int32", "int8", "bool"})
 #: Elements of a large operand: more than a piece of 2**14 or 2**15, and odd.
 _LARGE: Final = (1 << 15) + 4099
+#: Elements of a result of several MiB on each rank, which threads share and kernels write past the caches; odd.
+_STREAMED: Final = (1 << 21) + 3
+#: What each rank's operand repeats after: primes, so that no piece, share or other rank's operand is like another.
+_PERIODS: Final = (65_537, 65_539, 65_543)
+#: Of its values, whose sums float32 holds.
+_LIMIT: Final = 1 << 20
 #: What minima and maxima must order: zeros, and NaN, each beside its opposite on the next rank.
 _PAIRS: Final = (0.0, np.nan, 1.0, 2.0, 3.0, -0.0)
 #: How much each rank brings to be joined: none is as much as another makes it look.
@@ -177,6 +183,19 @@ def large(op: Op, t: DType, ranks: int) -> Call:
         more["pairs"] = tuple((r, (r + 1) % ranks) for r in range(ranks))
     drawn = [rng.integers(low, 2 if t.kind == BOOL else 3, _LARGE).astype(np.float32) for _ in range(ranks)]
     return Call(tuple(x.astype(t.numpy) for x in drawn), more)
+
+
+def streamed(op: Op, ranks: int, reduction: str = "") -> Call:
+    """Return a float32 call whose results have millions of elements: integers whose sums over the ranks are exact."""
+    more: dict[str, Any] = {"reduction": reduction} if reduction else {}
+    if op.name == "permute":
+        more["pairs"] = tuple((r, (r + 1) % ranks) for r in range(ranks))
+    if op.name == "broadcast":
+        more["root"] = ranks - 1
+    length = _STREAMED // ranks if op.name == "all_gather" else _STREAMED
+    rng = values.generator("streamed", op.name)
+    drawn = [rng.integers(-_LIMIT, _LIMIT, period).astype(np.float32) for period in _PERIODS[:ranks]]
+    return Call(tuple(np.resize(x, length) for x in drawn), more)
 
 
 def spread(t: DType, reduction: str, counts: tuple[int, ...]) -> Call:

@@ -22,7 +22,7 @@ from ...target import Findings, RefusedError, Target, dense
 from ..case import OpCheck
 from ..ops.claims import declares, kept_promises, kernels_of
 from ..ops.determinism import bits_of, threads_set
-from . import calls, checks, errors, expected
+from . import calls, checks, errors, expected, into, large
 from .calls import Call
 from .ranks import Ranks, ranks_of
 
@@ -69,8 +69,12 @@ def family(op: Op, t: DType, quick: bool, seed: int) -> Made:
         if None not in given:
             label = "x".join(map(str, shape)) or "scalar"
             yield "shapes", label, _with_ranks(3, _each(t, [c for c in given if c is not None]))
-    yield "large", "", _with_ranks(3, _large(t))
+    yield from _more_sizes(op, t)
     yield "strides", "", _with_ranks(_SOME, _strides(t, reductions[0]))
+    some, turn = (reductions[0], reductions[-1]), _turn(t, op.name, "out")
+    yield "out", "other-memory", _with_ranks(3, into.other_memory(t, some, turn))
+    if op.name in into.IN_OPERANDS:
+        yield "out", "operands", _with_ranks(3, into.operands_memory(t, some, turn))
     yield from _classes(op, t, reductions)
     if t.name == errors.ONCE:
         yield "errors", "ranks", _with_ranks(3, errors.refused)
@@ -87,6 +91,16 @@ def _more_values(op: Op, t: DType, reduction: str) -> Made:
         for groups in _GROUPS:
             label = f"two-levels-{groups[0]}x{groups[1]}"
             yield "values", label, _with_ranks(groups[0] * groups[1], _two_levels(t, groups))
+
+
+def _more_sizes(op: Op, t: DType) -> Made:
+    yield "large", "", _with_ranks(3, large.pieces(t, _turn(t, op.name, "large")))
+    if t is not large.STREAMED:
+        return
+    for n, reduction in itertools.product(large.RANKS, large.REDUCTIONS if calls.is_reduction(op) else ("",)):
+        label = f"ranks{n}-{reduction}" if reduction else f"ranks{n}"
+        turn = zlib.crc32(f"{op.name} {label}".encode())
+        yield "large", label, _with_ranks(n, large.beyond_caches(n, reduction, turn))
 
 
 def _classes(op: Op, t: DType, reductions: tuple[str, ...]) -> Made:
@@ -121,26 +135,6 @@ def _each(t: DType, given: list[Call]) -> Body:
             checks.call(target, op, one, ranks, findings, turn=_turn(t, op.name, one.ranks))
 
     return body
-
-
-def _large(t: DType) -> Body:
-    def body(target: Target, op: Op, ranks: Ranks, findings: Findings) -> None:
-        given = calls.large(op, t, 3)
-        wanted = _exactly(op, t, given)
-        for made in checks.runs(target, op, given, ranks, turn=_turn(t, op.name, "large")):
-            checks.hold(made, wanted, findings)
-
-    return body
-
-
-def _exactly(op: Op, t: DType, given: Call) -> list[expected.Expected]:
-    """Return what small integers give, which every dtype holds."""
-    attributes = checks.completed(op, given.attributes)
-    if not calls.is_reduction(op) or t.kind == BOOL:
-        return expected.expected(op, given.operands, attributes)
-    wide = [x.astype(np.complex128 if t.kind == COMPLEX else np.float64) for x in given.operands]
-    whole = np.sum(wide, axis=0).astype(t.numpy)
-    return expected.exactly(op, t, whole, given.ranks, attributes)
 
 
 def _strides(t: DType, reduction: str) -> Body:
