@@ -1,7 +1,7 @@
 """Calls done without a generator, as long as no message is long in coming, and handed to one where one is.
 
-Each step of a rank's part is posted, awaited and worked off in turn. What is the same in every call of a decision, such
-as the memory that messages are received in beside their place, is kept from one call to the next.
+Each step of a rank's part is posted, awaited and worked off in turn. What is the same in every call of a decision is
+kept from one to the next; the memory that messages are received in beside their place serves those of all decisions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .watch import Elements, Refused, Running, Wait
 _SPINS: Final = 4000
 #: Of more ranks the messages are what takes the time, and each would hold memory for every other one.
 _MOST: Final = 64
-#: Bytes that are kept from one call of a decision to the next, at most.
+#: Bytes that a call needs at most beside its arrays, so that they are kept for the next.
 KEPT: Final = 1 << 24
 #: The first slot that holds neither what the rank brings nor its result.
 _SCRATCH: Final = 2
@@ -86,14 +86,13 @@ class Exchange:
             for m in plan.opening.sends
             if self._rides(m)
         ]
-        #: Memory beside a message's place, for the step that needs the most: fresh memory costs page faults.
-        self.room = np.empty(max(map(self._beside, plan.steps), default=0), np.uint8)
         framed = {m.into.slot: m for m in plan.opening.receives if self._stays(m)}
-        self.scratch = [
-            self._behind(frames.into[framed[i].source], framed[i].into) if i in framed else np.empty(size, dtype)
-            for i, size in enumerate(plan.sizes)
-            if i >= _SCRATCH
-        ]
+        scratch = {i: size * dtype.itemsize for i, size in enumerate(plan.sizes) if i >= _SCRATCH and i not in framed}
+        #: Memory beside a message's place, for the step that needs the most.
+        self.room, *rooms = frames.rooms([max(map(self._beside, plan.steps), default=0), *scratch.values()])
+        found = {i: room.view(dtype) for i, room in zip(scratch, rooms, strict=True)}
+        found |= {i: self._behind(frames.into[m.source], m.into) for i, m in framed.items()}
+        self.scratch = [found[i] for i in sorted(found)]
         self.stages = [self._stage(step, tuple(framed.values())) for step in plan.steps]
 
     def run(

@@ -1,8 +1,10 @@
-"""The messages of headers, in memory that is kept from one call to the next."""
+"""What the calls of a mesh use one after the other: the messages of headers, and memory that they need meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from ..errors import CollectiveError
 from .agreement import FRAME, SIZE
 from .communicator import Endpoint, Standing, Ticket
 from .watch import Refused
+
+#: Bytes of a line of a cache, at a multiple of which memory begins.
+_LINE: Final = 64
 
 
 class Frames:
@@ -30,6 +35,17 @@ class Frames:
         lasting = getattr(endpoint, "standing", None)
         made: Standing | None = None if lasting is None else lasting(self.into, self.out)
         self.messages: Standing = made or _Posted(endpoint, self.into, self.out)
+        self._room = np.empty(0, np.uint8)
+
+    def rooms(self, sizes: Sequence[int]) -> list[HostBytes]:
+        """Return memory of so many bytes each, for the time of a call: other calls are given the same.
+
+        Fresh memory costs page faults in every call, and memory for each shape would grow with their number.
+        """
+        starts = [0, *accumulate(-(-n // _LINE) * _LINE for n in sizes)]
+        if starts[-1] > self._room.nbytes:  # twice as much: what earlier calls hold is less than this in all
+            self._room = np.empty(max(starts[-1], 2 * self._room.nbytes), np.uint8)
+        return [self._room[start : start + n] for start, n in zip(starts, sizes, strict=False)]
 
 
 class _Posted:

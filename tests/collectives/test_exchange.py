@@ -204,3 +204,26 @@ def test_collectives_of_the_library_start_in_the_order_of_the_calls() -> None:
     next(first, None)
     next(second, None)
     assert started == [1, 2]
+
+
+def test_memory_beside_arrays_does_not_grow_with_the_number_of_shapes() -> None:
+    network = Network(2, random.Random(0))
+    end = SimulatedEndpoint(network, 0)
+    control, frames, kept = Control(end), Frames(end), []
+    for length in range(4000, 5000, 100):
+        call = made("by one-shot", 2, length)
+        plan = plan_rank(call.schedule, call.layout, 0)
+        kept.append(Exchange(end, control, frames, plan, Header(7, 0, "all_reduce"), np.dtype(np.int64), np.add))
+    bases = [room if room.base is None else room.base for one in kept for room in (one.room, *one.scratch)]
+    assert sum({id(base): base.nbytes for base in bases}.values()) < 4 * sum(x.nbytes for x in kept[-1].scratch)
+    assert not np.shares_memory(kept[0].scratch[0], kept[0].room)
+
+
+def test_calls_of_two_shapes_by_turns_get_what_is_theirs(hosts: tuple[ox.Device, ...]) -> None:
+    def program(loop: Loop) -> Any:
+        mesh = ox.Mesh([hosts[loop.process]], communicator=loop, timeout=20.0)
+        with ox.policy(pins={"all_reduce": "rabenseifner"}):
+            xs = [ox.full(n, n + loop.process, device=mesh.local_devices[0]) for n in (700, 3000, 900)]
+            return [set(ox.all_reduce(x, mesh).tolist()) for x in xs * 2]
+
+    assert job(3, program) == [[{3.0 * n + 3} for n in (700, 3000, 900)] * 2] * 3
