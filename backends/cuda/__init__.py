@@ -10,8 +10,8 @@ from ...plugin import DeviceDriver, Kernel, RegionCompiler, hookimpl
 @hookimpl
 def opmux_devices() -> Sequence[DeviceDriver]:
     """Return a driver for each GPU that the CUDA driver shows to this process."""
-    from .cupy_runtime import runtimes
-    from .driver import CudaDriver
+    from .device.cupy_runtime import runtimes
+    from .device.driver import CudaDriver
 
     return [CudaDriver(runtime) for runtime in runtimes()]
 
@@ -27,6 +27,6 @@ def opmux_kernels() -> Iterable[Kernel]:
 @hookimpl
 def opmux_region_compilers() -> Iterable[RegionCompiler]:
     """Return what makes one kernel of several ops."""
-    from .regions import COMPILERS
+    from .regions.compiler import COMPILERS
 
     return COMPILERS

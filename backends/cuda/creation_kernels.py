@@ -9,8 +9,8 @@ from typing import Final
 
 from ...plugin import CANONICAL, Accepts, CallSpec, Kernel, Prepared
 from . import emit
-from .driver import KIND, driver_of
-from .launching import Pointer, Step, blocks_for, launcher
+from .device.driver import KIND, driver_of
+from .device.launching import Pointer, Step, blocks_for, launcher
 from .nest import MOST_INDEXED, divisor
 
 THREADS: Final = 256

@@ -29,12 +29,12 @@ from ...plugin import (
     word,
 )
 from . import elementwise, formulas
-from .driver import KIND, driver_of
+from .device.driver import KIND, driver_of
+from .device.launching import Arguments, Pointer, Step, blocks_for, launcher
+from .device.runtime import Extent
 from .elementwise import THREADS, Variant
 from .formulas import COMPLEX, EXPRESSIONS, FORMATS, Formula
-from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
-from .runtime import Extent
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise",)

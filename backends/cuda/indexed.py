@@ -31,8 +31,8 @@ from ...plugin import (
     recipe,
 )
 from . import emit, sorting
-from .driver import KIND, driver_of
-from .launching import Arguments, Pointer, Step, blocks_for, launcher
+from .device.driver import KIND, driver_of
+from .device.launching import Arguments, Pointer, Step, blocks_for, launcher
 from .movement import THREADS, TURNS, WORD, in_words, unit, widest
 from .nest import MOST_INDEXED, packed, parts
 

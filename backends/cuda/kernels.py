@@ -7,17 +7,15 @@ from typing import Final
 from ...plugin import Kernel
 from . import (
     creation_kernels,
-    cublas_kernels,
     elementwise_kernels,
     indexed,
-    matmul_kernels,
     movement_kernels,
     nccl_kernels,
     random_kernels,
     reduction_kernels,
     sorting,
-    wgmma_kernels,
 )
+from .products import cublas_kernels, matmul_kernels, wgmma_kernels
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     *creation_kernels.KERNELS,

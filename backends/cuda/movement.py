@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import CallSpec, Nest, collapse
-from .driver import driver_of
-from .launching import MOST_BLOCKS, Arguments, Pointer, Step
+from .device.driver import driver_of
+from .device.launching import MOST_BLOCKS, Arguments, Pointer, Step
 from .nest import MOST_INDEXED, packed, parts
 
 #: Types of words in movement.cuh, by bytes.

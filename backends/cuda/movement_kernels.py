@@ -19,8 +19,8 @@ from ...plugin import (
     Signature,
     dtypes,
 )
-from .driver import KIND, driver_of
-from .launching import launcher
+from .device.driver import KIND, driver_of
+from .device.launching import launcher
 from .movement import Piece, in_units, steps, transposed, unit
 
 ALL: Final = frozenset(t.name for t in dtypes.ALL)

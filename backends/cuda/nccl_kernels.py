@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import Any, Final, cast
 
 from ...plugin import Accepts, Array, CallSpec, CostTerms, Kernel, Layout, Prepared, Reason, Rejection
-from .driver import CudaDriver
-from .nccl import Binding, Call, Clique, binding
+from .device.driver import CudaDriver
+from .device.nccl import Binding, Call, Clique, binding
 
 #: dtypes that NCCL combines, with its constants.
 _TYPES: Final = {

@@ -6,8 +6,8 @@ import struct
 from typing import Final
 
 from ...plugin import CANONICAL, Accepts, CallSpec, CostTerms, Kernel, Layout, Prepared
-from .driver import KIND, driver_of
-from .launching import Arguments, Pointer, Step, blocks_for, launcher
+from .device.driver import KIND, driver_of
+from .device.launching import Arguments, Pointer, Step, blocks_for, launcher
 
 _THREADS: Final = 256
 #: Blocks of a thread: each is a chain of 10 dependent rounds, so several hide each other's latency.

@@ -23,10 +23,10 @@ from ...plugin import (
     programs,
 )
 from . import formulas, reductions, scans
-from .driver import KIND, driver_of
+from .device.driver import KIND, driver_of
+from .device.launching import Arguments, Pointer, Step, launcher
 from .folds import FEW, KINDS, Fold
 from .formulas import COMPLEX
-from .launching import Arguments, Pointer, Step, launcher
 from .nest import packed, parts
 from .reductions import THREADS, WARP, Form, Plan, Variant
 

@@ -35,10 +35,10 @@ from ...plugin import (
     programs,
 )
 from . import formulas
-from .driver import KIND, driver_of
+from .device.driver import KIND, driver_of
+from .device.launching import Arguments, Pointer, Step, blocks_for, launcher
 from .folds import Fold
 from .formulas import COMPLEX
-from .launching import Arguments, Pointer, Step, blocks_for, launcher
 from .nest import packed, parts
 
 #: Parts of the sources that these kernels use.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...plugin import CANONICAL, Accepts, CallSpec, CostTerms, Kernel, Nest, Prepared, Reason, Rejection, dtypes, merge
-from .driver import KIND, driver_of
-from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
+from .device.driver import KIND, driver_of
+from .device.launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .nest import MOST_INDEXED, packed, parts
 
 THREADS: Final = 256

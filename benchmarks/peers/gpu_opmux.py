@@ -40,7 +40,7 @@ def peer(backend: str | None) -> Gpu:
     """Return opmux on the first GPU, with what that is."""
     from cupy_backends.cuda.api import runtime
 
-    from opmux.backends.cuda import nvrtc
+    from opmux.backends.cuda.compiling import nvrtc
 
     _policy.enter_context(ox.policy(backends=backend))
     device = ox.device("cuda:0")

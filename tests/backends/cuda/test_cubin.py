@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from opmux.backends.cuda.cubin import Resources, resources
-from opmux.backends.cuda.nvrtc import compiled
-from opmux.backends.cuda.targets import TARGETS
+from opmux.backends.cuda.compiling.cubin import Resources, resources
+from opmux.backends.cuda.compiling.nvrtc import compiled
+from opmux.backends.cuda.compiling.targets import TARGETS
 
 #: A kernel with static and dynamic shared memory, one with an array in local memory, one whose callee has that.
 TEXT = """

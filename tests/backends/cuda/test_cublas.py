@@ -12,9 +12,9 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
-from opmux.backends.cuda import cublas
-from opmux.backends.cuda.cublas_kernels import gemm_of, starts
-from opmux.backends.cuda.matmul import problem_of
+from opmux.backends.cuda.device import cublas
+from opmux.backends.cuda.products.cublas_kernels import gemm_of, starts
+from opmux.backends.cuda.products.matmul import problem_of
 from opmux.conformance.target import targets
 from opmux.core.arrays.array import Array
 from opmux.core.dispatch.candidates import ready

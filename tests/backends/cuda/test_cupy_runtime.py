@@ -12,7 +12,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
-from opmux.backends.cuda.cupy_runtime import runtimes
+from opmux.backends.cuda.device.cupy_runtime import runtimes
 from opmux.core.errors import DeviceError, DeviceLostError, KernelError, OutOfMemoryError
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, MisuseError, installed
 from tests.backends.cuda.forked import in_child

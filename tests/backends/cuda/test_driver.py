@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from opmux.backends.cuda.cupy_runtime import CupyRuntime, runtimes
-from opmux.backends.cuda.driver import CudaDriver
-from opmux.backends.cuda.loading import Loader
-from opmux.backends.cuda.rates import rates
-from opmux.backends.cuda.runtime import Properties
-from opmux.backends.cuda.targets import TARGETS
+from opmux.backends.cuda.compiling.targets import TARGETS
+from opmux.backends.cuda.device.cupy_runtime import CupyRuntime, runtimes
+from opmux.backends.cuda.device.driver import CudaDriver
+from opmux.backends.cuda.device.loading import Loader
+from opmux.backends.cuda.device.rates import rates
+from opmux.backends.cuda.device.runtime import Properties
 from opmux.core.errors import DeviceError
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
 from tests.backends.cuda.forked import in_child

@@ -10,7 +10,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
-from opmux.backends.cuda.launching import Pointer, Step, launcher
+from opmux.backends.cuda.device.launching import Pointer, Step, launcher
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, MisuseError, installed
 from tests.backends.cuda.host.plugin import registered
 

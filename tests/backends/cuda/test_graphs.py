@@ -92,6 +92,17 @@ def test_products_of_cublas_are_captured_with_their_workspace(cuda: FakeCuda) ->
     assert cuda.calls.count("graphLaunch") == 1
 
 
+def test_constants_of_a_decomposition_are_captured(cuda: FakeCuda) -> None:
+    f = ox.compile(lambda x: ox.attention(x, x, x))
+    x = put(1, 1, 64, 64)
+    for _ in range(6):
+        f(x)
+    cuda.calls.clear()
+    f(x)
+    counts = Counter(cuda.calls)
+    assert (counts["launchKernel"], counts["graphLaunch"]) == (0, 1)
+
+
 def test_each_gpu_captures_its_own_work() -> None:
     machine = FakeCuda(Gpu(), Gpu())
     machine.gives_again = True

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from opmux.backends.cuda.launching import Pointer, Step, blocks_for, launcher
+from opmux.backends.cuda.device.launching import Pointer, Step, blocks_for, launcher
 
 #: Sizes of the arguments of each function.
 SIZES = {1: (8, 4, 16, 8), 2: (8, 64)}

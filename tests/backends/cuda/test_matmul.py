@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.backends.cuda.matmul import LARGE, MEDIUM, SMALL, TALL, WIDE, Access, Problem, access, plan_for, problem_of
+from opmux.backends.cuda.products.matmul import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    TALL,
+    WIDE,
+    Access,
+    Problem,
+    access,
+    plan_for,
+    problem_of,
+)
 from opmux.conformance.performance.candidates import runnable
 from opmux.conformance.target import targets
 from opmux.core.arrays.array import Array

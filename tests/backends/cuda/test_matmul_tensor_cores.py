@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.backends.cuda import tensor_cores
-from opmux.backends.cuda.matmul_kernels import MMA_PARTS
-from opmux.backends.cuda.targets import TARGETS
-from opmux.backends.cuda.tensor_cores import TILES, Reading, reading
+from opmux.backends.cuda.compiling.targets import TARGETS
+from opmux.backends.cuda.products import tensor_cores
+from opmux.backends.cuda.products.matmul_kernels import MMA_PARTS
+from opmux.backends.cuda.products.tensor_cores import TILES, Reading, reading
 from opmux.core.arrays.array import Array
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.test_matmul import by_kernel

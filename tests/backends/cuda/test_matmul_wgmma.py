@@ -11,13 +11,14 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
-from opmux.backends.cuda import nvrtc, wgmma
-from opmux.backends.cuda.cubin import resources
-from opmux.backends.cuda.matmul import Problem, problem_of
+from opmux.backends.cuda.compiling import nvrtc
+from opmux.backends.cuda.compiling.cubin import resources
+from opmux.backends.cuda.compiling.targets import TARGETS
+from opmux.backends.cuda.products import wgmma
+from opmux.backends.cuda.products.matmul import Problem, problem_of
+from opmux.backends.cuda.products.wgmma import TILES, Variant, clusters_for, tile_for
+from opmux.backends.cuda.products.wgmma_kernels import PARTS, TARGET
 from opmux.backends.cuda.source import part, whole
-from opmux.backends.cuda.targets import TARGETS
-from opmux.backends.cuda.wgmma import TILES, Variant, clusters_for, tile_for
-from opmux.backends.cuda.wgmma_kernels import PARTS, TARGET
 from opmux.conformance.performance.candidates import runnable
 from opmux.conformance.target import targets
 from opmux.core.arrays.array import Array

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from opmux.backends.cuda import nvrtc
-from opmux.backends.cuda.cubin import resources
-from opmux.backends.cuda.nvrtc import NvrtcCompiler
-from opmux.backends.cuda.runtime import CudaError
-from opmux.backends.cuda.targets import TARGETS
+from opmux.backends.cuda.compiling import nvrtc
+from opmux.backends.cuda.compiling.cubin import resources
+from opmux.backends.cuda.compiling.nvrtc import NvrtcCompiler
+from opmux.backends.cuda.compiling.targets import TARGETS
+from opmux.backends.cuda.device.runtime import CudaError
 from opmux.core.errors import DeviceError
 from opmux.core.filecache import FileCache
 from tests.backends.cuda.forked import in_child

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.backends.cuda import produced
+from opmux.backends.cuda.regions import produced
 from opmux.plugin import CallSpec, Refusal, Rejection
 from tests.backends.cuda.host import compiler
 from tests.backends.cuda.host.compiler import whole

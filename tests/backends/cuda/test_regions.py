@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.backends.cuda import chains
+from opmux.backends.cuda.regions import chains
 from opmux.conformance.performance.candidates import runnable
 from opmux.core.graphs.graph import Graph, Refusal
 from opmux.core.graphs.regions import part_of

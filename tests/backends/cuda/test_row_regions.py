@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.backends.cuda import row_regions
-from opmux.backends.cuda.row_program import Rows, rows_of
-from opmux.backends.cuda.row_source import ENTRY
+from opmux.backends.cuda.regions import row_regions
+from opmux.backends.cuda.regions.row_program import Rows, rows_of
+from opmux.backends.cuda.regions.row_source import ENTRY
 from opmux.core.dtypes import BY_NAME
 from opmux.core.graphs.regions import inlined
 from opmux.core.graphs.trace import capture_function

@@ -7,11 +7,11 @@ import multiprocessing
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from opmux.backends.cuda import wgmma_kernels
-from opmux.backends.cuda.cubin import Resources, resources
-from opmux.backends.cuda.nvrtc import NvrtcCompiler, default_cache
-from opmux.backends.cuda.runtime import CudaError
-from opmux.backends.cuda.targets import TARGETS
+from opmux.backends.cuda.compiling.cubin import Resources, resources
+from opmux.backends.cuda.compiling.nvrtc import NvrtcCompiler, default_cache
+from opmux.backends.cuda.compiling.targets import TARGETS
+from opmux.backends.cuda.device.runtime import CudaError
+from opmux.backends.cuda.products import wgmma_kernels
 from opmux.core.devices.host import usable_cpus
 
 #: A text, its shared parts, the name of a target.

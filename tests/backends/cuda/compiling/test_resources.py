@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from opmux.backends.cuda.cubin import Resources
-from opmux.backends.cuda.targets import TARGETS
+from opmux.backends.cuda.compiling.cubin import Resources
+from opmux.backends.cuda.compiling.targets import TARGETS
 from tests.backends.cuda.resources import Variant, families, kept, measured, needed, variants, worse
 
 

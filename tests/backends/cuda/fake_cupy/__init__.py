@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from unittest import mock
 
-from opmux.backends.cuda import cupy_runtime, tensor_maps
+from opmux.backends.cuda.device import cupy_runtime, tensor_maps
 
 from .bindings import CUDADriverError, CUDARuntimeError, modules
 from .cublas import FakeCublas

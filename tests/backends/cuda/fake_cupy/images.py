@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import struct
 
-from opmux.backends.cuda.cubin import _content, _sections
+from opmux.backends.cuda.compiling.cubin import _content, _sections
 
 _PARAMETER = 0x17
 _SIZED = 4

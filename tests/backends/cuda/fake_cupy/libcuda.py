@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from opmux.backends.cuda.tensor_maps import Tiling
+from opmux.backends.cuda.device.tensor_maps import Tiling
 from tests.backends.cuda.host.tensor_maps import MapError, checked
 
 from .machine import FakeCuda, MisuseError

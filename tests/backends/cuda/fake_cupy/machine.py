@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from opmux.backends.cuda.cubin import resources
-from opmux.backends.cuda.tensor_maps import Tiling
+from opmux.backends.cuda.compiling.cubin import resources
+from opmux.backends.cuda.device.tensor_maps import Tiling
 
 from .images import parameters
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import opmux as ox
-from opmux.backends.cuda.cublas import Gemm
+from opmux.backends.cuda.device.runtime import Gemm
 
 
 def carry_out(product: Gemm, a: int, b: int, c: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from opmux.backends.cuda.runtime import CudaError
+from opmux.backends.cuda.device.runtime import CudaError
 from opmux.backends.cuda.source import whole
 
 HERE: Final = Path(__file__).parent

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from opmux.backends.cuda.driver import CudaDriver
+from opmux.backends.cuda.device.driver import CudaDriver
 from opmux.backends.cuda.kernels import KERNELS
-from opmux.backends.cuda.regions import COMPILERS
+from opmux.backends.cuda.regions.compiler import COMPILERS
 from opmux.core.plugins import manager
 from opmux.plugin import DeviceDriver, Kernel, RegionCompiler, hookimpl
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from opmux.backends.cuda.cublas import MISSING, Gemm
-from opmux.backends.cuda.runtime import CudaError, Extent, Properties
-from opmux.backends.cuda.tensor_maps import Tiling
+from opmux.backends.cuda.device.cublas import MISSING
+from opmux.backends.cuda.device.runtime import CudaError, Extent, Gemm, Properties
+from opmux.backends.cuda.device.tensor_maps import Tiling
 from opmux.plugin import HostBytes
 
 from .blas import carry_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from opmux.backends.cuda.tensor_maps import Tiling
+from opmux.backends.cuda.device.tensor_maps import Tiling
 
 _MAGIC = 0x7E4502A9
 

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from opmux.backends.cuda.cubin import Resources
-from opmux.backends.cuda.nvrtc import version
-from opmux.backends.cuda.targets import TARGETS
+from opmux.backends.cuda.compiling.cubin import Resources
+from opmux.backends.cuda.compiling.nvrtc import version
+from opmux.backends.cuda.compiling.targets import TARGETS
 from tests.backends.cuda.compiling.pool import compile_all, targets_for
 
 TABLE: Final = Path(__file__).with_name("table.json")

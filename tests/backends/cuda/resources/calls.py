@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import opmux as ox
-from opmux.backends.cuda.runtime import Properties
+from opmux.backends.cuda.device.runtime import Properties
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 

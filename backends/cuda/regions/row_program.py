@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ...plugin import ARITHMETIC, Graph, Metadata, Node, Program, Refusal, View, dtypes, fuse, whole
-from .folds import Fold
-from .reduction_kernels import chosen
+from ....plugin import ARITHMETIC, Graph, Metadata, Node, Program, Refusal, View, dtypes, fuse, whole
+from ..folds import Fold
+from ..reduction_kernels import chosen
 
 #: Reductions that rows know.
 KINDS: Final = frozenset({"sum", "prod", "max", "min", "all", "any"})

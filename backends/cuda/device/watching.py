@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Final, TypeVar, cast
 
-from ...plugin import DeviceLostError
+from ....plugin import DeviceLostError
 from .runtime import CudaError, ForkedError, Runtime
 
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import (
+from ....plugin import (
     ARITHMETIC,
     CallSpec,
     Fused,
@@ -25,12 +25,13 @@ from ...plugin import (
     fuse,
     whole,
 )
-from . import emit, reductions, row_regions
-from .driver import driver_of
-from .folds import FEW, KINDS, Fold
+from .. import emit, reductions
+from ..device.driver import driver_of
+from ..device.launching import launcher
+from ..folds import FEW, KINDS, Fold
+from ..reduction_kernels import Reduction
+from . import row_regions
 from .fusing import crowded, region_kernel
-from .launching import launcher
-from .reduction_kernels import Reduction
 from .row_program import axes_of, constants, with_values
 
 #: Arrays that terms are made of: a thread has several terms of each on their way.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...plugin import Nest, Signature, merge, orders
+from ....plugin import Nest, Signature, merge, orders
+from ..formulas import COMPLEX
 from .epilogue import Epilogue, adding_sink, sink
-from .formulas import COMPLEX
 
 #: How elements lie in memory and what is computed with: the type of ``matmul.cuh`` and the bytes of a value.
 ELEMENTS: Final[dict[str, tuple[str, int]]] = {

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .runtime import CudaError
+from .runtime import CudaError, Gemm
 
 MISSING: Final = "cuBLAS is not found: pip install nvidia-cublas"
 
@@ -84,27 +84,6 @@ ARITHMETIC: Final[dict[tuple[str, str], Arithmetic]] = {
 }
 #: One and zero; kept, for calls take their addresses.
 _FACTORS: Final = {a.scale: np.array([1, 0], a.scale) for a in ARITHMETIC.values()}
-
-
-@dataclass(frozen=True, slots=True)
-class Gemm:
-    """Products C[i] = A[i] B[i] of a batch, all matrices by columns, in elements.
-
-    Attributes:
-        dtypes: of the operands, and of the result.
-        transposed: whether A and B are read as their transposes.
-        extents: rows of C, columns of C, terms.
-        leading: from a column to the next, of A, B and C as they lie.
-        steps: from a matrix to the next, of A, B and C.
-        count: how many.
-    """
-
-    dtypes: tuple[str, str]
-    transposed: tuple[bool, bool]
-    extents: tuple[int, int, int]
-    leading: tuple[int, int, int]
-    steps: tuple[int, int, int]
-    count: int
 
 
 class Cublas:

@@ -16,11 +16,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from ...plugin import DeviceError, HostBytes
-from . import cublas, nvrtc, tensor_maps
-from .cublas import Cublas, Gemm
-from .runtime import CudaError, Extent, ForkedError, Properties
-from .targets import refusal, target_for
+from ....plugin import DeviceError, HostBytes
+from ..compiling import nvrtc
+from ..compiling.targets import refusal, target_for
+from . import cublas, tensor_maps
+from .cublas import Cublas
+from .runtime import CudaError, Extent, ForkedError, Gemm, Properties
 from .tensor_maps import Tiling
 
 R = TypeVar("R")

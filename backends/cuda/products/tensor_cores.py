@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import Signature
+from ....plugin import Signature
 from .epilogue import Epilogue, sink
 from .matmul import ELEMENTS, Problem, access, flag
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...plugin import CallSpec, Graph, Kernel, Prepared, Refusal, Rejection, fuse
-from .driver import driver_of
-from .elementwise_kernels import steps
+from ....plugin import CallSpec, Graph, Kernel, Prepared, Refusal, Rejection, fuse
+from ..device.driver import driver_of
+from ..device.launching import launcher
+from ..elementwise_kernels import steps
 from .fusing import beyond, crowded, placed, region_kernel, repeated, results
-from .launching import launcher
 
 
 def region(graph: Graph) -> Kernel | Refusal:

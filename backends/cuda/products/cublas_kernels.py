@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...plugin import (
+from ....plugin import (
     Accepts,
     Array,
     CallSpec,
@@ -20,9 +20,10 @@ from ...plugin import (
     Reason,
     Rejection,
 )
+from ..device.cublas import ARITHMETIC
+from ..device.driver import KIND, driver_of
+from ..device.runtime import Gemm
 from . import matmul
-from .cublas import ARITHMETIC, Gemm
-from .driver import KIND, driver_of
 from .matmul import Problem
 
 #: Bytes of workspace: what cuBLAS takes for itself from capability 9.0 on, and before (cuBLAS documentation,

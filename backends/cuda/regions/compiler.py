@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ...plugin import Device, Graph, Kernel, Refusal
+from ....plugin import Device, Graph, Kernel, Refusal
+from ..device.driver import KIND
 from . import chains, epilogues, produced, row_regions
-from .driver import KIND
 
 #: Returns a kernel for a whole graph, or the node before which a graph would be one for it.
 Maker = Callable[[Graph], Kernel | Refusal]

@@ -5,20 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from ...plugin import (
-    Accepts,
-    CallSpec,
-    CostTerms,
-    Determinism,
-    Kernel,
-    Prepared,
-    Promises,
-    Reason,
-    Rejection,
-)
+from ....plugin import Accepts, CallSpec, CostTerms, Determinism, Kernel, Prepared, Promises, Reason, Rejection
+from ..device.driver import KIND, driver_of
+from ..device.launching import Arguments, Mapped, Pointer, Step, launcher
 from . import matmul, wgmma
-from .driver import KIND, driver_of
-from .launching import Arguments, Mapped, Pointer, Step, launcher
 from .wgmma import PRODUCTS, Variant
 
 #: Parts of the sources that this kernel uses.

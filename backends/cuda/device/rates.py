@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...plugin import Rates
+from ....plugin import Rates
 from .runtime import Properties
 
 #: Operations per clock and multiprocessor, by major and minor capability: float32, float64, and tensor-core products of

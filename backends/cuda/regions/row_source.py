@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import View, dtypes
-from . import emit
-from .reductions import WARP
+from ....plugin import View, dtypes
+from .. import emit
+from ..reductions import WARP
 from .row_program import Pass, Rows
 
 ENTRY: Final = "reduce_whole_rows"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import (
+from ....plugin import (
     CANONICAL,
     CallSpec,
     CostTerms,
@@ -29,12 +29,12 @@ from ...plugin import (
     signature,
     whole,
 )
-from . import matmul_kernels
-from .formulas import COMPLEX
+from ..formulas import COMPLEX
+from ..products import matmul_kernels
+from ..products.matmul import ELEMENTS
+from ..products.matmul_kernels import Product, Tail
+from ..products.tensor_cores import INSTRUCTIONS
 from .fusing import beyond, crowded, region_kernel, repeated, results
-from .matmul import ELEMENTS
-from .matmul_kernels import Product, Tail
-from .tensor_cores import INSTRUCTIONS
 
 #: Casts that change no product: its kernels widen these operands so, and results of that dtype are summed in it.
 _WIDENED: Final = frozenset({("float16", "float32"), ("bfloat16", "float32"), ("int8", "int32"), ("uint8", "int32")})

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import Reason, Rejection, Signature
+from ....plugin import Reason, Rejection, Signature
+from ..device.tensor_maps import LINE, LONGEST, RANKS, STRIDE_BYTES, STRIDE_LIMIT, Tiling
 from .matmul import ELEMENTS, Problem, flag
-from .tensor_maps import LINE, LONGEST, RANKS, STRIDE_BYTES, STRIDE_LIMIT, Tiling
 
 #: The product of ``warpgroups.cuh``, by the operands' dtype.
 PRODUCTS: Final = {

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...plugin import DeviceError, FileCache, cache_key, cache_root
-from .runtime import CudaError
-from .source import whole
+from ....plugin import DeviceError, FileCache, cache_key, cache_root
+from ..device.runtime import CudaError
+from ..source import whole
 from .targets import Target
 
 #: Rounding is that of the text: no contraction, no flushing, division and square root rounded correctly. The last three

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import (
+from ....plugin import (
     CallSpec,
     CostTerms,
     Graph,
@@ -26,13 +26,13 @@ from ...plugin import (
     merge,
     orders,
 )
+from ..device.driver import driver_of
+from ..device.launching import Arguments, Pointer, Step, launcher
+from ..nest import MOST_INDEXED, packed
+from ..reduction_kernels import walk
+from ..reductions import THREADS, WARP, power_of_two
 from . import row_source
-from .driver import driver_of
 from .fusing import MOST_ARGUMENTS, crowded, region_kernel
-from .launching import Arguments, Pointer, Step, launcher
-from .nest import MOST_INDEXED, packed
-from .reduction_kernels import walk
-from .reductions import THREADS, WARP, power_of_two
 from .row_program import KINDS, Rows, constants, rows_of, with_values
 from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Variant
 

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from ...plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes, Link, Replay
+from ....plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes, Link, Replay
+from ..compiling.targets import Target, refusal, target_for
 from .loading import Loader
 from .rates import rates
 from .runtime import CudaError, Event, Runtime, Stream
-from .targets import Target, refusal, target_for
 from .watching import watched
 
 #: The kind of device.

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from ...plugin import HostBytes
+from ....plugin import HostBytes
 from .tensor_maps import Tiling
-
-if TYPE_CHECKING:
-    from .cublas import Gemm
 
 Stream = Any
 Event = Any
@@ -77,6 +74,27 @@ class Compiler(Protocol):
         Raises:
             CudaError: the compiler refuses it, with what it printed.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """Products C[i] = A[i] B[i] of a batch, all matrices by columns, in elements.
+
+    Attributes:
+        dtypes: of the operands, and of the result.
+        transposed: whether A and B are read as their transposes.
+        extents: rows of C, columns of C, terms.
+        leading: from a column to the next, of A, B and C as they lie.
+        steps: from a matrix to the next, of A, B and C.
+        count: how many.
+    """
+
+    dtypes: tuple[str, str]
+    transposed: tuple[bool, bool]
+    extents: tuple[int, int, int]
+    leading: tuple[int, int, int]
+    steps: tuple[int, int, int]
+    count: int
 
 
 class Runtime(Protocol):

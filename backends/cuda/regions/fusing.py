@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from ...plugin import (
+from ....plugin import (
     CANONICAL,
     CallSpec,
     CostTerms,
@@ -21,7 +21,7 @@ from ...plugin import (
     View,
     whole,
 )
-from .driver import KIND
+from ..device.driver import KIND
 
 Shape = tuple[int, ...]
 

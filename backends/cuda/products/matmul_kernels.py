@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...plugin import (
+from ....plugin import (
     CANONICAL,
     Accepts,
     CallSpec,
@@ -22,14 +22,15 @@ from ...plugin import (
     merge,
     orders,
 )
-from . import formulas, matmul, tensor_cores
-from .driver import KIND, driver_of
+from .. import formulas
+from ..device.driver import KIND, driver_of
+from ..device.launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
+from ..device.runtime import Function
+from ..formulas import COMPLEX
+from ..nest import packed, parts
+from . import matmul, tensor_cores
 from .epilogue import Epilogue
-from .formulas import COMPLEX
-from .launching import MOST_BLOCKS, Arguments, Pointer, Step, blocks_for, launcher
 from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
-from .nest import packed, parts
-from .runtime import Function
 from .tensor_cores import INSTRUCTIONS, MmaVariant
 
 #: Parts of the sources that these kernels use.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from ...plugin import Array, Launch
+from ....plugin import Array, Launch
 from . import tensor_maps
 from .runtime import Extent, Function, Runtime
 from .tensor_maps import Tiling

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from ...plugin import CollectiveError, DeviceLostError, Reason, Rejection
+from ....plugin import CollectiveError, DeviceLostError, Reason, Rejection
 from .driver import CudaDriver
 from .runtime import Event, Runtime, Stream
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...plugin import Program
-from . import emit
+from ....plugin import Program
+from .. import emit
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""From CUDA C++ to code for a kind of GPU, and what that code needs."""

@@ -1,0 +1,1 @@
+"""Regions of graphs as one kernel each."""
