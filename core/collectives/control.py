@@ -22,7 +22,7 @@ from .communicator import Endpoint, Ticket
 from .failure import Cause, MeshFailure
 
 if TYPE_CHECKING:
-    from .frames import Frames
+    from .frames import Frames, Spare
 
 #: The tag of control messages. Those of calls begin at ``1 << 16``, calls being numbered from 1.
 TAG: Final = 0
@@ -99,6 +99,8 @@ class Control:
         self._closed = False
         #: Memory for the headers of calls that are one exchange, once there is one.
         self.frames: Frames | None = None
+        #: Memory for messages of the others, likewise.
+        self.spare: Spare | None = None
         _open.add(self)
         # Registered last of all, hence run first: the communicator still carries messages then.
         atexit.unregister(_close_all)

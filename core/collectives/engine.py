@@ -21,6 +21,7 @@ from .agreement import Header
 from .communicator import Endpoint, Ticket
 from .control import Control
 from .failure import Cause
+from .frames import Spare
 from .rank_plan import RankPlan, RankStep, Receive, Region, Send
 from .watch import Doubtful, Elements, Failed, Running, Wait, Watch
 
@@ -61,7 +62,7 @@ class Call(Watch):
         timeout: seconds by the endpoint's clock.
         native: starts the communicator's own collective, which is done instead of the plan.
         owner: what the slots' memory belongs to, where a slot itself does not hold it: kept after a failure.
-        spare: memory for messages of earlier calls, by size; filled again.
+        spare: memory of messages of earlier calls; filled again.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Call(Watch):
         timeout: float,
         native: Callable[[], Ticket] | None = None,
         owner: object = None,
-        spare: dict[int, list[HostBytes]] | None = None,
+        spare: Spare | None = None,
     ) -> None:
         super().__init__(endpoint, header, control, timeout)
         self.native = native
@@ -87,7 +88,7 @@ class Call(Watch):
         self.combine = combine
         self.frames: dict[int, Wait] = {}
         self.at = 0  # the step that comes next; what comes of it may be posted already
-        self.spare = {} if spare is None else spare
+        self.spare = Spare() if spare is None else spare
 
     def run(self) -> Running:
         """Do the whole call, or what is left of it."""
@@ -166,7 +167,7 @@ class Call(Watch):
                         arrived = wait.room.view(self.slots[receive.into.slot].dtype)
                         self.put(receive, arrived, kept.get(id(receive), (None, None))[0])
                         if wait.number:
-                            self.spare.setdefault(wait.room.nbytes, []).append(wait.room)
+                            self.spare.keep(wait.room)
                 self.incoming = still
                 if still and not self.moves(still):
                     yield from self.pause(True)
@@ -224,7 +225,7 @@ class Call(Watch):
             if self.rides(receive):
                 continue
             beside = receive.beside or any(into.overlaps(r) for r in busy)
-            room = self.room(self.raw(into).nbytes) if beside else self.raw(into)
+            room = self.spare.take(self.raw(into).nbytes) if beside else self.raw(into)
             ticket = self.post(False, receive.source, receive.number, room)
             self.incoming.append(Wait(ticket, receive.source, receive.number, room, None if beside else into, receive))
         for send in step.sends:
@@ -265,11 +266,6 @@ class Call(Watch):
         """Return the bytes of a region."""
         size = self.slots[region.slot].dtype.itemsize
         return self.bytes[region.slot][region.first * size : (region.first + region.length) * size]
-
-    def room(self, nbytes: int) -> HostBytes:
-        """Return memory for a message that cannot be received where it belongs."""
-        spare = self.spare.get(nbytes)
-        return spare.pop() if spare else np.empty(nbytes, np.uint8)
 
 
 def framed(said: bytes, data: HostBytes | None = None) -> HostBytes:

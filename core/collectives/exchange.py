@@ -19,7 +19,7 @@ from .agreement import SIZE, Header
 from .communicator import Endpoint, Ticket
 from .control import Control
 from .engine import Call, Combine, finish, rides, run_rank, tag
-from .frames import Frames, are_over, posted
+from .frames import KEPT, Frames, are_over, posted
 from .rank_plan import RankPlan, RankStep, Receive, Region, Send
 from .watch import Elements, Refused, Running, Wait
 
@@ -27,8 +27,6 @@ from .watch import Elements, Refused, Running, Wait
 _SPINS: Final = 4000
 #: Of more ranks the messages are what takes the time, and each would hold memory for every other one.
 _MOST: Final = 64
-#: Bytes that a call needs at most beside its arrays, so that they are kept for the next.
-KEPT: Final = 1 << 24
 #: The first slot that holds neither what the rank brings nor its result.
 _SCRATCH: Final = 2
 _EMPTY: Final = np.empty(0, np.uint8)

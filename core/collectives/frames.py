@@ -16,6 +16,8 @@ from .watch import Refused
 
 #: Bytes of a line of a cache, at a multiple of which memory begins.
 _LINE: Final = 64
+#: Bytes that a call needs at most beside its arrays, so that they are kept for the next.
+KEPT: Final = 1 << 24
 
 
 class Frames:
@@ -46,6 +48,32 @@ class Frames:
         if starts[-1] > self._room.nbytes:  # twice as much: what earlier calls hold is less than this in all
             self._room = np.empty(max(starts[-1], 2 * self._room.nbytes), np.uint8)
         return [self._room[start : start + n] for start, n in zip(starts, sizes, strict=False)]
+
+
+class Spare:
+    """Memory of messages of earlier calls, by size, of at most :data:`KEPT` bytes; calls may be under way at once."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[int, list[HostBytes]] = {}
+        self._nbytes = 0
+
+    def take(self, nbytes: int) -> HostBytes:
+        """Return memory of so many bytes that nobody else has."""
+        rooms = self._rooms.get(nbytes)
+        if not rooms:
+            return np.empty(nbytes, np.uint8)
+        self._nbytes -= nbytes
+        return rooms.pop()
+
+    def keep(self, room: HostBytes) -> None:
+        """Take memory that nobody uses any more; where there is too much, that of other sizes goes."""
+        if room.nbytes > KEPT:
+            return
+        if self._nbytes + room.nbytes > KEPT:
+            self._rooms.clear()
+            self._nbytes = 0
+        self._rooms.setdefault(room.nbytes, []).append(room)
+        self._nbytes += room.nbytes
 
 
 class _Posted:

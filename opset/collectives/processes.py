@@ -18,8 +18,8 @@ from ...core.arrays.transfer import contiguous, to_device
 from ...core.collectives.agreement import Header, digest
 from ...core.collectives.communicator import NativeStart
 from ...core.collectives.engine import Call, run_rank
-from ...core.collectives.exchange import KEPT, Exchange, fits
-from ...core.collectives.frames import Frames
+from ...core.collectives.exchange import Exchange, fits
+from ...core.collectives.frames import Frames, Spare
 from ...core.collectives.handle import Handle
 from ...core.collectives.layout import INPUT, OUTPUT
 from ...core.collectives.mesh import Mesh
@@ -27,7 +27,6 @@ from ...core.collectives.rank_plan import RankPlan, plan_rank
 from ...core.collectives.schedule import Schedule
 from ...core.collectives.watch import Elements, Running
 from ...core.devices.device import Buffer, Device, find_device
-from ...core.devices.driver import HostBytes
 from ...core.errors import CollectiveError
 from ...core.rounding import rounded
 from ...core.signature import signature
@@ -76,8 +75,6 @@ class Prepared:
             self.native_cuts = self.cuts(rank)
             self.is_row = len(problem.operands[rank]) == len(problem.results[rank]) == 1
             self.results = Results((made_as,)) if 0 < made_as.nbytes <= LARGEST else None
-        most = max(sum(plan.sizes) for plan in self.plans) if self.plans else 0
-        self.spare: dict[int, list[HostBytes]] | None = {} if most * problem.accumulator.itemsize <= KEPT else None
         alike = len(set(problem.operands)) == 1
         self.said = {
             "collective": problem.collective,
@@ -176,8 +173,9 @@ class Prepared:
         owner = x, y, x._buffer  # held by itself, so that no call may write to it until this one has ended
         cuts = self.cuts(mesh.local_ranks[i])
         native = None if self.start is None else partial(self.start, slots[INPUT], slots[OUTPUT], *cuts)
-        said = endpoint, self.plans[i], header, slots, self.combine, control, mesh.timeout, native, owner, self.spare
-        return run_rank(Call(*said))
+        control.spare = control.spare or Spare()
+        known = endpoint, self.plans[i], header, slots, self.combine, control, mesh.timeout, native, owner
+        return run_rank(Call(*known, control.spare))
 
     def cuts(self, rank: int) -> tuple[Sequence[Sequence[int]], int]:
         """Return the lengths of a rank's parts, as the communicator's own collective wants them, and the root."""

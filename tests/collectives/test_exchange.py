@@ -13,9 +13,9 @@ import opmux as ox
 from opmux.core.collectives.agreement import FRAME, SIZE, Header
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.engine import Call, run_rank
-from opmux.core.collectives.exchange import KEPT, Exchange, fits
+from opmux.core.collectives.exchange import Exchange, fits
 from opmux.core.collectives.failure import Cause
-from opmux.core.collectives.frames import Frames
+from opmux.core.collectives.frames import KEPT, Frames, Spare
 from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
@@ -227,3 +227,14 @@ def test_calls_of_two_shapes_by_turns_get_what_is_theirs(hosts: tuple[ox.Device,
             return [set(ox.all_reduce(x, mesh).tolist()) for x in xs * 2]
 
     assert job(3, program) == [[{3.0 * n + 3} for n in (700, 3000, 900)] * 2] * 3
+
+
+def test_what_is_spare_is_bounded_and_given_to_one_at_a_time() -> None:
+    spare = Spare()
+    first = spare.take(8)
+    spare.keep(first)
+    assert spare.take(8) is first
+    assert spare.take(8) is not first
+    for n in range(20):
+        spare.keep(np.empty(KEPT // 8 + n, np.uint8))
+    assert sum(room.nbytes for rooms in spare._rooms.values() for room in rooms) <= KEPT
