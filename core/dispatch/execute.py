@@ -18,7 +18,7 @@ from ..kernel import Launch, Prepared
 from ..signature import Shape, Signature, signature
 from .decision import Decision, Operands, Run
 from .observe import STEP_OBSERVERS, observed_step
-from .replay import NOTING, note_launch
+from .replay import NOTING, note_constants, note_launch
 
 
 def kernel_runner(
@@ -310,6 +310,8 @@ def graph_runner(graph: Graph, steps: Sequence[Step]) -> Run:
         values: list[Array | None] = [None] * total
         values[:first_constant] = [x for x in operands if x is not None]
         values[first_constant : graph.first_node_value] = graph.constants
+        if NOTING:
+            note_constants(graph.constants)
         for (function, inputs, outputs), dead in zip(steps, dead_after, strict=True):
             made = function(tuple([None if i is None else values[i] for i in inputs]))
             for i, result in zip(outputs, made, strict=True):

@@ -48,7 +48,7 @@ class Place:
     """An array of a noted launch.
 
     Attributes:
-        slot: which memory: what the call is given comes first, then each result in order.
+        slot: which memory: what the call is given comes first, then each result in order; constants count from -1 down.
         sig: how it is looked at.
         offset: bytes from the beginning of what was given, or of the result.
     """
@@ -85,16 +85,19 @@ class Notes:
 
     Attributes:
         device: where all of them have to be.
-        given: operands and constants.
+        given: operands.
+        constants: what launches read of the constants of graphs.
         launches: in order.
         whole: whether they are all that was done.
     """
 
     device: Device
     given: tuple[Array, ...]
+    constants: list[Array] = field(default_factory=list)
     launches: list[Noted] = field(default_factory=list)
     whole: bool = True
     _slots: WeakKeyDictionary[Buffer, int] = field(default_factory=WeakKeyDictionary)
+    _known: WeakKeyDictionary[Buffer, Array] = field(default_factory=WeakKeyDictionary)
     _count: int = 0
 
     def __post_init__(self) -> None:
@@ -107,11 +110,22 @@ class Notes:
     def place(self, x: Array) -> Place | None:
         """Return where an array lies; None for memory that came from elsewhere."""
         slot = self._slots.get(x._buffer)
+        if slot is None and x._buffer in self._known:
+            self.constants.append(self._known[x._buffer])
+            slot = self._slots[x._buffer] = -len(self.constants)
         if slot is None or x.device is not self.device:
             self.whole = False
             return None
-        start = self.given[slot]._offset if slot < len(self.given) else 0
+        start = 0
+        if slot < len(self.given):
+            start = (self.given[slot] if slot >= 0 else self.constants[-1 - slot])._offset
         return Place(slot, x._sig, x._offset - start)
+
+    def know(self, constants: Sequence[Array]) -> None:
+        """Take in the constants of a graph that is about to run; if one is an operand too, that is by chance."""
+        for x in constants:
+            self.whole = self.whole and self._slots.get(x._buffer, -1) < 0
+            self._known.setdefault(x._buffer, x)
 
     def add(
         self, launch: Launch, fail: Fail, backend: str, outs: Sequence[Array], ins: Operands, workspace: Array | None,
@@ -147,6 +161,13 @@ def note_launch(
         notes.add(launch, fail, backend, outs, ins, workspace, completion)
 
 
+def note_constants(constants: Sequence[Array]) -> None:
+    """Tell of the constants of a graph that is about to run, where this context notes launches."""
+    notes = _NOTES.get()
+    if notes is not None:
+        notes.know(constants)
+
+
 @contextlib.contextmanager
 def _noting(notes: Notes) -> Iterator[None]:
     token = _NOTES.set(notes)
@@ -162,15 +183,14 @@ def _noting(notes: Notes) -> Iterator[None]:
 MakeRunner = Callable[[Launch, tuple[Signature, ...], int], Run]
 
 
-def replayed(run: Run, device: Device, driver: ReplayingDriver, constants: tuple[Array, ...], make: MakeRunner) -> Run:
+def replayed(run: Run, device: Device, driver: ReplayingDriver, make: MakeRunner) -> Run:
     """Return the function that runs a plan, from its second call on as one kernel.
 
     Args:
         run: runs the plan step by step.
         device: where.
         driver: the device's.
-        constants: arrays that the plan reads beside its operands.
-        make: makes the runner of that one kernel, which gets the constants as its last operands.
+        make: makes the runner of that one kernel, which gets the plan's constants as its last operands.
     """
     tries = _TRIES
     flat: Run | None = None
@@ -179,22 +199,28 @@ def replayed(run: Run, device: Device, driver: ReplayingDriver, constants: tuple
         nonlocal tries, flat
         if flat is not None and not STEP_OBSERVERS:
             try:
-                return flat((*operands, *constants), None)
+                return flat(operands, into)
             except OutOfMemoryError:
                 pass  # results lie beside all intermediates there; step by step, what is read is free before the next
         if tries < 1 or STEP_OBSERVERS:  # less where threads counted at once
             return run(operands, into)
         tries -= 1
-        notes = Notes(device, tuple([x for x in (*operands, *constants) if x is not None]))
+        notes = Notes(device, tuple([x for x in operands if x is not None]))
         with _noting(notes):
             results = run(operands, into)
         places = [p for p in map(notes.place, results) if p is not None]
         if notes.whole:
             tries = 0
-            flat = _Flat(notes, places, driver).runner(make)
+            made = _Flat(notes, places, driver).runner(make)
+            flat = None if made is None else _with(made, tuple(notes.constants))
         return results
 
     return run_replayed
+
+
+def _with(run: Run, constants: tuple[Array, ...]) -> Run:
+    """Return the function that adds constants to the operands."""
+    return lambda operands, into: run((*operands, *constants), None)
 
 
 #: A launch with its results, operands and workspace.
@@ -231,7 +257,7 @@ class _Flat:
 
         def run_flat(operands: Operands, into: Buffer | None) -> tuple[Array, ...]:
             made = run(operands, into)
-            bases = [operands[p.slot] if p.slot < given else made[self._kept[p.slot]] for p in results]
+            bases = [operands[self._at(p)] if p.slot < given else made[self._kept[p.slot]] for p in results]
             return tuple([_seen_as(p, x) for p, x in zip(results, bases, strict=True) if x is not None])
 
         return run_flat
@@ -278,6 +304,10 @@ class _Flat:
             self._replays.pop(oldest, None)
         self._replays[key] = replay
 
+    def _at(self, place: Place) -> int:
+        """Return which operand of the kernel an operand or a constant is."""
+        return place.slot if place.slot >= 0 else self._given - 1 - place.slot
+
     def _bound(self, outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None) -> list[_Bound]:
         """Return every launch with its arrays."""
 
@@ -285,7 +315,7 @@ class _Flat:
             if place is None:
                 return None
             if place.slot < self._given:
-                return _seen_as(place, ins[place.slot])
+                return _seen_as(place, ins[self._at(place)])
             if place.slot in self._kept:
                 return _seen_as(place, outs[self._kept[place.slot]])
             return None if workspace is None else _seen_as(place, workspace, self._inside[place.slot])

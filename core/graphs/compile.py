@@ -128,7 +128,7 @@ class Compiled:
                 prepared = Prepared(launch, workspace)
                 return kernel_runner(device, device.owner, "graph", name, prepared, outputs, None, signatures, ())
 
-            run = replayed(run, device, device.driver, graph.constants, as_one)
+            run = replayed(run, device, device.driver, as_one)
         chosen = Candidate("graph", Kind.DECOMPOSITION, cost=plan.cost, parts=plan.parts, run=run, graph=graph)
         return Decision(op, device, signatures, (), plan.outputs, (chosen,), chosen, run, many=len(plan.outputs) != 1)
 

@@ -121,6 +121,14 @@ def test_results_may_be_views_operands_constants_and_each_other(driver: Replayin
     assert driver.replayed > 0
 
 
+def test_a_constant_that_is_an_operand_of_the_first_call_is_none_of_the_next(driver: ReplayingDriver) -> None:
+    constant, other = put(given(1)), put(given(2))
+    f = ox.compile(lambda x: ox.negative(ox.add(ox.exp(x), constant)))
+    for x, values in ((constant, given(1)), *((other, given(2)),) * 5, (constant, given(1))):
+        assert (f(x).numpy() == -(np.exp(values) + given(1))).all()
+    assert driver.replayed > 0
+
+
 def test_intermediates_share_memory_once_they_are_read(driver: ReplayingDriver) -> None:
     def long(x: Any) -> Any:
         for _ in range(10):
