@@ -308,7 +308,7 @@ def finish(call: Call, error: BaseException | None) -> None:
             what = f"{type(error).__name__} on rank {call.rank}"
             call.control.fail(call.failure(Cause.ABORTED, call.rank, what))
     finally:
-        call.give_up(call.owner, call.slots)
+        call.give_up(call.owner, call.slots, is_cut=error is not None and not isinstance(error, Failed))
         call.control.leave(call.sequence)
 
 

@@ -200,8 +200,8 @@ class Exchange:
     ) -> Call:
         """Return the call as it stands, to be ended by the long way."""
         header = replace(self.header, sequence=sequence)
-        known = self.endpoint, self.plan, header, state.slots, self.combine, self.control, timeout, native, owner
-        call = Call(*known)
+        known = self.endpoint, self.plan, header, state.slots, self.combine, self.control, timeout, native
+        call = Call(*known, owner=(owner, self.room))
         call.told[call.rank] = header.pack()
         told, said = self.frames.messages.tickets()
         call.frames = {peer: Wait(ticket, peer, 0, self.frames.into[peer]) for peer, ticket in told.items()}

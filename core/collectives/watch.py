@@ -247,17 +247,18 @@ class Watch:
         """Return a failure of this call that this rank has seen."""
         return MeshFailure(self.header.collective, self.sequence, rank, cause, self.rank, detail)
 
-    def give_up(self, *owners: object) -> None:
+    def give_up(self, *owners: object, is_cut: bool = False) -> None:
         """Take back every message; the memory of those that had begun is kept as long as the process lives.
 
         Args:
             owners: what that memory belongs to.
+            is_cut: whether an interrupt came: a message may have been posted that nobody knows of.
         """
         waits = self.waits()
         for wait in waits:
             if not isinstance(wait.ticket, Refused):
                 self.endpoint.cancel(wait.ticket)
-        if waits:
+        if waits or is_cut:
             _kept.append((owners, waits))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from functools import partial
 from typing import Any
 
@@ -238,3 +240,31 @@ def test_what_is_spare_is_bounded_and_given_to_one_at_a_time() -> None:
     for n in range(20):
         spare.keep(np.empty(KEPT // 8 + n, np.uint8))
     assert sum(room.nbytes for rooms in spare._rooms.values() for room in rooms) <= KEPT
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["at once", "by the long way"])
+def test_memory_of_a_message_that_an_interrupt_hides_is_kept(is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(300)
+    one = pair.ranks[1]
+    receive = one.endpoint.receive
+
+    def interrupted(source: int, tag: int, into: Any) -> Any:
+        receive(source, tag, into)
+        if tag & 0xFFFF:
+            raise KeyboardInterrupt
+        return receive
+
+    rest = pair.run(1) if not is_first else None
+    pair.run(0)
+    pair.deliver()
+    monkeypatch.setattr(one.endpoint, "receive", interrupted)
+    if is_first:
+        monkeypatch.setattr(one.frames.messages, "have_come", lambda polls: True)
+        monkeypatch.setattr("opmux.core.collectives.exchange._all_say", lambda frames, said: True)
+        monkeypatch.setattr(one.frames.messages, "start", lambda at: None)
+    kept = weakref.ref(pair.slots[1][1])
+    with pytest.raises(KeyboardInterrupt):
+        pair.run(1) if rest is None else pair.end(rest)
+    rest = pair.slots[1] = pair.ranks[1] = one = None  # type: ignore[assignment, call-overload]
+    gc.collect()
+    assert kept() is not None
