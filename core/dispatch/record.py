@@ -36,6 +36,9 @@ _WORDS: Final = 2
 #: Bytes of a file that show whether it is a call log.
 _HEAD: Final = 64
 
+#: A decision that ran, with its operands and its results.
+_Call = tuple[Decision, Sequence["Array | None"], Sequence[Array]]
+
 
 class Recorder:
     """Writes the log of this process.
@@ -49,7 +52,7 @@ class Recorder:
     def __init__(self, path: str | Path, asked_by: str = VARIABLE) -> None:
         self._given = Path(path).absolute()
         self._asked_by = asked_by
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._restart()
 
     def _restart(self) -> None:
@@ -57,6 +60,8 @@ class Recorder:
         self._calls = 0
         self._buffers = 0
         self._stopped = False
+        self._writing = False
+        self._noted: deque[_Call] = deque()
         self._ahead = ""
         self._numbers: dict[int, tuple[int, weakref.ref[Buffer]]] = {}
         self._source: dict[int, int] = {}
@@ -69,7 +74,7 @@ class Recorder:
         """Begin a log of one's own: the parent goes on with this one, and its lock may be held."""
         if self._file is not None:
             os.close(self._file)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._restart()
 
     def watch(self) -> None:
@@ -96,20 +101,31 @@ class Recorder:
         self, decision: Decision, operands: Sequence[Array | None], results: Sequence[Array], seconds: float
     ) -> None:
         """Write one call; an observer of calls."""
+        self._noted.append((decision, operands, results))
         with self._lock:
-            if self._stopped:  # or another thread has ended the log since this call looked who observes
+            if self._writing:  # a destructor or a signal came while this thread writes: its call comes after that one
                 return
+            self._writing = True
             try:
-                if self._file is None:
-                    self._open()
-                self._write_frees()
-                graph = decision.chosen.graph
-                if graph is None:
-                    self._write_call(decision, operands, results)
-                else:
-                    self._write_graph(decision, graph, operands, results)
-            except Exception as error:  # a full disk, or a fault of the recorder: neither is the program's
-                self._give_up(error)
+                while self._noted:
+                    self._take(*self._noted.popleft())
+            finally:
+                self._writing = False
+
+    def _take(self, decision: Decision, operands: Sequence[Array | None], results: Sequence[Array]) -> None:
+        if self._stopped:  # or another thread has ended the log since this call looked who observes
+            return
+        try:
+            if self._file is None:
+                self._open()
+            self._write_frees()
+            graph = decision.chosen.graph
+            if graph is None:
+                self._write_call(decision, operands, results)
+            else:
+                self._write_graph(decision, graph, operands, results)
+        except Exception as error:  # a full disk, or a fault of the recorder: neither is the program's
+            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         self._stopped = True

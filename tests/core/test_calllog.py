@@ -255,6 +255,22 @@ def test_a_log_that_cannot_be_written_costs_a_warning_and_not_the_program(tmp_pa
     assert error.count("RuntimeWarning") == 1
 
 
+def test_a_destructor_may_call_while_a_line_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a signal's handler may; waiting for the line to end would be for ever."""
+    write, x, interrupted = os.write, array(2), [False]
+
+    def interrupt(file: int, data: bytes) -> int:
+        if b'"call"' in data and not interrupted[0]:
+            interrupted[0] = True
+            ox.abs(x)
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", interrupt)
+    with ox.record_calls(tmp_path / "log"):
+        ox.exp(x)
+    assert [c.op.name for c in read_call_log(tmp_path / "log").calls] == ["exp", "abs"]
+
+
 def test_an_end_that_cannot_be_written_costs_a_warning_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
 
