@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from opmux.backends.mpi import launch, opmux_communicators
-from opmux.backends.mpi.endpoint import StandingMessages
+from opmux.backends.mpi.messages import StandingMessages
 from opmux.core.errors import CollectiveError
 
 ROOT = Path(__file__).parents[2]
