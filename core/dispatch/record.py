@@ -47,10 +47,13 @@ class Recorder:
         path: where; where that exists already, it belongs to another process, and this one writes beside it, with its
             process number at the end of the name.
         asked_by: what a warning names.
+
+    Attributes:
+        path: as given, absolute.
     """
 
     def __init__(self, path: str | Path, asked_by: str = VARIABLE) -> None:
-        self._given = Path(path).absolute()
+        self.path = Path(path).absolute()
         self._asked_by = asked_by
         self._lock = threading.RLock()
         self._restart()
@@ -129,7 +132,7 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         self._stopped = True
-        said = f"{self._asked_by}: {self._given}: {error}; recording stops here"
+        said = f"{self._asked_by}: {self.path}: {error}; recording stops here"
         warnings.warn(said, RuntimeWarning, stacklevel=3)
 
     def finish(self, *, complete: bool = True) -> None:
@@ -151,9 +154,9 @@ class Recorder:
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         try:
-            self._file = os.open(self._given, flags, 0o644)
+            self._file = os.open(self.path, flags, 0o644)
         except FileExistsError:
-            self._file = os.open(self._given.with_name(f"{self._given.name}.{os.getpid()}"), flags, 0o644)
+            self._file = os.open(self.path.with_name(f"{self.path.name}.{os.getpid()}"), flags, 0o644)
         self._write(json.dumps(_header()) + "\n")
 
     def _write(self, line: str) -> None:
@@ -336,8 +339,10 @@ def make_room(path: Path, where: str) -> None:
         where: what gives it, for messages.
 
     Raises:
-        ArgumentError: something else is there, or nothing can be written there.
+        ArgumentError: something else is there, this process is writing it, or nothing can be written there.
     """
+    if any(recorder.path == path for recorder in _WATCHING):
+        raise ArgumentError(f"{where} {path}: this log is being written now; give another name", path=str(path))
     if not path.parent.is_dir():
         raise ArgumentError(f"{where} {path}: there is no folder {path.parent}", path=str(path))
     try:

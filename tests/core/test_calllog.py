@@ -163,6 +163,17 @@ def test_a_block_overwrites_a_log_and_nothing_else(tmp_path: Path) -> None:
         pass
 
 
+def test_a_block_inside_of_another_writes_a_log_of_its_own(tmp_path: Path) -> None:
+    with ox.record_calls(tmp_path / "log"):
+        ox.exp(array(2))
+        with pytest.raises(ArgumentError, match="being written now"), ox.record_calls(tmp_path / "log"):
+            pass
+        with ox.record_calls(tmp_path / "other"):
+            ox.abs(array(2))
+    found = [read_call_log(tmp_path / name).calls for name in ("log", "other")]
+    assert [[c.op.name for c in calls] for calls in found] == [["exp", "abs"], ["abs"]]
+
+
 def test_a_block_that_fails_leaves_a_log_without_an_end(tmp_path: Path) -> None:
     with suppress(ZeroDivisionError), ox.record_calls(tmp_path / "log"):
         ox.exp(array(2))
