@@ -201,8 +201,8 @@ def record_calls(path: str | os.PathLike[str]) -> Iterator[Recorder]:
         The recorder; its ``calls`` says how many calls were written so far.
 
     Raises:
-        ArgumentError: a file that is no call log is there already, or a log that is being written here, or nothing can be
-            written there.
+        ArgumentError: a file that is no call log is there already, or a log that is being written here, or nothing can
+            be written there.
 
     >>> import os, tempfile
     >>> import opmux as ox
