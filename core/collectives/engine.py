@@ -89,6 +89,7 @@ class Call(Watch):
         self.frames: dict[int, Wait] = {}
         self.at = 0  # the step that comes next; what comes of it may be posted already
         self.spare = Spare() if spare is None else spare
+        self.latest: object = None  # what was posted last: an interrupt may come before it is noted
 
     def run(self) -> Running:
         """Do the whole call, or what is left of it."""
@@ -131,6 +132,7 @@ class Call(Watch):
     def post(self, out: bool, peer: int, number: int, data: HostBytes) -> Ticket:
         """Post a message out or in."""
         at = tag(self.sequence, number)
+        self.latest = data
         try:
             if not out:
                 return self.endpoint.receive(peer, at, data)
@@ -308,7 +310,7 @@ def finish(call: Call, error: BaseException | None) -> None:
             what = f"{type(error).__name__} on rank {call.rank}"
             call.control.fail(call.failure(Cause.ABORTED, call.rank, what))
     finally:
-        call.give_up(call.owner, call.slots, is_cut=error is not None and not isinstance(error, Failed))
+        call.give_up(call.owner, call.slots, call.latest, is_cut=error is not None and not isinstance(error, Failed))
         call.control.leave(call.sequence)
 
 

@@ -246,11 +246,12 @@ def test_what_is_spare_is_bounded_and_given_to_one_at_a_time() -> None:
 def test_memory_of_a_message_that_an_interrupt_hides_is_kept(is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(300)
     one = pair.ranks[1]
-    receive = one.endpoint.receive
+    receive, posted = one.endpoint.receive, []
 
     def interrupted(source: int, tag: int, into: Any) -> Any:
         receive(source, tag, into)
         if tag & 0xFFFF:
+            posted.append(weakref.ref(into if into.base is None else into.base))
             raise KeyboardInterrupt
         return receive
 
@@ -262,9 +263,10 @@ def test_memory_of_a_message_that_an_interrupt_hides_is_kept(is_first: bool, mon
         monkeypatch.setattr(one.frames.messages, "have_come", lambda polls: True)
         monkeypatch.setattr("opmux.core.collectives.exchange._all_say", lambda frames, said: True)
         monkeypatch.setattr(one.frames.messages, "start", lambda at: None)
-    kept = weakref.ref(pair.slots[1][1])
+    posted.append(weakref.ref(pair.slots[1][1]))
     with pytest.raises(KeyboardInterrupt):
         pair.run(1) if rest is None else pair.end(rest)
     rest = pair.slots[1] = pair.ranks[1] = one = None  # type: ignore[assignment, call-overload]
+    pair.network._wanted.clear()
     gc.collect()
-    assert kept() is not None
+    assert [memory() is not None for memory in posted] == [True, True]
