@@ -83,7 +83,7 @@ def clusters_for(problem: Problem, tile: Tile, multiprocessors: int) -> int:
 def tile_for(problem: Problem, multiprocessors: int) -> Tile:
     """Return the tile whose turns take the least time in all, the last turn being whole too; of equals the first.
 
-    >>> from ...plugin import Nest
+    >>> from opmux.plugin import Nest
     >>> square = Problem(4096, 4096, 4096, (4096, 1), (4096, 1), Nest((1,), ((0,), (0,), (0,))))
     >>> tile_for(square, 132).columns
     256
