@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ....plugin import (
@@ -41,6 +41,9 @@ PARTS: Final = ("elementwise", "reductions", "rows")
 #: The bytes of a row that a thread holds at most; then how many threads a block has, if they are enough, and how
 #: many blocks a multiprocessor has at least. What is left of its registers is enough for any recipe of the opset.
 _BLOCKS: Final = (128, ((256, 3), (512, 1)))
+#: The same for rows of which only reductions are written: with a third block the compiler kept 64 bytes of `logsumexp`
+#: in memory (NVRTC 13, capabilities 8.0 and 9.0).
+_BLOCKS_OF_REDUCED: Final = 2
 #: The same where something that is held has 8 bytes: what is computed with it takes twice the registers.
 _BLOCKS_OF_WIDE: Final = (256, ((128, 3), (256, 1)))
 _WALKED: Final = ((256, 2), (512, 1))
@@ -237,6 +240,8 @@ def held_layouts(rows: Rows) -> list[Layout]:
     types = rows.types()
     eight = any(dtypes.dtype(types[view]).itemsize == 8 for view, _, _ in rows.held())
     found = layouts(rows.frame.length, _widest(rows), rows.held_bytes(), eight)
+    if not any(each.stored for each in rows.passes):
+        found = [replace(x, blocks=min(x.blocks, _BLOCKS_OF_REDUCED)) for x in found]
     return [x for x in found if x.width * x.steps * rows.instructions() <= MOST_UNROLLED]
 
 

@@ -27,6 +27,7 @@ REGIONS: tuple[Callable[[Array], object], ...] = (
     ox.softmax,
     ox.log_softmax,
     ox.layer_norm,
+    lambda x: ox.logsumexp(x, axis=-1),
     lambda x: ox.var(x, axis=-1),
     lambda x: ox.softmax(ox.gelu(x), axis=0),
     lambda x: (ox.exp(-x) * x, ox.tanh(x) + 1.0),
