@@ -154,7 +154,9 @@ template <class F> struct Dense {
     static constexpr int WIDTH = F::WIDTH, TEAM = LANES / WIDTH, SPAN = BLOCK;
     // Narrow terms take a register each once they are loaded.
     static constexpr int FITTING = BATCH_BYTES / (WIDTH * (sizeof(Memory) < 4 ? 2 : 1) * sizeof(Memory));
-    static constexpr int BATCH = FITTING < reduction::BATCH ? FITTING : reduction::BATCH;
+    // A power of two, so that batches end where the block does.
+    static constexpr int BATCH = FITTING >= reduction::BATCH ? reduction::BATCH : FITTING >= 4 ? 4 : FITTING >= 2 ? 2 : 1;
+    static_assert(STEPS % BATCH == 0, "");
     u64 n;
 
     __device__ __forceinline__ static void take(Value (&lanes)[WIDTH], const Memory (&terms)[WIDTH], u64 at) {

@@ -66,6 +66,13 @@ def test_operands_of_several_widths_are_loaded_together(gpu: HostRuntime) -> Non
     assert gpu.launches == [ROWS]
 
 
+@pytest.mark.parametrize("dtype", ["int8", "float16"])
+def test_batches_of_three_narrow_operands_end_with_a_block(gpu: HostRuntime, dtype: str) -> None:
+    x, y, z = (on_gpu((normal((2, 2100), seed=i) * 4).astype(dtype)) for i in range(3))
+    check(gpu, lambda x, y, z: ox.sum(x * y > z, axis=1) + 1, x, y, z)
+    assert gpu.launches == [ROWS]
+
+
 def test_operands_that_lie_alike_may_lie_anyhow(gpu: HostRuntime) -> None:
     x, y = (ox.permute_dims(on_gpu(normal((70, 30), seed=i)), (1, 0)) for i in range(2))
     check(gpu, lambda x, y: ox.sum(x * y, axis=1), x, y)
