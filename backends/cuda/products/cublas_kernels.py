@@ -33,7 +33,8 @@ _WORKSPACE_BEFORE: Final = 4 << 20
 #: Calls for one product; what lies in more pieces is done by a kernel of any strides.
 _MOST_CALLS: Final = 32
 #: Bytes that operands of int8 lie at multiples of, each matrix and each column (cuBLAS documentation,
-#: ``cublasGemmEx``).
+#: ``cublasGemmEx``). Terms, and a column of the result, come in as many: tensor cores need it (the same,
+#: ``cublasLtMatmul``, IMMA kernels), and where the library has no other kernel it refuses the call, too late to choose.
 _INT8_ALIGNMENT: Final = 4
 #: Shares of a device's best rates. bfloat16: 790 TFLOP/s on an H200, at 8192 cubed through PyTorch. The rest is
 #: declared and never measured: a product of complex numbers is four real ones at the rate of float32 or float64.
@@ -71,7 +72,10 @@ def _matmul(spec: CallSpec) -> Prepared | Rejection:
         return product
     aligned = x.aligned and y.aligned
     if x.dtype.name == "int8" and not (aligned and _in_fours(product, problem.batch)):
-        return Rejection(Reason.ALIGNMENT, f"cuBLAS takes columns of int8 at multiples of {_INT8_ALIGNMENT} bytes")
+        return Rejection(
+            Reason.ALIGNMENT,
+            f"cuBLAS takes int8 with columns at multiples of {_INT8_ALIGNMENT} bytes, and as many terms and results",
+        )
     size, written = x.dtype.itemsize, out.dtype.itemsize
     places = [(at[1] * size, at[0] * size, at[2] * written) for at in starts(problem.batch)]
     gemm = driver.runtime.gemm
@@ -137,9 +141,10 @@ def starts(batch: Nest) -> list[tuple[int, ...]]:
 
 
 def _in_fours(product: Gemm, batch: Nest) -> bool:
-    """Return whether all columns of int8 lie at multiples of four bytes."""
+    """Return whether columns of int8, and strides between them, are multiples of four, and so are terms and results."""
     strides = [s for operand in batch.strides[:2] for s in operand]
-    return all(n % _INT8_ALIGNMENT == 0 for n in (*product.leading[:2], *strides))
+    rows, _, terms = product.extents
+    return all(n % _INT8_ALIGNMENT == 0 for n in (rows, terms, *product.leading, *strides))
 
 
 KERNELS: Final = (

@@ -116,9 +116,16 @@ def test_batches_begin_where_their_strides_say() -> None:
 
 
 def test_int8_that_lies_askew_and_no_terms_are_left_to_others(host: HostRuntime) -> None:
-    a, b = put(small((4, 6), "int8")), put(small((6, 8), "int8"))
     none = put(np.ones((3, 0), np.float32)), put(np.ones((0, 2), np.float32))
-    for found, said in ((candidate(a, b, ox.int32), "multiples of 4"), (candidate(*none), "no terms")):
+    a, b = put(small((8, 8), "int8")), put(small((8, 8), "int8"))
+    askew = put(small((4, 6), "int8")), put(small((6, 8), "int8"))
+    for x, y, said in (
+        (*askew, "multiples of 4"),
+        (a[:, :6], b[:6], "as many terms"),
+        (a, b[:, :6], "and results"),
+        (*none, "no terms"),
+    ):
+        found = candidate(x, y, ox.int32 if said != "no terms" else None)
         assert found.rejection is not None
         assert said in found.rejection.detail
 

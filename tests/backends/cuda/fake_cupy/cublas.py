@@ -138,6 +138,8 @@ class FakeCublas:
         if known.stream is None or known.workspace is None:
             raise MisuseError("no stream, or no workspace since the stream was set")
         check((known.pointers, known.math, algorithm) == (0, 16, -1), "modes")
+        fours = (m, k, lda, ldb, ldc, stridea, strideb, a, b, c)
+        check(atype != 3 or all(n % 4 == 0 for n in fours), "bytes that do not come in fours")
         scale = {68: ctypes.c_float, 69: ctypes.c_float, 70: ctypes.c_double, 71: ctypes.c_double, 72: ctypes.c_int}
         factors = tuple(int(scale[compute].from_address(at).value) for at in (alpha, beta))
         uses = [known.workspace]
