@@ -165,6 +165,18 @@ class _Capture:
         raise CudaError("cudaErrorStreamCaptureUnsupported", "only kernels are captured")
 
 
+class _Graph(_Owned):
+    """Work that is ready to be done. Calls on one graph at once are left to callers to prevent (CUDA driver API, graph
+    object thread safety), and functions are called by several threads.
+    """
+
+    __slots__ = ("lock",)
+
+    def __init__(self, owner: CupyRuntime, handle: int) -> None:
+        super().__init__(owner, handle, owner.runtime.graphExecDestroy)
+        self.lock = threading.RLock()
+
+
 class _Event:
     """An event; it is used again once nobody has it: a stream that waits has noted what for when it was told to."""
 
@@ -350,17 +362,21 @@ class CupyRuntime:
         self.call(self.runtime.streamBeginCapture, stream.handle, _RELAXED)
         return _Capture(stream)
 
-    def end_capture(self, stream: _Capture) -> _Owned:
+    def end_capture(self, stream: _Capture) -> _Graph:
         """Return what was put on such a stream, ready to be done; it is given back with the object."""
         graph = self.call(self.runtime.streamEndCapture, stream.handle)
         try:
-            return _Owned(self, self.call(self.runtime.graphInstantiate, graph), self.runtime.graphExecDestroy)
+            return _Graph(self, self.call(self.runtime.graphInstantiate, graph))
         finally:
             self.call(self.runtime.graphDestroy, graph)
 
-    def replay(self, graph: _Owned, stream: _Stream) -> None:
+    def replay(self, graph: _Graph, stream: _Stream) -> None:
         """Put all that was noted on a stream, in its order."""
-        self.call(self.runtime.graphLaunch, graph.handle, stream.whole)
+        self.call(self._replay, graph, stream.whole)
+
+    def _replay(self, graph: _Graph, stream: int) -> None:
+        with graph.lock:  # not before `call` has turned a child of a fork away, which may find it taken
+            self.runtime.graphLaunch(graph.handle, stream)
 
     def load(self, image: bytes) -> int:
         """Load device code."""

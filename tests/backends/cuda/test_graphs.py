@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
+from opmux.backends.cuda.device.cupy_runtime import runtimes
 from opmux.core.errors import DeviceLostError
 from tests.backends.cuda.fake_cupy import FakeCublas, FakeCuda, Gpu, MisuseError, installed
 from tests.backends.cuda.host.plugin import OnHost, registered
@@ -162,6 +165,27 @@ def test_a_captured_stream_takes_kernels_alone(cuda: FakeCuda) -> None:
             call(capture)
     runtime.end_capture(capture)
     assert cuda.captures == {}
+
+
+def test_threads_launch_a_graph_one_after_the_other() -> None:
+    with installed(FakeCuda(Gpu())):
+        (runtime,) = runtimes()
+        graph = runtime.end_capture(runtime.begin_capture())
+        streams, inside, seen = [runtime.open_stream() for _ in range(4)], [], []
+
+        def slow(launched: int, stream: int) -> None:
+            inside.append(stream)
+            time.sleep(0.01)
+            seen.append((launched, len(inside)))
+            inside.pop()
+
+        runtime.runtime.graphLaunch = slow
+        threads = [threading.Thread(target=runtime.replay, args=(graph, s)) for s in streams]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert seen == [(graph.handle, 1)] * 4
 
 
 def test_the_fake_refuses_what_a_capture_forbids(cuda: FakeCuda) -> None:
