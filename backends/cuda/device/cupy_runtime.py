@@ -51,7 +51,7 @@ _SHARED_UNASKED: Final = 48 << 10
 
 
 class _Thread(threading.local):
-    """Whether a thread has the only GPU current."""
+    """Whether a thread has ever made the GPU current."""
 
     ready = False
 
@@ -264,6 +264,9 @@ class CupyRuntime:
                 return function(*args)
             before = self.runtime.getDevice()
             if before == self.ordinal:
+                if not self._thread.ready:  # current by number alone, which the driver does not take
+                    self.runtime.setDevice(self.ordinal)
+                    self._thread.ready = True
                 return function(*args)
             self.runtime.setDevice(self.ordinal)
             try:

@@ -172,15 +172,17 @@ def test_two_threads_on_two_streams_order_what_they_share(cuda: FakeCuda) -> Non
     assert sorted(Counter(launch.stream for launch in cuda.launches).values()) == [30, 30]
 
 
-def test_a_thread_may_begin_with_a_launch(cuda: FakeCuda) -> None:
-    runtime = ox.device("cuda:0").driver.runtime
-    stream = runtime.open_stream()
-    module = runtime.load(runtime.compiler.image('extern "C" __global__ void f() {}', ()))
-    entry = runtime.function(module, "f", 0)
-    thread = threading.Thread(target=runtime.launch, args=(entry, (1, 1, 1), (1, 1, 1), 0, stream, 0))
-    thread.start()
-    thread.join()
-    assert [launch.entry for launch in cuda.launches] == ["f"]
+@pytest.mark.parametrize(("gpus", "ordinal"), [(1, 0), (2, 0), (2, 1)])
+def test_a_thread_may_begin_with_a_launch(gpus: int, ordinal: int) -> None:
+    with installed(FakeCuda(*[Gpu() for _ in range(gpus)])) as machine:
+        runtime = runtimes()[ordinal]
+        stream = runtime.open_stream()
+        module = runtime.load(runtime.compiler.image('extern "C" __global__ void f() {}', ()))
+        entry = runtime.function(module, "f", 0)
+        thread = threading.Thread(target=runtime.launch, args=(entry, (1, 1, 1), (1, 1, 1), 0, stream, 0))
+        thread.start()
+        thread.join()
+        assert [launch.entry for launch in machine.launches] == ["f"]
 
 
 def test_every_gpu_gets_its_own_work_and_the_callers_stays_current() -> None:
