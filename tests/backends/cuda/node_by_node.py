@@ -17,6 +17,8 @@ Array = np.ndarray[Any, Any]
 
 def _extreme(x: Array, axis: Any, least: bool) -> Array:
     """The largest or least value: -0 below +0, and NaN beyond all."""
+    if x.dtype.kind in "biu":  # float64 has no room for all of 64 bits
+        return (x.min if least else x.max)(axis)
     wide = x.astype(np.float64)
     bits = wide.view(np.int64)
     keys = np.where(np.isnan(wide), np.iinfo(np.int64).max, bits ^ (bits >> 63 & np.iinfo(np.int64).max))
