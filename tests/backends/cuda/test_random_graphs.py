@@ -125,12 +125,16 @@ def largest(maker: Callable[[Graph], Any], graph: Graph) -> Graph | None:
     return None
 
 
-@pytest.mark.parametrize("seed", range(18))
+#: Each makes a graph of which some region takes a beginning; 10 makes one that none does.
+SEEDS = (*range(10), *range(11, 19))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("gpu", [True], indirect=True, ids=["descending"])
 def test_regions_of_random_graphs_have_the_bits_of_their_nodes(gpu: HostRuntime, seed: int) -> None:
     arrays = operands(seed)
     graph = captured(function(seed), *arrays)
-    for maker in MAKERS:
-        part = largest(maker, graph)
-        if part is not None:
-            hold(gpu, maker, part, *arrays)
+    parts = [(maker, part) for maker in MAKERS if (part := largest(maker, graph)) is not None]
+    assert parts
+    for maker, part in parts:
+        hold(gpu, maker, part, *arrays)
