@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import e, inf, nan, pi
 
-from .core.arrays.array import Array, OutError
+from .core.arrays.array import Array
 from .core.arrays.creation import asarray, from_dlpack
 from .core.arrays.defaults import set_device as set_default_device
 from .core.arrays.defaults import set_float_dtype as set_default_float_dtype

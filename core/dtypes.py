@@ -222,3 +222,8 @@ def element_limits(t: DType) -> tuple[int, int]:
         return 0, 1
     info = np.iinfo(t.numpy)
     return int(info.min), int(info.max)
+
+
+def as_python(t: DType) -> np.dtype:
+    """Return the NumPy dtype in which values are cast to become Python scalars."""
+    return t.numpy if t.numpy.isbuiltin == 1 else np.dtype(np.float64)  # NumPy has no Python scalar for narrow floats

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...core.arrays.array import Array, view
+from ...core.arrays.array import Array
+from ...core.arrays.views import view
 from ...core.devices.device import Device
 from ...core.dtypes import COMPLEX, REAL, STORAGE, DType, float32, float64
 from ...core.errors import OutOfMemoryError

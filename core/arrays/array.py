@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 
 from ..devices.device import Buffer, Device
 from ..devices.queues import Queue
-from ..dtypes import INTEGERS, DType
+from ..dtypes import INTEGERS, DType, as_python
 from ..errors import (
     ArgumentError,
     ArgumentTypeError,
-    ConsumedError,
     DeviceError,
     DTypeError,
-    OpmuxError,
-    OutOfMemoryError,
     ShapeError,
-    host_memory,
 )
-from ..signature import ALIGNMENT, Shape, Signature, signature
+from ..signature import Shape, Signature, signature
 from .operator_types import Operators
+from .ownership import check_usable
 
 if TYPE_CHECKING:
     from .indexing import Key, Value
@@ -241,16 +238,9 @@ class Array(Operators):
         >>> ox.asarray([[1, 2], [3, 4]]).tolist()
         [[1, 2], [3, 4]]
         """
-        limit = self.device.info.memory
-        if self._sig.nbytes > limit:
-            raise OutOfMemoryError(
-                f"tolist: shape {self.shape} has {self._sig.nbytes:,} bytes, more than the {limit:,} of {self.device}; "
-                f"list a part",
-                nbytes=self._sig.nbytes,
-                limit=limit,
-            )
-        with host_memory("tolist"):
-            return self.numpy().astype(_as_python(self.dtype)).tolist()
+        from . import transfer
+
+        return transfer.to_list(self)
 
     def item(self) -> bool | int | float | complex:
         """Return the only element as a Python scalar.
@@ -263,7 +253,7 @@ class Array(Operators):
                 f"only an array with one element converts to a Python scalar; this one has shape {self.shape}",
                 shape=self.shape,
             )
-        value: bool | int | float | complex = self.numpy().reshape(()).astype(_as_python(self.dtype)).item()
+        value: bool | int | float | complex = self.numpy().reshape(()).astype(as_python(self.dtype)).item()
         return value
 
     def __bool__(self) -> bool:
@@ -393,19 +383,10 @@ class Array(Operators):
         """Raise where there is no value, as during capture."""
 
 
-def _as_python(t: DType) -> Any:
-    return t.numpy if t.numpy.isbuiltin == 1 else np.float64  # NumPy has no Python scalar for the narrow floats
-
-
 def empty(device: Device, dtype: DType, shape: Shape, queue: Queue | None = None) -> Array:
     """Return a contiguous array whose values are not set yet."""
     sig = signature(device, dtype, shape)
     return Array(device.alloc(sig.nbytes, queue), sig)
-
-
-def stand_in(sig: Signature) -> Array:
-    """Return an array of this signature without memory, to learn the signature of a view of it."""
-    return Array(None, sig)  # type: ignore[arg-type]
 
 
 def alias(x: Array) -> Array:
@@ -414,94 +395,6 @@ def alias(x: Array) -> Array:
     return x._alias()
 
 
-def view(x: Array, shape: Shape, strides: Shape, offset: int = 0) -> Array:
-    """Return another view of the same buffer.
-
-    Args:
-        x: the array to look at.
-        shape, strides: of the view, strides in elements.
-        offset: of its first element from the first of *x*, in elements.
-    """
-    start = x._offset + offset * x._sig.dtype.itemsize
-    return Array(x._buffer, view_signature(x._sig, shape, strides, aligned_after(x._sig, offset)), start)
-
-
-def aligned_after(sig: Signature, offset: int) -> bool:
-    """Return whether a view that starts *offset* elements on is at a multiple of 64 bytes."""
-    return sig.aligned and offset * sig.dtype.itemsize % ALIGNMENT == 0
-
-
-def view_signature(sig: Signature, shape: Shape, strides: Shape, aligned: bool) -> Signature:
-    """Return the signature of a view."""
-    return signature(sig.device, sig.dtype, shape, strides, aligned)
-
-
 def replace(handle: Array, value: Array) -> None:
     """Give a handle the value of another; how ``x[i] = v`` and ``x += y`` work."""
     handle._become(value)
-
-
-class _Consumed:
-    """Stands for the buffer and signature of a handle that ``out=`` has consumed."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # inspect and doctest ask any object of a module for __wrapped__
-            raise AttributeError(name)
-        raise ConsumedError("this array was consumed by out=; use the array that the call returned")
-
-
-_CONSUMED: Final[Any] = _Consumed()
-
-
-class _Holder:
-    """One slot, as an array's, to learn how many references this interpreter counts for a sole holder."""
-
-    __slots__ = ("_buffer",)
-
-
-def _references(x: Any) -> int:
-    # The holder's slot is one; how many more the call itself takes differs between interpreters.
-    return sys.getrefcount(x._buffer)
-
-
-def _references_of_sole_holder() -> int:
-    holder = _Holder()
-    holder._buffer = object()  # type: ignore[attr-defined]
-    return _references(holder)
-
-
-_SOLE_HOLDER: Final = _references_of_sole_holder()
-
-
-def is_sole_owner(x: Array) -> bool:
-    """Return whether nothing but this handle sees the buffer: no other array, export or import."""
-    return x._buffer.writable and _references(x) == _SOLE_HOLDER
-
-
-def consume(x: Array) -> Buffer:
-    """Take the buffer out of an exclusively owned array; the handle is unusable afterwards.
-
-    Raises:
-        OpmuxError: when something else sees the buffer.
-    """
-    check_usable(x)
-    if not is_sole_owner(x):
-        raise OutError(
-            "out= takes an array that nothing else sees; this one shares its memory with a view, another name for the "
-            "same value, an export, or the program that it was imported from. Pass a fresh array",
-            shape=x.shape,
-        )
-    buffer = x._buffer
-    x._buffer = x._sig = _CONSUMED
-    x._view = None
-    return buffer
-
-
-def check_usable(x: Array) -> None:
-    """Raise if the handle was consumed."""
-    if isinstance(x._sig, _Consumed):
-        raise ConsumedError("this array was consumed by out=; use the array that the call returned")
-
-
-class OutError(OpmuxError, ValueError):
-    """An ``out=`` array that cannot take the result."""

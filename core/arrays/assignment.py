@@ -14,9 +14,10 @@ from ..graphs.trace import Traced
 from ..op import CAST
 from ..signature import Shape
 from . import metadata
-from .array import Array, check_usable, empty, is_sole_owner, replace
+from .array import Array, empty, replace
 from .creation import asarray, converted, sequence_values
 from .indexing import Key, Value, parse, selected_shape
+from .ownership import check_usable, is_sole_owner
 from .transfer import settle, upload
 from .views import broadcast_strides
 

@@ -19,7 +19,8 @@ from ..op import CAST
 from ..rounding import rounded
 from ..signature import ALIGNMENT, Shape, is_row_major, row_major, signature
 from . import defaults, dlpack
-from .array import Array, check_usable
+from .array import Array
+from .ownership import check_usable
 from .transfer import dense_copy, extent, to_device, upload
 
 _SCALARS: Final = (bool, int, float, complex)

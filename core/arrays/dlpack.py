@@ -18,7 +18,8 @@ from ..devices.memory import foreign
 from ..dtypes import ALL, DType
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError
 from ..signature import Shape, row_major
-from .array import Array, check_usable
+from .array import Array
+from .ownership import check_usable
 from .transfer import dense_copy, extent, settle, to_device
 
 CPU: Final = (1, 0)  # kDLCPU, number 0

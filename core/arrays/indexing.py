@@ -24,10 +24,11 @@ from ..graphs.trace import Traced
 from ..op import CAST
 from ..signature import Shape, is_row_major, row_major
 from . import metadata
-from .array import Array, alias, check_usable, view
+from .array import Array, alias
 from .creation import sequence_values
+from .ownership import check_usable
 from .transfer import upload
-from .views import broadcast_shapes
+from .views import broadcast_shapes, view
 
 Index = int | slice | EllipsisType | Array | NDArray[Any] | Sequence[Any] | None
 Key = Index | tuple[Index, ...]

@@ -14,8 +14,10 @@ from ..graphs.trace import Traced
 from ..kernel import ArraySpec
 from ..signature import Shape
 from . import views
-from .array import Array, check_usable, stand_in
+from .array import Array
+from .ownership import check_usable
 from .transfer import contiguous, dense_copy
+from .views import stand_in
 
 #: Every metadata op by the name that it has in a graph.
 METADATA: Final[dict[str, Metadata]] = {}

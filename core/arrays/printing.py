@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import DType
-from .array import Array, _Consumed
+from .array import Array
+from .ownership import Consumed
 
 #: Arrays of more elements are summarised by the first and last few along each axis, as NumPy does.
 THRESHOLD: Final = 1000
@@ -28,7 +29,7 @@ def describe(x: Array) -> str:
     >>> ox.asarray([[1.0, 2.0]])
     Array([[1., 2.]], dtype=float32, device=cpu:0)
     """
-    if isinstance(x._sig, _Consumed):
+    if isinstance(x._sig, Consumed):
         return _CONSUMED
     facts = f"dtype={x.dtype}, device={x.device}"
     problem = _problem(x)
@@ -47,7 +48,7 @@ def text(x: Array) -> str:
     >>> print(ox.asarray([1, 2]))
     [1 2]
     """
-    if isinstance(x._sig, _Consumed):
+    if isinstance(x._sig, Consumed):
         return _CONSUMED
     if type(x) is not Array:
         return repr(x)

@@ -11,11 +11,12 @@ from ..devices.device import Device, find_device
 from ..devices.driver import PeerDriver
 from ..devices.queues import queue_of
 from ..devices.status import Status
-from ..dtypes import DType, dtype
-from ..errors import ArgumentError, DeviceError, DeviceLostError, UnsupportedError, host_memory
+from ..dtypes import DType, as_python, dtype
+from ..errors import ArgumentError, DeviceError, DeviceLostError, OutOfMemoryError, UnsupportedError, host_memory
 from ..op import COPY
 from ..signature import Shape
-from .array import Array, alias, check_usable, empty
+from .array import Array, alias, empty
+from .ownership import check_usable
 
 # A strided array is downloaded with the gaps between its elements while that is at most so many times its size;
 # beyond, the device makes a dense copy first.
@@ -23,7 +24,7 @@ _MOST_GAPS: Final = 4
 
 
 class Export:
-    """Keeps a buffer alive while NumPy looks at it, and marks it shared (see ``array.consume``)."""
+    """Keeps a buffer alive while NumPy looks at it, and marks it shared (see ``ownership.consume``)."""
 
     def __init__(self, x: Array) -> None:
         sig = x._sig
@@ -49,6 +50,23 @@ def to_numpy(x: Array) -> NDArray[Any]:
     host = np.empty(sig.shape, sig.dtype.numpy)
     download(x, host)
     return host
+
+
+def to_list(x: Array) -> Any:
+    """Return the values as nested lists of Python scalars.
+
+    Raises:
+        OutOfMemoryError: for a view that repeats its elements to more than the device holds.
+    """
+    sig, limit = x._sig, x.device.info.memory
+    if sig.nbytes > limit:
+        raise OutOfMemoryError(
+            f"tolist: shape {x.shape} has {sig.nbytes:,} bytes, more than the {limit:,} of {x.device}; list a part",
+            nbytes=sig.nbytes,
+            limit=limit,
+        )
+    with host_memory("tolist"):
+        return x.numpy().astype(as_python(x.dtype)).tolist()
 
 
 def for_numpy(x: Array, wanted: Any, copy: bool | None) -> NDArray[Any]:

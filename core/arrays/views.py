@@ -11,10 +11,37 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..errors import ArgumentTypeError, AxisError, ShapeError, SizeError, shown
-from ..signature import MOST_AXES, Shape, is_row_major, row_major
-from .array import Array, view
+from ..signature import ALIGNMENT, MOST_AXES, Shape, Signature, is_row_major, row_major, signature
+from .array import Array
 
 _LONGEST: Final = 2**63 - 1
+
+
+def stand_in(sig: Signature) -> Array:
+    """Return an array of this signature without memory, to learn the signature of a view of it."""
+    return Array(None, sig)  # type: ignore[arg-type]
+
+
+def view(x: Array, shape: Shape, strides: Shape, offset: int = 0) -> Array:
+    """Return another view of the same buffer.
+
+    Args:
+        x: the array to look at.
+        shape, strides: of the view, strides in elements.
+        offset: of its first element from the first of *x*, in elements.
+    """
+    start = x._offset + offset * x._sig.dtype.itemsize
+    return Array(x._buffer, view_signature(x._sig, shape, strides, aligned_after(x._sig, offset)), start)
+
+
+def aligned_after(sig: Signature, offset: int) -> bool:
+    """Return whether a view that starts *offset* elements on is at a multiple of 64 bytes."""
+    return sig.aligned and offset * sig.dtype.itemsize % ALIGNMENT == 0
+
+
+def view_signature(sig: Signature, shape: Shape, strides: Shape, aligned: bool) -> Signature:
+    """Return the signature of a view."""
+    return signature(sig.device, sig.dtype, shape, strides, aligned)
 
 
 def normalize_axis(axis: Any, ndim: int, *, where: str) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import runtime
 from ..arrays import defaults
-from ..arrays.array import Array, OutError, check_usable, consume
+from ..arrays.array import Array
+from ..arrays.ownership import OutError, check_usable, consume
 from ..arrays.transfer import upload
 from ..devices.device import Buffer, Device, find_device
 from ..dtypes import (

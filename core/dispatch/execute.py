@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ..arrays.array import Array, alias, view
+from ..arrays.array import Array, alias
 from ..arrays.reuse import LARGEST, Results
-from ..arrays.views import broadcast_strides
+from ..arrays.views import broadcast_strides, view
 from ..devices.device import Buffer, Device
 from ..devices.queues import queue_of
 from ..devices.status import Completion, Status, outcome

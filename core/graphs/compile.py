@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import runtime
-from ..arrays.array import Array, check_usable
+from ..arrays.array import Array
+from ..arrays.ownership import check_usable
 from ..devices.device import Device
 from ..devices.driver import ReplayingDriver
 from ..dispatch.call import run_decision

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..arrays.array import stand_in
+from ..arrays.views import stand_in
 from ..devices.device import Device
 from ..dispatch.candidates import cheapest_ready
 from ..dispatch.choose import Planner, Signatures, decide

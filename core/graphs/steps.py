@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..arrays.array import Array, stand_in
+from ..arrays.array import Array
+from ..arrays.views import stand_in
 from ..errors import OpmuxError, PluginError
 from ..kernel import ArraySpec
 from ..op import CAST, COPY, OPS, Op

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from ...core.arrays.array import Array, check_usable
+from ...core.arrays.array import Array
 from ...core.arrays.metadata import moveaxis
+from ...core.arrays.ownership import check_usable
 from ...core.arrays.transfer import contiguous
 from ...core.arrays.views import normalize_axes
 from ...core.collectives.handle import Handle

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...core.arrays.array import Array, OutError, check_usable, consume, is_sole_owner
+from ...core.arrays.array import Array
+from ...core.arrays.ownership import OutError, check_usable, consume, is_sole_owner
 from ...core.collectives.mesh import Mesh
 from ...core.dispatch.decision import Decision
 from ...core.errors import ArgumentTypeError, ConsumedError, shown

@@ -9,7 +9,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends.numpy import collectives
-from opmux.core.arrays.array import OutError
+from opmux.core.arrays.ownership import OutError
 from opmux.core.dispatch.observe import planning
 
 Hosts = tuple[ox.Device, ...]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.arrays.array import consume
+from opmux.core.arrays.ownership import consume
 from opmux.core.devices.status import Status
 from opmux.core.errors import DeviceLostError
 from opmux.core.graphs.trace import Tracer

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.arrays.array import Array, alias, consume, is_sole_owner
+from opmux.core.arrays.array import Array, alias
+from opmux.core.arrays.ownership import consume, is_sole_owner
 from opmux.core.devices.status import Status
 from opmux.core.errors import ConsumedError, DeviceError, KernelError
 from opmux.core.graphs.trace import ConcreteValueNeededError, Tracer

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opmux as ox
-from opmux.core.arrays.array import Array, consume
+from opmux.core.arrays.array import Array
 from opmux.core.arrays.metadata import METADATA
+from opmux.core.arrays.ownership import consume
 from opmux.core.errors import ArgumentError, ArgumentTypeError, AxisError, ConsumedError, ShapeError
 from opmux.core.graphs.trace import Tracer
 from opmux.core.kernel import ArraySpec

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ....core.arrays.array import Array, consume
+from ....core.arrays.array import Array
+from ....core.arrays.ownership import consume
 from ....core.collectives.mesh import Mesh
 from ....core.dtypes import BY_NAME
 from ....core.errors import ConformanceError, KernelError, OpmuxError

@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from ....core.arrays import metadata
-from ....core.arrays.array import Array, OutError
+from ....core.arrays.array import Array
 from ....core.arrays.creation import asarray
+from ....core.arrays.ownership import OutError
 from ....core.devices.device import Device, find_device
 from ....core.devices.queues import use_queue
 from ....core.dispatch.policy import policy

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ....core.arrays.array import Array, OutError
+from ....core.arrays.array import Array
 from ....core.arrays.metadata import SLICE, apply
+from ....core.arrays.ownership import OutError
 from ....core.dispatch.call import decide_call, run_decision
 from ....core.dispatch.decision import Candidate
 from ....core.dtypes import DType
