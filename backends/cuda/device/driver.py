@@ -47,7 +47,7 @@ class CudaDriver:
         if found is None:
             raise DeviceError(refusal(properties.name, properties.capability))
         self.target = found
-        self.loader = Loader(self.runtime)
+        self.loader = Loader(self.runtime, found.name)
         self._releases: Stream | None = None
         self._default: Stream | None = None
         self._info = DeviceInfo(

@@ -1,4 +1,4 @@
-"""From an entry of loaded code to what opmux launches: arguments laid out once, pointers filled in at each call."""
+"""From entries of kernels to what opmux launches: arguments laid out once, pointers filled in at each call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 
 from ....plugin import Array, Launch
 from . import tensor_maps
-from .runtime import Extent, Function, Runtime
+from .loading import Entry
+from .runtime import Extent, Runtime
 from .tensor_maps import Tiling
 
 #: Blocks that a grid may have along x (CUDA C++ Programming Guide, technical specifications).
@@ -54,14 +55,14 @@ class Step:
     """One launch.
 
     Attributes:
-        function: the entry.
+        function: the entry, which is compiled and loaded at the first launch.
         blocks: extents of the grid.
         threads: extents of a block.
         arguments: what the entry takes.
         shared: bytes of dynamic shared memory per block.
     """
 
-    function: Function
+    function: Entry
     blocks: Extent
     threads: Extent
     arguments: Arguments
@@ -88,7 +89,7 @@ class _Block:
         for step_at, offsets in layout.addresses:
             struct.pack_into(f"<{len(offsets)}Q", self.memory, self.start + step_at, *[base + o for o in offsets])
         self.launches = [
-            (s.function, s.blocks, s.threads, s.shared, base + at)
+            (s.function.loaded(), s.blocks, s.threads, s.shared, base + at)
             for s, (at, _) in zip(layout.steps, layout.addresses, strict=True)
         ]
 
@@ -150,7 +151,8 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
     """Return the launch of one or several kernels in order, on one stream.
 
     CUDA copies arguments while it launches. So blocks of them are used again; a call has one for itself, and there are
-    as many as calls were ever made at once.
+    as many as calls were ever made at once. The first block has the code compiled and loaded, all of it before any
+    launch; later calls find it there.
     """
     layout = _Layout(steps)
     places, plain, count = layout.places, layout.is_plain, len(layout.places)

@@ -1,4 +1,4 @@
-"""Device code of one GPU: compiled once, loaded once, and kept while the process lives."""
+"""Device code of one GPU: compiled and loaded once, when it is first launched, and kept while the process lives."""
 
 from __future__ import annotations
 
@@ -8,41 +8,85 @@ from collections.abc import Sequence
 from typing import Final
 from weakref import WeakSet
 
-from .runtime import Function, Module, Runtime
+from .runtime import CudaError, Function, Module, Runtime
+
+#: A kernel's text and the shared files that it uses.
+Text = tuple[str, tuple[str, ...]]
+
+
+class Entry:
+    """An entry of a kernel, which nobody has compiled while nobody has launched it.
+
+    Args:
+        loader: compiles and loads it.
+        text: the kernel's.
+        name: the entry.
+        dynamic_shared: bytes of dynamic shared memory that a block may ask for.
+    """
+
+    __slots__ = ("_dynamic_shared", "_loader", "_made", "_name", "_text")
+
+    def __init__(self, loader: Loader, text: Text, name: str, dynamic_shared: int) -> None:
+        self._loader = loader
+        self._text = text
+        self._name = name
+        self._dynamic_shared = dynamic_shared
+        self._made: Function | None = None
+
+    def loaded(self) -> Function:
+        """Return what a runtime launches; the first time it is compiled, or found in the cache, and loaded.
+
+        Raises:
+            CudaError: the compiler refuses the text, or the GPU the code; the next call tries again.
+            MemoryError: the GPU has no memory for the code.
+        """
+        if self._made is None:
+            self._made = self._loader.load(self._text, self._name, self._dynamic_shared)
+        return self._made
 
 
 class Loader:
-    """Entries of compiled kernels.
+    """Entries of kernels.
 
     Args:
         runtime: the GPU.
+        target: what code is compiled for, by name.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, target: str) -> None:
         self._runtime = runtime
-        self._modules: dict[tuple[str, tuple[str, ...]], Module] = {}
+        self._target = target
+        self._modules: dict[Text, Module] = {}
         self.renew_lock()
         _loaders.add(self)
 
-    def function(self, body: str, parts: Sequence[str], name: str, dynamic_shared: int = 0) -> Function:
-        """Return an entry of a kernel.
+    def function(self, body: str, parts: Sequence[str], name: str, dynamic_shared: int = 0) -> Entry:
+        """Return an entry of a kernel, for a :class:`~.launching.Step`; nothing is compiled yet.
 
         Args:
             body: the kernel's text.
             parts: the shared files that it uses.
             name: the entry.
             dynamic_shared: bytes of dynamic shared memory that a block may ask for.
+        """
+        return Entry(self, (body, tuple(parts)), name, dynamic_shared)
+
+    def load(self, text: Text, name: str, dynamic_shared: int) -> Function:
+        """Return an entry that is compiled and loaded, each text once for all threads.
 
         Raises:
             CudaError: the compiler refuses the text, or the GPU the code.
+            MemoryError: the GPU has no memory for the code.
         """
-        key = body, tuple(parts)
         with self._lock:
-            module = self._modules.get(key)
-            if module is None:
-                module = self._runtime.load(self._runtime.compiler.image(body, parts))
-                self._modules[key] = module
-            return self._runtime.function(module, name, dynamic_shared)
+            try:
+                module = self._modules.get(text)
+                if module is None:
+                    module = self._modules[text] = self._runtime.load(self._runtime.compiler.image(*text))
+                return self._runtime.function(module, name, dynamic_shared)
+            except CudaError as error:
+                where = f"entry {name} for {self._target}"
+                raise CudaError(error.code, f"{where}: {error.message}", sticky=error.sticky) from error
 
     def renew_lock(self) -> None:
         """Forget who is loading: in the child of a fork it may be a thread that the child does not have."""

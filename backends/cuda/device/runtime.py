@@ -26,12 +26,14 @@ class CudaError(RuntimeError):
 
     Attributes:
         code: what CUDA returned, by name, such as ``"cudaErrorLaunchFailure"``.
+        message: what else is known.
         sticky: whether every later call of this process on the device fails too.
     """
 
     def __init__(self, code: str, message: str, *, sticky: bool = False) -> None:
         super().__init__(f"{code}: {message}" if message else code)
         self.code = code
+        self.message = message
         self.sticky = sticky
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+import opmux as ox
+from opmux.backends import cuda as plugin
 from opmux.backends.cuda.compiling.targets import TARGETS
 from opmux.backends.cuda.device.cupy_runtime import CupyRuntime, runtimes
 from opmux.backends.cuda.device.driver import CudaDriver
 from opmux.backends.cuda.device.loading import Loader
 from opmux.backends.cuda.device.rates import rates
-from opmux.backends.cuda.device.runtime import Properties
+from opmux.backends.cuda.device.runtime import CudaError, Properties
 from opmux.core.errors import DeviceError
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
 from tests.backends.cuda.forked import in_child
+from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
+from tests.backends.cuda.resources.calls import Recorder
 
 
 @pytest.fixture
@@ -80,31 +86,74 @@ class Counting(HostRuntime):
 
 def test_code_is_compiled_and_loaded_once_for_all_threads() -> None:
     runtime = Counting()
-    loader = Loader(runtime)
-    threads = [threading.Thread(target=loader.function, args=("text", (), "f")) for _ in range(8)]
+    loader = Loader(runtime, "sm_90a")
+    entries = [loader.function("text", (), "f") for _ in range(8)]
+    assert runtime.made == [], "compiled before anybody launches it"
+    threads = [threading.Thread(target=entry.loaded) for entry in entries]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert loader.function("text", (), "g") == "g of text"
-    assert loader.function("text", ("part",), "f") == "f of text"
+    assert loader.function("text", (), "g").loaded() == "g of text"
+    assert loader.function("text", ("part",), "f").loaded() == "f of text"
     assert runtime.made == ["text", "text"]
+
+
+def test_code_that_is_refused_is_named_with_its_target_and_tried_again(runtime: CupyRuntime) -> None:
+    driver = CudaDriver(runtime)
+    entry = driver.loader.function('extern "C" __global__ void f() { g(); }', (), "f")
+    for _ in range(2):
+        with pytest.raises(CudaError, match=r"NVRTC_ERROR_COMPILATION: entry f for sm_90a: .*\bg\b"):
+            entry.loaded()
+    none = driver.loader.function('extern "C" __global__ void f() {}', (), "g")
+    with pytest.raises(CudaError, match=r"CUDA_ERROR_NOT_FOUND: entry g for sm_90a"):
+        none.loaded()
 
 
 def test_a_child_forked_while_another_thread_loads_does_not_wait_for_it() -> None:
     runtime = Counting()
-    loader = Loader(runtime)
+    loader = Loader(runtime, "sm_90a")
     runtime.may_go_on.clear()
-    thread = threading.Thread(target=loader.function, args=("slow", (), "f"))
+    thread = threading.Thread(target=loader.function("slow", (), "f").loaded)
     thread.start()
     runtime.entered.wait(10)
 
     def load() -> str:
         runtime.may_go_on.set()
-        return str(loader.function("other", (), "f"))
+        return str(loader.function("other", (), "f").loaded())
 
     try:
         assert in_child(load) == "f of other"
     finally:
         runtime.may_go_on.set()
         thread.join()
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """A GPU that keeps what it compiles and carries nothing out, with an operand on it."""
+    gpu = Recorder()
+    with registered(OnHost(gpu)):
+        yield gpu
+
+
+def test_planning_compiles_nothing_and_a_region_only_itself(recorder: Recorder) -> None:
+    x = ox.asarray(np.ones((64, 100), np.float32), device="cuda:0")
+    for op in (ox.sum, ox.matmul, ox.softmax):
+        ox.explain(op, *([x, x.T] if op is ox.matmul else [x]))
+    assert recorder.texts == {}
+    f = ox.compile(lambda a: ox.exp(a) * a + 2.0)
+    f(x)
+    assert len(recorder.texts) == len(recorder.launched) == 1
+    f(x)
+    assert len(recorder.texts) == 1
+
+
+def test_code_that_a_gpu_refuses_is_an_error_of_the_call_with_kernel_and_target() -> None:
+    with installed(FakeCuda(Gpu())) as machine, registered(plugin):
+        x = ox.asarray(np.ones(8, np.float32), device="cuda:0")
+        ox.explain(ox.add, x, x)
+        machine.failures["moduleLoadData"] = deque([209])
+        with pytest.raises(ox.KernelError, match=r"add failed in kernel \w+ .*CUDA_ERROR_NO_BINARY_FOR_GPU: .*sm_90a"):
+            ox.add(x, x)
+        assert ox.add(x, x).shape == (8,)

@@ -63,10 +63,10 @@ def test_code_for_every_target_takes_what_the_launches_give_it(capability: tuple
 
 
 def test_a_launch_that_gives_too_little_is_refused(cuda: FakeCuda) -> None:
-    runtime = ox.device("cuda:0").driver.runtime
+    driver = ox.device("cuda:0").driver
     text = 'struct Pair { u64 a, b; }; extern "C" __global__ void f(Pair p, u8* q) { q[p.a] = p.b; }'
-    entry = runtime.function(runtime.load(runtime.compiler.image(text, ())), "f", 0)
-    launch = launcher(runtime, [Step(entry, (1, 1, 1), (1, 1, 1), [Pointer(0), Pointer(0)])])
+    entry = driver.loader.function(text, (), "f")
+    launch = launcher(driver.runtime, [Step(entry, (1, 1, 1), (1, 1, 1), [Pointer(0), Pointer(0)])])
     x = ox.asarray(np.zeros(8, np.uint8), device="cuda:0")
     with pytest.raises(MisuseError, match="not given so many"):
         launch([], [x], None, x.device.default_queue.handle)

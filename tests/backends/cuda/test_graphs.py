@@ -59,6 +59,17 @@ def test_a_loop_is_captured_and_then_launched_whole(cuda: FakeCuda) -> None:
     assert len({launch.stream for launch in cuda.launches}) == 1
 
 
+def test_nothing_is_loaded_while_launches_are_captured(cuda: FakeCuda) -> None:
+    f, x = ox.compile(steps), put(300)
+    f(x)
+    loaded = cuda.calls.count("moduleLoadData")
+    for _ in range(3):
+        f(x)
+    begin, end = cuda.calls.index("streamBeginCapture"), cuda.calls.index("streamEndCapture")
+    assert set(cuda.calls[begin + 1 : end]) == {"launchKernel"}
+    assert cuda.calls.count("moduleLoadData") == loaded
+
+
 def test_each_operands_memory_has_a_graph_of_its_own(cuda: FakeCuda) -> None:
     f, operands = ox.compile(steps), [put(300), put(300)]
     for _ in range(4):

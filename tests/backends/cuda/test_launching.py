@@ -30,6 +30,13 @@ class Recorder:
         self.seen.append([ctypes.string_at(a, n) for a, n in zip(addresses, sizes, strict=True)])
 
 
+class Made:
+    """An entry that is loaded already."""
+
+    def __init__(self, function: object) -> None:
+        self.loaded = lambda: function
+
+
 def arrays(*addresses: int) -> list[SimpleNamespace]:
     return [SimpleNamespace(ptr=a) for a in addresses]
 
@@ -39,8 +46,8 @@ def words(*values: int) -> bytes:
 
 
 STEPS = (
-    Step(1, (1, 1, 1), (1, 1, 1), [Pointer(1), b"abcd", (Pointer(0, 24), Pointer(2)), Pointer(3)]),
-    Step(2, (1, 1, 1), (1, 1, 1), [Pointer(2, 8), bytes(range(64))]),
+    Step(Made(1), (1, 1, 1), (1, 1, 1), [Pointer(1), b"abcd", (Pointer(0, 24), Pointer(2)), Pointer(3)]),
+    Step(Made(2), (1, 1, 1), (1, 1, 1), [Pointer(2, 8), bytes(range(64))]),
 )
 
 
@@ -56,7 +63,7 @@ def test_kernels_get_values_addresses_and_structs_of_them_in_order() -> None:
 def test_addresses_of_large_values_are_aligned_to_16() -> None:
     runtime = SimpleNamespace(found=[])
     runtime.launch = lambda *a: runtime.found.append(ctypes.c_uint64.from_address(a[-1] + 8).value % 16)
-    launcher(runtime, [Step(2, (1, 1, 1), (1, 1, 1), [Pointer(0), bytes(64)])])(arrays(1), [], None, None)
+    launcher(runtime, [Step(Made(2), (1, 1, 1), (1, 1, 1), [Pointer(0), bytes(64)])])(arrays(1), [], None, None)
     assert runtime.found == [0]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import opmux as ox
+from opmux.backends.cuda.device.loading import Entry, Loader
 from opmux.conformance.cases import layouts
 from opmux.conformance.cases.enumerate import dtypes_of
 from opmux.conformance.cases.samples.sample import Operands, Sample, samples
@@ -48,12 +49,24 @@ class Collected:
     texts: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+class _AtOnce(Loader):
+    """A loader that compiles what is planned, whether it is launched or not."""
+
+    def function(self, body: str, parts: Sequence[str], name: str, dynamic_shared: int = 0) -> Entry:
+        entry = super().function(body, parts, name, dynamic_shared)
+        entry.loaded()
+        return entry
+
+
 @functools.cache
 def collected() -> Collected:
     """Ask for every primitive op on every dtype, dense and over strides; for the calls of the table; for regions."""
     runtime = calls.Recorder()
     refused: dict[str, list[str]] = {}
-    with registered(OnHost(runtime)):
+    gpu = OnHost(runtime)
+    for driver in gpu.drivers:
+        driver.loader = _AtOnce(driver.runtime, driver.target.name)
+    with registered(gpu):
         target = targets("cuda")[0]
         for name in PRIMITIVES:
             refused[name] = list(_asked(target, OPS[name]))
