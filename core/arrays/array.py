@@ -24,7 +24,7 @@ from .operator_types import Operators
 from .ownership import check_usable
 
 if TYPE_CHECKING:
-    from .indexing import Key, Value
+    from .index_keys import Key, Value
 
 #: Versions of the Array API standard that ``__array_namespace__`` answers to.
 API_VERSIONS: Final = ("2021.12", "2022.12", "2023.12", "2024.12")

@@ -16,7 +16,8 @@ from ..signature import Shape
 from . import metadata
 from .array import Array, empty, replace
 from .creation import asarray, converted, sequence_values
-from .indexing import Key, Value, parse, selected_shape
+from .index_keys import Key, Value, parse
+from .indexing import selected_shape
 from .ownership import check_usable, is_sole_owner
 from .transfer import settle, upload
 from .views import broadcast_strides

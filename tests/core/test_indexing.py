@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 import opmux as ox
 from opmux.core.arrays.array import alias
-from opmux.core.arrays.indexing import IndexingError
+from opmux.core.arrays.index_keys import IndexingError
 from opmux.core.errors import DeviceError, DTypeError, ShapeError
 from opmux.core.graphs.trace import ConcreteValueNeededError, Tracer
 from opmux.core.kernel import ArraySpec
