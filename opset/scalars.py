@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.arrays.array import Array
-from ..core.dispatch.call import constant
+from ..core.dispatch.scalars import constant
 from ..core.dtypes import STORAGE, float32, weak
 from .casting import cast
 

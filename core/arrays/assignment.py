@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dispatch.call import constant, invoke_by_name, scalar_to_numpy
+from ..dispatch.call import invoke_by_name
+from ..dispatch.scalars import constant, scalar_to_numpy
 from ..dtypes import BOOL, COMPLEX, REAL, SIGNED, STORAGE, UNSIGNED, DType, Scalar, bool_, int64, weak
 from ..errors import ArgumentTypeError, DeviceError, DTypeError
 from ..graphs.trace import Traced

@@ -10,8 +10,8 @@ from typing import Any, Final
 from ..collectives.communicator import Communicator
 from ..devices.device import DEVICES, Device, DeviceTable
 from ..devices.driver import DeviceDriver, DeviceInfo
-from ..dispatch.call import forget_constants
 from ..dispatch.registry import REGISTRY, Contribution, Registry
+from ..dispatch.scalars import forget_constants
 from ..errors import OpmuxError
 from ..kernel import Accepts, CostTerms, Kernel, Promises
 from .examine import Offer

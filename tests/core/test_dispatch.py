@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.dispatch.call import constant, decide_call
+from opmux.core.dispatch.call import decide_call
 from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
 from opmux.core.dispatch.decision import Claim, Kind
 from opmux.core.dispatch.policy import current
+from opmux.core.dispatch.scalars import constant
 from opmux.core.op import OPS
 from opmux.core.plugins import manager
 from opmux.plugin import (
