@@ -32,9 +32,14 @@ template <int EXTENT> struct DepthMajor {
     static __device__ __forceinline__ int place(int e, int piece) {
         return e * STAGE_BYTES + (piece ^ (e >> 1 & 3)) * PIECE;
     }
-    // 16 rows or columns, 32 bytes of terms: the first 8, the others, then both for the later 16 bytes.
-    static __device__ __forceinline__ void read(u32 (&to)[4], const u8* stage, int first, int step, int lane) {
-        load_matrices(to, stage + place(first + lane % 16, step * 2 + lane / 16));
+    // 16 rows, 32 bytes of terms: the first 8, the others, then both for the later 16 bytes.
+    static __device__ __forceinline__ void read_rows(u32 (&to)[4], const u8* stage, int first, int step, int lane) {
+        load_matrices(to, stage + first * STAGE_BYTES + place(lane % 16, step * 2 + lane / 16));
+    }
+    // 16 columns, 32 bytes of terms: the first 8 and their later 16 bytes, then the others. What an instruction takes of
+    // the second operand is a pair of registers, which it would else be moved to.
+    static __device__ __forceinline__ void read_columns(u32 (&to)[4], const u8* stage, int first, int step, int lane) {
+        load_matrices(to, stage + first * STAGE_BYTES + place(lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
     }
 };
 
@@ -43,8 +48,11 @@ template <int EXTENT> struct ExtentMajor {
     static __device__ __forceinline__ int place(int d, int piece) {
         return d * (EXTENT * 2) + (piece ^ (d & 7)) * PIECE;
     }
-    static __device__ __forceinline__ void read(u32 (&to)[4], const u8* stage, int first, int step, int lane) {
+    static __device__ __forceinline__ void read_rows(u32 (&to)[4], const u8* stage, int first, int step, int lane) {
         load_matrices_transposed(to, stage + place(step * 16 + lane % 8 + lane / 16 * 8, first / 8 + lane / 8 % 2));
+    }
+    static __device__ __forceinline__ void read_columns(u32 (&to)[4], const u8* stage, int first, int step, int lane) {
+        load_matrices_transposed(to, stage + place(step * 16 + lane % 16, first / 8 + lane / 16));
     }
 };
 
@@ -52,11 +60,12 @@ template <int EXTENT> struct ExtentMajor {
 template <class T, int EXTENT, int THREADS> struct AlongDepth : DepthMajor<EXTENT> {
     static constexpr int ACROSS = STAGE_BYTES / PIECE, LINES = THREADS / ACROSS, PIECES = EXTENT / LINES;
     static constexpr int TERMS = PIECE / sizeof(T);
+    static_assert(LINES % 8 == 0, "pieces of all lines of a thread are exchanged alike");
     const T* from;
     i64 next_line;
-    int line, piece;
+    int line, piece, to;
     __device__ __forceinline__ AlongDepth(const T* data, i64 extent_stride, i64) {
-        line = (int)threadIdx.x / ACROSS, piece = (int)threadIdx.x % ACROSS;
+        line = (int)threadIdx.x / ACROSS, piece = (int)threadIdx.x % ACROSS, to = this->place(line, piece);
         from = data + line * extent_stride + piece * TERMS, next_line = LINES * extent_stride;
     }
     __device__ __forceinline__ void fetch(u8* stage, int extent, int depth) {
@@ -64,7 +73,7 @@ template <class T, int EXTENT, int THREADS> struct AlongDepth : DepthMajor<EXTEN
         for (int i = 0; i < PIECES; ++i) {
             int e = line + i * LINES;
             bool inside = e < extent && piece * TERMS < depth;
-            copy_async(stage + this->place(e, piece), inside ? from + i * next_line : from, inside);
+            copy_async(stage + to + i * LINES * STAGE_BYTES, from + i * next_line, inside);
         }
         from += STAGE_BYTES / sizeof(T);
     }
@@ -74,11 +83,12 @@ template <class T, int EXTENT, int THREADS> struct AlongDepth : DepthMajor<EXTEN
 template <class T, int EXTENT, int THREADS> struct AlongExtent : ExtentMajor<EXTENT> {
     static constexpr int TERMS = PIECE / sizeof(T), ACROSS = EXTENT / TERMS, LINES = THREADS / ACROSS;
     static constexpr int DEPTH = STAGE_BYTES / sizeof(T), PIECES = DEPTH / LINES;
+    static_assert(LINES % 8 == 0, "pieces of all lines of a thread are exchanged alike");
     const T* from;
     i64 next_line, next_depth;
-    int line, piece;
+    int line, piece, to;
     __device__ __forceinline__ AlongExtent(const T* data, i64, i64 depth_stride) {
-        line = (int)threadIdx.x / ACROSS, piece = (int)threadIdx.x % ACROSS;
+        line = (int)threadIdx.x / ACROSS, piece = (int)threadIdx.x % ACROSS, to = this->place(line, piece);
         from = data + line * depth_stride + piece * TERMS;
         next_line = LINES * depth_stride, next_depth = DEPTH * depth_stride;
     }
@@ -87,7 +97,7 @@ template <class T, int EXTENT, int THREADS> struct AlongExtent : ExtentMajor<EXT
         for (int i = 0; i < PIECES; ++i) {
             int d = line + i * LINES;
             bool inside = piece * TERMS < extent && d < depth;
-            copy_async(stage + this->place(d, piece), inside ? from + i * next_line : from, inside);
+            copy_async(stage + to + i * LINES * EXTENT * 2, from + i * next_line, inside);
         }
         from += next_depth;
     }
@@ -186,15 +196,15 @@ __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const
         for (int s = 0; s < STAGE_BYTES / STEP_BYTES; ++s) {
             u32 x[TM][4], y[TN][4];
 #pragma unroll
-            for (int i = 0; i < TM; ++i) A::read(x[i], stage, warp_row + i * 16, s, lane);
+            for (int i = 0; i < TM; ++i) A::read_rows(x[i], stage, warp_row + i * 16, s, lane);
 #pragma unroll
-            for (int j = 0; j < TN; ++j) B::read(y[j], stage + M * STAGE_BYTES, warp_column + j * 16, s, lane);
+            for (int j = 0; j < TN; ++j) B::read_columns(y[j], stage + M * STAGE_BYTES, warp_column + j * 16, s, lane);
 #pragma unroll
             for (int i = 0; i < TM; ++i)
 #pragma unroll
                 for (int j = 0; j < TN; ++j) {
-                    Mma::run(sums[i][2 * j], x[i], y[j][0], y[j][2]);
-                    Mma::run(sums[i][2 * j + 1], x[i], y[j][1], y[j][3]);
+                    Mma::run(sums[i][2 * j], x[i], y[j][0], y[j][1]);
+                    Mma::run(sums[i][2 * j + 1], x[i], y[j][2], y[j][3]);
                 }
         }
     }
