@@ -70,6 +70,9 @@ class Determinism(Enum):
 #: The id of an op's canonical order, in :attr:`Promises.order`.
 CANONICAL_ORDER: Final = "canonical"
 
+#: What the names begin with under which families of regions are judged; no kernel of an op has such a name.
+FAMILY_PREFIX: Final = "region:"
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -235,6 +238,8 @@ class Kernel:
         promises: what it claims.
         cost: how fast it is, relative to the device.
         priority: breaks ties of equal cost; higher goes first, then the name decides.
+        family: of a region's kernel, the kind of region: its regions are made in one way, and conformance judges them
+            together. None for the kernel of an op, and for a region that conformance does not judge.
     """
 
     name: str
@@ -245,6 +250,17 @@ class Kernel:
     promises: Promises = Promises()
     cost: CostTerms = CostTerms()
     priority: int = 0
+    family: str | None = None
+
+    @property
+    def judged_as(self) -> str:
+        """The name under which claims are kept: its own, or that of its family with the class that it promises.
+
+        What was shown of regions that promise less says nothing of one that promises more, so each class has its own.
+        """
+        if self.family is None:
+            return self.name
+        return f"{FAMILY_PREFIX}{self.family}:{self.promises.determinism.name.lower()}"
 
 
 @dataclass(frozen=True, slots=True)

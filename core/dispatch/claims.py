@@ -13,7 +13,14 @@ from .decision import Claim
 
 @dataclass(frozen=True, slots=True)
 class ClaimKey:
-    """What a verdict is about: one implementation, one dtype, one device."""
+    """What a verdict is about: one implementation, one dtype, one device.
+
+    Attributes:
+        backend, version: whose.
+        kernel: what the kernel is judged as: its name, or its family of regions.
+        dtype: of the leading operand.
+        device: the product's name.
+    """
 
     backend: str
     version: str

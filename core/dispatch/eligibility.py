@@ -102,9 +102,12 @@ def needs_copy(kernel: Kernel, sig: Signature) -> bool:
 
 
 def claim_of(backend: str, version: str, kernel: Kernel, spec: CallSpec, device: Device) -> tuple[Claim, float | None]:
-    """Return how far a kernel's claims are proved for this dtype and device, and the worst error seen."""
+    """Return how far a kernel's claims are proved for this dtype and device, and the worst error seen.
+
+    Those of a region are its family's.
+    """
     dtype = (spec.arrays[0] if spec.arrays else spec.outputs[0]).dtype.name
-    verdict = CLAIMS.verdict(ClaimKey(backend, version, kernel.name, dtype, device.info.name))
+    verdict = CLAIMS.verdict(ClaimKey(backend, version, kernel.judged_as, dtype, device.info.name))
     return verdict.level, verdict.max_ulp
 
 
@@ -117,7 +120,7 @@ def rejection_by_contract(
     the contract gives every bit of a result, a determinism class and a bound ask for nothing more.
     """
     if claim is Claim.REFUTED:
-        return Rejection(Reason.CLAIM_REFUTED, "conformance refuted it on this device")
+        return Rejection(Reason.CLAIM_REFUTED, f"conformance refuted {_whose(kernel, 'it')} on this device")
     dtype = spec.outputs[0].dtype.name
     settled = op.gives_every_bit(spec)
     if not settled:
@@ -128,8 +131,15 @@ def rejection_by_contract(
             return found
     tighter = not settled and not settings.contract.is_default
     if claim is not Claim.SHOWN and (settings.claims == "shown" or tighter):
-        return Rejection(Reason.CLAIM_NOT_SHOWN, "its claims are declared only; run `opmux conformance` to show them")
+        return Rejection(
+            Reason.CLAIM_NOT_SHOWN,
+            f"{_whose(kernel, 'its claims')} are declared only; run `opmux conformance` to show them",
+        )
     return None
+
+
+def _whose(kernel: Kernel, own: str) -> str:
+    return own if kernel.family is None else f"the claims of the {kernel.family} regions"
 
 
 def _determinism_rejection(kernel: Kernel, device: Device, demanded: Determinism) -> Rejection | None:

@@ -100,4 +100,4 @@ def _cells(row: Row, terms: Sequence[str], *, chosen: bool) -> Iterator[list[str
     for part in row.parts:
         times = f"{part.calls} x " if part.calls > 1 else ""
         name = f"  {times}{part.op} by {part.candidate}"
-        yield ["", name, seconds_in_words(part.seconds), *("" for _ in terms), "", ""]
+        yield ["", name, seconds_in_words(part.seconds), *("" for _ in terms), part.claim, ""]

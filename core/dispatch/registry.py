@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..collectives.communicator import Communicator
 from ..errors import PluginError
 from ..graphs.graph import RegionCompiler
-from ..kernel import Kernel
+from ..kernel import FAMILY_PREFIX, Kernel
 from ..locks import Order, held_across_fork
 from ..op import COLLECTIVES, OPS, OpTable
 from . import tables
@@ -87,6 +87,8 @@ class Registry:
                 yield f"kernel {kernel.name!r} implements {kernel.op!r}, which is not an op"
             if kernel.name in seen:
                 yield f"kernel name {kernel.name!r} is given twice"
+            if kernel.family is not None or kernel.name.startswith(FAMILY_PREFIX):
+                yield f"kernel {kernel.name!r} of an op has the family of a region, or a name that begins like one"
             seen.add(kernel.name)
 
     def _index(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..arrays.views import stand_in
@@ -17,7 +18,9 @@ from ..dispatch.execute import Step, decided_step, graph_runner, metadata_step
 from ..dispatch.policy import Settings
 from ..dispatch.registry import REGISTRY
 from ..dispatch.tables import Tables
+from ..dtypes import BY_NAME
 from ..errors import DeviceError, PluginError
+from ..kernel import FAMILY_PREFIX, Determinism, Kernel
 from ..op import COPY, OPS, Inferred, Op, Work, unnamed_op
 from ..signature import Signature
 from .graph import Graph, Metadata, Node
@@ -121,16 +124,47 @@ def _decide_region(
 ) -> Decision:
     """Weigh the kernels of a region against its ops one by one."""
     graph = segment.graph
-    specs = tuple(graph.specs[i] for i in graph.outputs)
-    op = unnamed_op(f"region:{graph.digest[:12]}", lambda given, outputs, attributes: _region_work(graph))
-    planner = Planner(op, inputs, Inferred(specs, {}), device, tables)
+    planner = region_planner(graph, inputs, device, tables)
     separate = Candidate(
         "op by op", Kind.DECOMPOSITION, cost=one_by_one.cost, parts=one_by_one.parts, run=one_by_one.run,
         outputs=one_by_one.outputs,
     )  # fmt: skip
     bound = _bound_orders(graph, device, tables)
-    kernels = cheapest_ready(planner.kernel(b, k, bound) for b, k in segment.kernels)
+    exact = tables.settings.max_ulp is not None and all(map(_canonical_within_bound, one_by_one.parts))
+    kernels = cheapest_ready(
+        planner.kernel(b, _bounded(k, tables.settings) if exact else k, bound) for b, k in segment.kernels
+    )
     return planner.decision([*kernels, separate], ())
+
+
+def _canonical_within_bound(part: Decision) -> bool:
+    """Return whether the canonical bits of a call are within what the policy demands: a canonical kernel may do it."""
+    kernels = [c.kernel for c in part.candidates if c.rejection is None and c.kernel is not None]
+    settled = all(map(part.op.settled, (s.dtype for s in (*part.inputs, *part.outputs) if s is not None)))
+    return settled or any(k.promises.determinism is Determinism.CANONICAL for k in kernels)
+
+
+def _bounded(kernel: Kernel, settings: Settings) -> Kernel:
+    """Return a region's kernel with the demanded bound, where it has the bits of nodes that are all within it."""
+    if kernel.promises.determinism is not Determinism.CANONICAL or settings.max_ulp is None:
+        return kernel
+    within = dict.fromkeys(BY_NAME, settings.max_ulp)
+    return replace(kernel, promises=replace(kernel.promises, max_ulp=within))
+
+
+def region_planner(graph: Graph, inputs: tuple[Signature, ...], device: Device, tables: Tables[Settings]) -> Planner:
+    """Return what makes candidates of a region's kernels."""
+    specs = tuple(graph.specs[i] for i in graph.outputs)
+    op = unnamed_op(f"{FAMILY_PREFIX}{graph.digest[:12]}", lambda given, outputs, attributes: _region_work(graph))
+    if all(_gives_every_bit(graph, node) for node in graph.nodes):
+        op = replace(op, settled=lambda dtype: True)
+    return Planner(op, inputs, Inferred(specs, {}), device, tables)
+
+
+def _gives_every_bit(graph: Graph, node: Node) -> bool:
+    """Return whether the contract of a node leaves no bit of its results open."""
+    given = (graph.specs[i].dtype for i in node.inputs if i is not None)
+    return isinstance(node.op, Metadata) or all(map(node.op.settled, (*given, *(s.dtype for s in node.outputs))))
 
 
 def _bound_orders(graph: Graph, device: Device, tables: Tables[Settings]) -> str | None:

@@ -12,6 +12,7 @@ from ..devices.device import Device
 from ..dispatch.claims import CLAIMS, ClaimKey
 from ..dispatch.decision import Claim
 from ..dispatch.registry import REGISTRY
+from ..dtypes import DType
 from ..errors import PluginWarning
 from ..kernel import Kernel
 from ..op import Op
@@ -132,7 +133,8 @@ def cut(
 
     A compiler is offered everything from a node on. On refusal of a later node it is offered what is before that node;
     on refusal of the first node, that node runs on its own and the offer begins after it. An op that is pinned to
-    another backend counts as refused, and so does one of which conformance has refuted a kernel of that backend.
+    another backend counts as refused, and so does one of which conformance has refuted a kernel of that backend; a
+    region of a family that it has refuted is refused at its last node.
     """
     segments: list[Segment] = []
     start, total = 0, len(graph.nodes)
@@ -158,6 +160,9 @@ def _largest(
         while stop - start > 1:  # one node alone is a kernel's business
             segment = part_of(graph, start, stop)
             answer = _ask(backend, compiler, segment.graph, device)
+            if isinstance(answer, Kernel) and _refuted(backend, answer, _lead(segment.graph), device):
+                stop -= 1
+                continue
             if isinstance(answer, Kernel):
                 found.append((segment, backend, answer))
                 break
@@ -173,16 +178,27 @@ def _largest(
 def _may(backend: str, graph: Graph, node: Node, device: Device, pins: Mapping[str, str]) -> bool:
     """Return whether a region of a backend may hold a node.
 
-    Regions have no claims of their own. What is wrong in a kernel is likely to be wrong in a region with the same op.
+    What is wrong in a kernel is likely to be wrong in a region with the same op.
     """
     if pins.get(node.op.name, backend) != backend:
         return False
-    lead = next((graph.specs[i].dtype for i in node.inputs if i is not None), node.outputs[0].dtype).name
-    version, name = REGISTRY.version(backend), device.info.name
+    lead = next((graph.specs[i].dtype for i in node.inputs if i is not None), node.outputs[0].dtype)
     return not any(
-        owner == backend and CLAIMS.verdict(ClaimKey(owner, version, kernel.name, lead, name)).level is Claim.REFUTED
+        owner == backend and _refuted(owner, kernel, lead, device)
         for owner, kernel in REGISTRY.kernels(node.op.name, device.kind)
     )
+
+
+def _lead(graph: Graph) -> DType:
+    """Return the dtype on which a region is judged: that of its first operand."""
+    specs = graph.inputs or tuple(graph.specs[i] for i in graph.outputs)
+    return specs[0].dtype
+
+
+def _refuted(backend: str, kernel: Kernel, lead: DType, device: Device) -> bool:
+    """Return whether conformance has refuted a kernel, or the family of a region, on a dtype of the leading operand."""
+    key = ClaimKey(backend, REGISTRY.version(backend), kernel.judged_as, lead.name, device.info.name)
+    return CLAIMS.verdict(key).level is Claim.REFUTED
 
 
 def _ask(backend: str, compiler: RegionCompiler, graph: Graph, device: Device) -> Kernel | Refusal:

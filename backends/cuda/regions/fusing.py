@@ -44,7 +44,7 @@ def region_kernel(
     """Return a region's kernel.
 
     Args:
-        kind: what ``explain`` shows before the ops, e.g. ``"chain"``.
+        kind: its family; ``explain`` shows it before the ops, e.g. ``"chain"``.
         graph: the region.
         prepare: makes it ready for a call whose operands and results are the graph's, in order.
         promises: what it claims.
@@ -54,7 +54,7 @@ def region_kernel(
     more = f",+{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
     name = f"{kind}:{','.join(names[:_SHOWN])}{more}"
     op = f"region:{graph.digest[:12]}"
-    return Kernel(name, op, KIND, prepare, promises=promises, cost=cost or CostTerms())
+    return Kernel(name, op, KIND, prepare, promises=promises, cost=cost or CostTerms(), family=kind)
 
 
 def results(graph: Graph, domain: Shape | None = None) -> tuple[Shape, tuple[View, ...]] | Refusal:
