@@ -11,7 +11,6 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 from .core.arrays.array import Array as Array
-from .core.arrays.ownership import OutError as OutError
 from .core.arrays.creation import asarray as asarray
 from .core.arrays.creation import from_dlpack as from_dlpack
 from .core.arrays.defaults import set_device as set_default_device
@@ -264,7 +263,6 @@ __all__ = [
     'Mesh',
     'OPSET_VERSION',
     'OpmuxError',
-    'OutError',
     'OutOfMemoryError',
     'PluginError',
     'PluginWarning',

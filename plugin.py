@@ -63,9 +63,9 @@ from .opset.recipes import program as programs
 from .opset.recipes.evaluate import evaluate
 from .opset.recipes.fuse import Fused, View, fuse, relabelled, whole
 from .opset.recipes.program import Code, Instruction, Program
-from .opset.recipes.program import build as build_program
 from .opset.recipes.registry import ops_with_recipes, recipe_of
 from .opset.recipes.registry import program as recipe
+from .opset.recipes.writing import build as build_program
 
 __all__ = [
     "ARITHMETIC",

@@ -7,7 +7,8 @@ from typing import Final
 
 from ..core import dtypes
 from ..core.kernel import CANONICAL_ORDER, Determinism, Promises
-from .recipes.program import Program, build
+from .recipes.program import Program
+from .recipes.writing import build
 
 #: Dtypes with arithmetic of their own.
 ARITHMETIC: Final = frozenset(t.name for t in (dtypes.bool_, *dtypes.INTEGERS, *dtypes.FLOATS))

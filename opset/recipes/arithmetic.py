@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from .building import INFINITY, bits_of, copy_sign, from_bits, is_nan, keep_bits_to_odd, round_sum_to_odd
-from .program import (
-    ARITHMETIC_FLOATS,
-    FLOATS,
-    INTEGERS,
-    SIGNED,
-    STORAGE_FLOATS,
-    UNSIGNED,
-    WIDTH,
-    Value,
-    bitcast,
-    convert,
-    eq,
-    fma,
-    select,
-)
+from .program import ARITHMETIC_FLOATS, FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, UNSIGNED, WIDTH
 from .registry import recipe
+from .writing import Value, bitcast, convert, eq, fma, select
 
 _NUMBERS = (*INTEGERS, *ARITHMETIC_FLOATS)
 

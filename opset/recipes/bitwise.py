@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .building import FRACTION_BITS, saturated_shift, to_float32
-from .program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, UNSIGNED, WIDTH, Value, bitcast, convert, eq, select
+from .program import FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, UNSIGNED, WIDTH
 from .registry import recipe
+from .writing import Value, bitcast, convert, eq, select
 
 _BITS = ("bool", *INTEGERS)
 

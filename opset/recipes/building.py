@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .program import UNSIGNED, WIDTH, Value, bitcast, convert, eq, fma, pattern, rint, select
+from .program import UNSIGNED, WIDTH, pattern
+from .writing import Value, bitcast, convert, eq, fma, rint, select
 
 #: Bits of the fraction field, and the exponent's bias.
 FRACTION_BITS: Final = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .building import INFINITY, is_nan
-from .program import ARITHMETIC_FLOATS, INTEGERS, Value, eq, select
+from .program import ARITHMETIC_FLOATS, INTEGERS
 from .registry import recipe
+from .writing import Value, eq, select
 
 _ORDERED = (*INTEGERS, *ARITHMETIC_FLOATS)
 

@@ -25,20 +25,9 @@ from .building import (
     scale_by_integer,
     signed_bits_of,
 )
-from .program import (
-    ARITHMETIC_FLOATS,
-    SIGNED,
-    UNSIGNED,
-    WIDTH,
-    Value,
-    bitcast,
-    eq,
-    fma,
-    idiv,
-    irem,
-    select,
-)
+from .program import ARITHMETIC_FLOATS, SIGNED, UNSIGNED, WIDTH
 from .registry import recipe
+from .writing import Value, bitcast, eq, fma, idiv, irem, select
 
 
 @recipe("divide", *ARITHMETIC_FLOATS)

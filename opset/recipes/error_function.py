@@ -11,8 +11,9 @@ from typing import Final
 
 from .building import FRACTION_BITS, fast_two_sum, magic_round, scale_by_integer, two_product, with_sign
 from .coefficients import constant, polynomial
-from .program import ARITHMETIC_FLOATS, Value, fma, horner, pattern, select
+from .program import ARITHMETIC_FLOATS, pattern
 from .registry import recipe
+from .writing import Value, fma, horner, select
 
 #: Beyond the point from which erf rounds to 1 by so much that the polynomial's own error cannot matter.
 ERF_SATURATION: Final = {"float32": 4.0, "float64": 6.0}

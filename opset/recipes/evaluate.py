@@ -155,7 +155,7 @@ def evaluate(program: Program, *arrays: Array) -> Array:
     Raises:
         TypeError: if the number of arrays or a dtype differs from the program's inputs.
 
-    >>> from opmux.opset.recipes.program import build
+    >>> from opmux.opset.recipes.writing import build
     >>> evaluate(build("double", ("float32",), lambda x: x + x), np.float32([1, 2.5]))
     array([2., 5.], dtype=float32)
     """

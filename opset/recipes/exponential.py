@@ -10,8 +10,9 @@ from typing import Final
 
 from .building import BIAS, FRACTION_BITS, INFINITY, fast_two_sum, magic_round
 from .coefficients import constant, polynomial
-from .program import ARITHMETIC_FLOATS, Value, bitcast, fma, horner, select
+from .program import ARITHMETIC_FLOATS
 from .registry import recipe
+from .writing import Value, bitcast, fma, horner, select
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from ...core.kernel import ArraySpec
 from ...core.op import Op
 from ...core.signature import Shape
 from ..lowered import ARITHMETIC
-from .program import Builder, Program, Value
+from .program import Program
 from .registry import recipe_for
+from .writing import Builder, Value
 
 #: Instructions of one program: the compiler's time grows with them, and registers run out.
 MOST_INSTRUCTIONS: Final = 4096

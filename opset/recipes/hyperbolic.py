@@ -23,8 +23,9 @@ from .building import (
 from .coefficients import constant, polynomial
 from .exponential import exp_reduced, reduce, times_power
 from .logarithm import log1p_of
-from .program import ARITHMETIC_FLOATS, Value, eq, fma, horner, select, sqrt
+from .program import ARITHMETIC_FLOATS
 from .registry import recipe
+from .writing import Value, eq, fma, horner, select, sqrt
 
 #: Above it sinh and cosh overflow; their quarter exponential does not yet.
 _OVERFLOW: Final = {"float32": 89.5, "float64": 710.5}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from .building import bits_of, flip_sign, sign_of
 from .coefficients import constant, polynomial
-from .program import Value, convert, eq, fma, horner, select, sqrt
 from .registry import recipe
+from .writing import Value, convert, eq, fma, horner, select, sqrt
 
 
 @recipe("atan", "float32", "float64")

@@ -22,8 +22,9 @@ from .building import (
     small_integer_to_float,
 )
 from .coefficients import constant, polynomial
-from .program import ARITHMETIC_FLOATS, Value, bitcast, eq, fma, horner, select
+from .program import ARITHMETIC_FLOATS
 from .registry import recipe
+from .writing import Value, bitcast, eq, fma, horner, select
 
 #: The bit pattern of sqrt(1/2), from where exponents are counted.
 _ROOT_HALF: Final = {"float32": 0x3F3504F3, "float64": 0x3FE6A09E667F3BCD}

@@ -23,23 +23,9 @@ from .building import (
 from .coefficients import constant, polynomial
 from .exponential import RANGES, exp2_reduced, scaled
 from .logarithm import split
-from .program import (
-    ARITHMETIC_FLOATS,
-    SIGNED,
-    UNSIGNED,
-    WIDTH,
-    Value,
-    bitcast,
-    convert,
-    eq,
-    fma,
-    horner,
-    mulhi,
-    rint,
-    select,
-    sqrt,
-)
+from .program import ARITHMETIC_FLOATS, SIGNED, UNSIGNED, WIDTH
 from .registry import recipe
+from .writing import Value, bitcast, convert, eq, fma, horner, mulhi, rint, select, sqrt
 
 
 def _special(x: Value, y: Value, magnitude: Value) -> Value:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from ...core.dtypes import DType
 from ...core.kernel import CallSpec, Reason, Rejection
 from ..lowered import ARITHMETIC
-from .program import STORAGE_FLOATS, Program, Value, build, convert
+from .program import STORAGE_FLOATS, Program
+from .writing import Value, build, convert
 
 Body = Callable[..., Value]
 

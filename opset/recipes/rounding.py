@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .building import INFINITY, copy_sign, floor_of
-from .program import ARITHMETIC_FLOATS, INTEGERS, Value, fma, rint, select, sqrt
+from .program import ARITHMETIC_FLOATS, INTEGERS
 from .registry import recipe
+from .writing import Value, fma, rint, select, sqrt
 
 
 @recipe("floor", *ARITHMETIC_FLOATS)

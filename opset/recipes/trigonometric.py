@@ -14,20 +14,9 @@ from typing import Final
 
 from .building import bits_of, fast_two_sum, flip_sign, two_product
 from .coefficients import constant, polynomial
-from .program import (
-    ARITHMETIC_FLOATS,
-    WIDTH,
-    Value,
-    bitcast,
-    convert,
-    eq,
-    fma,
-    horner,
-    lookup_bits,
-    mulhi,
-    select,
-)
+from .program import ARITHMETIC_FLOATS, WIDTH
 from .registry import recipe
+from .writing import Value, bitcast, convert, eq, fma, horner, lookup_bits, mulhi, select
 
 _FRACTION_BITS: Final = 1280  # the largest float64 exponent, 1024, and three words below
 _WORD: Final = (1 << 64) - 1

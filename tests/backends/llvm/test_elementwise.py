@@ -6,7 +6,8 @@ import pytest
 from opmux.backends.llvm.elementwise_kernels import bound_nest
 from opmux.backends.llvm.target import host_target
 from opmux.opset.recipes.evaluate import evaluate
-from opmux.opset.recipes.program import NUMPY_TYPES, build, fma
+from opmux.opset.recipes.program import NUMPY_TYPES
+from opmux.opset.recipes.writing import build, fma
 from opmux.plugin import Walk, collapse
 
 ADD = build("add", ("float32", "float32"), lambda a, b: a + b)

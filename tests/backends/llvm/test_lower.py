@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opmux.opset.recipes import program as p
+from opmux.opset.recipes import writing as p
 from opmux.opset.recipes.evaluate import evaluate
-from opmux.opset.recipes.program import ARITHMETIC_FLOATS, FLOATS, INTEGERS, SIGNED, STORAGE_FLOATS, WIDTH, build
+from opmux.opset.recipes.program import ARITHMETIC_FLOATS, FLOATS, INTEGERS, NUMPY_TYPES, SIGNED, STORAGE_FLOATS, WIDTH
+from opmux.opset.recipes.writing import build
 
 FLOATING = {
     "add": lambda a, b: a + b,
@@ -94,7 +95,7 @@ def test_convert_with_narrow_vectors(tools, narrow, source):
 def test_narrow_floats_convert_for_every_pattern(tools, dtype):
     wide = build("widen", (dtype,), lambda a: p.convert(a, "float32"))
     narrow = build("narrow", ("float32",), lambda a: p.convert(a, dtype))
-    every = np.arange(65536, dtype=np.uint16).view(p.NUMPY_TYPES[dtype])
+    every = np.arange(65536, dtype=np.uint16).view(NUMPY_TYPES[dtype])
     singles = tools.run_program(wide, every)
     tools.same_bits(singles, every.astype(np.float32))
     tools.same_bits(tools.run_program(narrow, singles), every)

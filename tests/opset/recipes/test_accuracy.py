@@ -10,8 +10,8 @@ from mpmath import mp, mpf
 from opmux.opset.recipes import accuracy
 from opmux.opset.recipes.accuracy import ORACLES, errors_of, measure, points_of
 from opmux.opset.recipes.evaluate import evaluate
-from opmux.opset.recipes.program import build
 from opmux.opset.recipes.registry import program
+from opmux.opset.recipes.writing import build
 
 #: op -> largest error allowed in ULP, for float32 and for float64
 BOUNDS = {

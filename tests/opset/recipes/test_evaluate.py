@@ -7,25 +7,8 @@ import numpy as np
 import pytest
 
 from opmux.opset.recipes.evaluate import evaluate
-from opmux.opset.recipes.program import (
-    FLOATS,
-    INTEGERS,
-    NUMPY_TYPES,
-    SIGNED,
-    WIDTH,
-    Builder,
-    Code,
-    Program,
-    Value,
-    build,
-    convert,
-    idiv,
-    irem,
-    lookup,
-    mulhi,
-    rint,
-    select,
-)
+from opmux.opset.recipes.program import FLOATS, INTEGERS, NUMPY_TYPES, SIGNED, WIDTH, Code, Program
+from opmux.opset.recipes.writing import Builder, Value, build, convert, idiv, irem, lookup, mulhi, rint, select
 
 
 def edges(dtype: str) -> list[int]:

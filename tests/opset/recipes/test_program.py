@@ -2,7 +2,8 @@
 
 import pytest
 
-from opmux.opset.recipes.program import Code, RecipeError, bitcast, build, convert, eq, fma, pattern, select
+from opmux.opset.recipes.program import Code, RecipeError, pattern
+from opmux.opset.recipes.writing import bitcast, build, convert, eq, fma, select
 
 
 def test_equal_instructions_are_shared_and_unused_ones_dropped() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from opmux.opset.recipes import registry
-from opmux.opset.recipes.program import NUMPY_TYPES, WIDTH, Program, build, convert
+from opmux.opset.recipes.program import NUMPY_TYPES, WIDTH, Program
 from opmux.opset.recipes.registry import ops_with_recipes, program
+from opmux.opset.recipes.writing import build, convert
 
 NARROW = [dtype for dtype in NUMPY_TYPES if WIDTH[dtype] <= 32]
 WIDE = [dtype for dtype in NUMPY_TYPES if WIDTH[dtype] > 32]
