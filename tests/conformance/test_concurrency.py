@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from opmux.conformance.cases.devices import concurrency
-from opmux.conformance.cases.devices.concurrency import Crew, Worker
+from opmux.conformance.cases.devices import concurrency, crew
+from opmux.conformance.cases.devices.crew import Crew, Worker
 from opmux.conformance.target import Findings
 from opmux.core.dispatch.policy import Policy
 from opmux.core.dispatch.registry import Registry
@@ -18,7 +18,7 @@ from tests.conformance.device_runs import ended, target_of
 
 
 def test_a_thread_that_does_not_end_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "_STUCK", 0.3)
+    monkeypatch.setattr(crew, "_STUCK", 0.3)
     release = threading.Event()
 
     def waits_for_ever(worker: Worker) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from opmux.conformance.cases.case import ANY, DEVICE
-from opmux.conformance.cases.devices import concurrency, interception
+from opmux.conformance.cases.devices import concurrency, crew, interception
 from opmux.conformance.cases.enumerate import cases
 from opmux.conformance.target import Target, targets
 from opmux.core.dispatch.registry import REGISTRY
@@ -95,7 +95,7 @@ def test_a_right_backend_of_the_host_passes(case: str) -> None:
     ("plant", "killer"), [(p, k) for p in PLANTS for k in p.killers], ids=lambda v: v if isinstance(v, str) else v.name
 )
 def test_a_planted_fault_is_caught(remote: Target, plant: Plant, killer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "_STUCK", 2.0)
+    monkeypatch.setattr(crew, "_STUCK", 2.0)
     monkeypatch.setattr(concurrency, "_SECONDS", 0.5)
     target = target_of("numpy") if plant.host else remote
     with planted(plant, target):

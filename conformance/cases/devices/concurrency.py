@@ -5,13 +5,7 @@ A case that does not end within its time fails and says where each thread stands
 
 from __future__ import annotations
 
-import contextvars
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -27,114 +21,17 @@ from ....core.kernel import CallSpec, Kernel, Prepared, Reason, Rejection
 from ....core.plugins import manager
 from ...oracle.formats import Host
 from ...target import Findings, Target, dense
-from .. import values
 from ..case import ANY, Check, DeviceContext
+from .crew import THREADS, Crew, InStep, Job, Worker
 from .workload import Workload, hold, hold_bytes
 
-_THREADS: Final = 4
-#: Seconds that a case works in the full run and in the quick one, and after which it counts as stuck.
+#: Seconds that a case works in the full run and in the quick one.
 _SECONDS: Final = 0.45
 _QUICK_SECONDS: Final = 0.15
-_STUCK: Final = 30.0
-#: Threads change places as often as the interpreter lets them: what is unguarded shows sooner.
-_SWITCH: Final = 1e-5
 #: Lengths around what kernels split among their own threads.
 _LENGTHS: Final = (1, 17, 64, 1000, 4097, 40_000)
 #: Lengths that no other case has, so that their first calls are those of the threads.
 _NEW_LENGTHS: Final = tuple(range(211, 211 + 16 * 37, 37))
-
-#: ``job(worker)`` is one round of one thread.
-Job = Callable[["Worker"], None]
-
-
-class Worker:
-    """One thread's part of a case.
-
-    Attributes:
-        number: which thread.
-        rng: its random numbers, from the seed and the number.
-        findings: what it held.
-        rounds: how many it has ended.
-    """
-
-    def __init__(self, crew: Crew, number: int, seed: int) -> None:
-        self.crew, self.number = crew, number
-        self.rng = values.generator("threads", seed, number)
-        self.findings = Findings()
-        self.error: BaseException | None = None
-        self.rounds = 0
-
-    def serve(self, job: Job, until: float) -> None:
-        """Work until the time is over or somebody has failed."""
-        try:
-            self.crew.start.wait(_STUCK)
-            while not self.rounds or (time.monotonic() < until and not self.crew.failed.is_set()):
-                job(self)
-                self.rounds += 1
-        except BaseException as error:
-            self.error = error
-            self.crew.failed.set()
-
-
-class Crew:
-    """Threads that begin at once.
-
-    Args:
-        jobs: one per thread.
-        seed: of what they draw.
-    """
-
-    def __init__(self, jobs: Sequence[Job], seed: int) -> None:
-        self.jobs = jobs
-        self.start = threading.Barrier(len(jobs))
-        self.failed = threading.Event()
-        self.workers = [Worker(self, i, seed) for i in range(len(jobs))]
-
-    def work(self, findings: Findings, seconds: float) -> None:
-        """Let every thread work for so many seconds.
-
-        Raises:
-            ConformanceError: one of them does not end.
-            Exception: what the first one that failed raised.
-        """
-        until = time.monotonic() + seconds
-        threads = []
-        for worker, job in zip(self.workers, self.jobs, strict=True):
-            context = contextvars.copy_context()  # the policy of the case holds in its threads
-            threads.append(
-                threading.Thread(target=context.run, args=(worker.serve, job, until), daemon=True, name="conformance")
-            )
-        with _switching_often():
-            for thread in threads:
-                thread.start()
-            stuck = until + _STUCK
-            for thread in threads:
-                thread.join(max(stuck - time.monotonic(), 0))
-        late = [t for t in threads if t.is_alive()]
-        if late:
-            self.failed.set()
-            raise ConformanceError(f"{len(late)} of {len(threads)} threads do not end: {_where(late[0])}")
-        for worker in self.workers:
-            if worker.error is not None:
-                raise worker.error
-            findings.assertions += worker.findings.assertions
-
-
-def _where(thread: threading.Thread) -> str:
-    """Return where a thread stands, innermost frame last."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    lines = traceback.format_stack(frame)[-6:] if frame is not None else ["it has just ended"]
-    return "; ".join(line.strip().replace("\n", ": ") for line in lines)
-
-
-@contextmanager
-def _switching_often() -> Iterator[None]:
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
 
 
 def threads(t: str, context: DeviceContext) -> Iterator[tuple[str, str, Check]]:
@@ -192,32 +89,7 @@ def _host(x: Array) -> Host:
 
 def calls(target: Target) -> Sequence[Job]:
     """Different calls, of different ops and shapes."""
-    return [Operands(target).any_call] * _THREADS
-
-
-class InStep:
-    """A job whose first round is done in step with the other threads.
-
-    Args:
-        first: ``first(worker, together)``, which calls ``together`` where all are to go on at one moment.
-        later: every other round, which waits for nobody.
-    """
-
-    def __init__(self, first: Callable[[Worker, Callable[[], object]], None], later: Job) -> None:
-        self._first, self.later = first, later
-        self._together = threading.Barrier(_THREADS)
-
-    def __call__(self, w: Worker) -> None:
-        if w.rounds:
-            self.later(w)
-            return
-        try:
-            self._first(w, lambda: self._together.wait(_STUCK))
-        except threading.BrokenBarrierError:
-            pass  # the thread that broke it says why
-        except BaseException:
-            self._together.abort()
-            raise
+    return [Operands(target).any_call] * THREADS
 
 
 def one_call(target: Target) -> Sequence[Job]:
@@ -243,7 +115,7 @@ def one_call(target: Target) -> Sequence[Job]:
             found = work.call(call, *[c] * call.operands)
             hold(w.findings, _host(found), call.host(*[square] * call.operands), f"thread {w.number}: {call.op}")
 
-    return [InStep(in_step, lambda w: in_step(w, _at_will))] * _THREADS
+    return [InStep(in_step, lambda w: in_step(w, _at_will))] * THREADS
 
 
 def _at_will() -> None:
@@ -263,7 +135,7 @@ def first_call(target: Target) -> Sequence[Job]:
             found = work.add(a, b)
             hold(w.findings, _host(found), work.binary.host(x, y), f"thread {w.number}: the first call of its shape")
 
-    return [InStep(new_shapes, operands.any_call)] * _THREADS
+    return [InStep(new_shapes, operands.any_call)] * THREADS
 
 
 def forgetting(target: Target) -> Sequence[Job]:
@@ -274,7 +146,7 @@ def forgetting(target: Target) -> Sequence[Job]:
         tables.forget_decisions()
         operands.any_call(w)
 
-    return [operands.any_call] * (_THREADS - 1) + [forget]
+    return [operands.any_call] * (THREADS - 1) + [forget]
 
 
 def compiling(target: Target) -> Sequence[Job]:
@@ -297,7 +169,7 @@ def compiling(target: Target) -> Sequence[Job]:
             mine = work.binary.host(b, operands.sums[int(i)])
             hold(w.findings, _host(own(x, y)), mine, f"thread {w.number}: a function of its own")
 
-    return [job] * _THREADS
+    return [job] * THREADS
 
 
 class Visitor:
@@ -335,7 +207,7 @@ def plugins(target: Target) -> Sequence[Job]:
         else:
             raise ConformanceError(f"{name} was dropped twice")
 
-    return [operands.any_call] * (_THREADS - 2) + [register] * 2
+    return [operands.any_call] * (THREADS - 2) + [register] * 2
 
 
 def policies(target: Target) -> Sequence[Job]:
@@ -354,12 +226,12 @@ def policies(target: Target) -> Sequence[Job]:
         if current() is not outer:
             raise ConformanceError(f"thread {w.number} did not get its policy back: {current()}")
 
-    return [job] * _THREADS
+    return [job] * THREADS
 
 
 def allocating(target: Target) -> Sequence[Job]:
     """Arrays of all sizes made, kept for a while and dropped by all threads, each with contents of its own."""
-    held: list[list[tuple[Array, Host]]] = [[] for _ in range(_THREADS)]
+    held: list[list[tuple[Array, Host]]] = [[] for _ in range(THREADS)]
 
     def job(w: Worker) -> None:
         mine = held[w.number]
@@ -371,24 +243,24 @@ def allocating(target: Target) -> Sequence[Job]:
             x, host = mine.pop(int(w.rng.integers(len(mine))))
             hold_bytes(w.findings, _host(x), host, f"thread {w.number}: an array of {host.size} bytes")
 
-    return [job] * _THREADS
+    return [job] * THREADS
 
 
 def handed_over(target: Target) -> Sequence[Job]:
     """Arrays made by one thread, used by the next, dropped by a third."""
     operands = Operands(target)
-    boxes: list[list[tuple[Array, Host]]] = [[] for _ in range(_THREADS)]
+    boxes: list[list[tuple[Array, Host]]] = [[] for _ in range(THREADS)]
 
     def hand_over(w: Worker, together: Callable[[], object]) -> None:
         i = int(w.rng.integers(len(operands.pairs)))
         x, y = operands.upload(i)
-        boxes[(w.number + 1) % _THREADS].append((operands.work.add(x, y), operands.sums[i]))
+        boxes[(w.number + 1) % THREADS].append((operands.work.add(x, y), operands.sums[i]))
         together()
         while boxes[w.number]:
             found, expected = boxes[w.number].pop()
             hold(w.findings, _host(found), expected, f"thread {w.number}: an array of thread {w.number - 1}")
 
-    return [InStep(hand_over, lambda w: hand_over(w, _at_will))] * _THREADS
+    return [InStep(hand_over, lambda w: hand_over(w, _at_will))] * THREADS
 
 
 def queues(target: Target) -> Sequence[Job]:
@@ -416,7 +288,7 @@ def queues(target: Target) -> Sequence[Job]:
             together()
             on_both(w, (i + w.number) % len(shared))
 
-    return [InStep(first, lambda w: on_both(w, int(w.rng.integers(len(shared)))))] * _THREADS
+    return [InStep(first, lambda w: on_both(w, int(w.rng.integers(len(shared)))))] * THREADS
 
 
 def everything(target: Target) -> Sequence[Job]:
