@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import pytest
 
 from opmux.conformance.cases.case import DeviceContext
-from opmux.conformance.cases.devices.fault_loops import FAILURES, Loop, _closure, faults
+from opmux.conformance.cases.devices.fault_loops import FAILURES, faults
+from opmux.conformance.cases.devices.fault_program import Loop, closure
 from opmux.conformance.cases.devices.interception import CALLS, Bookkeeping, Trigger
 from opmux.conformance.target import Findings, Target, only, targets
 from opmux.core.devices import status
@@ -102,9 +103,9 @@ def test_every_call_of_the_program_fails_once(remote: Target) -> None:
 def test_a_value_takes_along_what_depends_on_it(remote: Target) -> None:
     with only("remote"):
         steps = Loop(remote).steps
-    assert _closure(steps, "beside") == {"beside", "back"}
-    assert {"view", "copied", "beside", "back", "compiled"} <= _closure(steps, "sum")
-    assert not {"x", "y", "bystander", "unrelated"} & _closure(steps, "sum")
+    assert closure(steps, "beside") == {"beside", "back"}
+    assert {"view", "copied", "beside", "back", "compiled"} <= closure(steps, "sum")
+    assert not {"x", "y", "bystander", "unrelated"} & closure(steps, "sum")
 
 
 def test_driver_and_kernels_are_as_before(remote: Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,9 @@
-"""Memory of a device: copies of every size and offset, contents that stay, alignment, limits, and giving back."""
+"""Memory of a device: copies of every size and offset, contents that stay, alignment, and giving back."""
 
 from __future__ import annotations
 
 import contextvars
 import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -15,15 +14,15 @@ from ....core.arrays.array import Array
 from ....core.arrays.creation import asarray, from_dlpack
 from ....core.devices.device import DEVICES, Buffer, Device
 from ....core.dtypes import ALL, DType
-from ....core.errors import ConformanceError, DeviceError, OutOfMemoryError
+from ....core.errors import ConformanceError, DeviceError
 from ....core.signature import ALIGNMENT
 from ...oracle.formats import Host
-from ...target import Findings, Target, dense, soil_host
+from ...target import Findings, Target, dense
 from .. import values
 from ..case import ANY, Check, DeviceContext
 from . import interception
-from .fault_loops import FILLABLE, ballast
-from .workload import Workload, demand, hold, hold_bytes
+from .room import leaks, out_of_memory, to_the_brim
+from .workload import Workload, as_bytes, demand, hold, hold_bytes, random_bytes
 
 #: Bytes at which copies are split, aligned or rounded, and their neighbours.
 SIZES: Final = (0, 1, 2, 3, 7, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 65_537, (1 << 20) + 3)
@@ -36,14 +35,6 @@ _BUCKETS: Final = tuple(
 )
 #: Devices of one kind that are looked at.
 _MOST_DEVICES: Final = 7
-#: More than an address can count, less than a shape may have.
-_NEVER: Final = 1 << 62
-#: Seconds that looking for a slow leak may take where a device is too large to be filled.
-_LEAK_SECONDS: Final = 0.5
-#: Bytes that are left at least on a device that is nearly full.
-_LEAST_ROOM: Final = 256
-#: Sizes that are allocated and freed there, each with how often: an empty array has a byte.
-_AGAIN: Final = ((1, 5000), (100, 500), (4096, 500), (1 << 16, 500))
 
 
 def memory(t: str, context: DeviceContext) -> Iterator[tuple[str, str, Check]]:
@@ -61,28 +52,19 @@ def _bound(check: Callable[[Target, Findings, DeviceContext], None], context: De
     return bound
 
 
-def _random_bytes(count: int, *seed: object) -> Host:
-    return values.generator("bytes", count, *seed).integers(0, 256, count, np.uint8)
-
-
-def _as_bytes(x: Array) -> Host:
-    soil_host(x.size * x.dtype.itemsize)
-    return np.asarray(x.numpy())
-
-
 def sizes(target: Target, findings: Findings, context: DeviceContext) -> None:
     """What is copied to the device and back is the same, for every size, and still is when all of it is there."""
-    hosts = [_random_bytes(n, context.seed) for n in SIZES]
+    hosts = [random_bytes(n, context.seed) for n in SIZES]
     arrays = [dense(h, target.device) for h in hosts]
     for again in ("", " a second time"):
         for h, x in zip(reversed(hosts), reversed(arrays), strict=True):
-            hold_bytes(findings, _as_bytes(x), h, f"{h.size} bytes read back{again}")
+            hold_bytes(findings, as_bytes(x), h, f"{h.size} bytes read back{again}")
 
 
 def offsets(target: Target, findings: Findings, context: DeviceContext) -> None:
     """Copies to and from any offset, of any length, change and read just what they say."""
     device, rng = target.device, values.generator("offsets", context.seed)
-    model = _random_bytes(3 * 4097, context.seed)
+    model = random_bytes(3 * 4097, context.seed)
     buffer, queue = device.alloc(model.size), device.default_queue
     device.driver.upload(buffer.handle, 0, model.copy(), queue.handle)
     places = [*_OFFSETS, *rng.integers(0, model.size, 10 if context.quick else 50)]
@@ -109,7 +91,7 @@ def far(target: Target, findings: Findings, context: DeviceContext) -> None:
     model = np.arange(size // 4 + 1, dtype=np.uint32).view(np.uint8)[:size].copy()  # no two words are equal
     device.driver.upload(buffer.handle, 0, model.copy(), queue.handle)
     for at in places:
-        part = _random_bytes(131, at)
+        part = random_bytes(131, at)
         device.driver.upload(buffer.handle, at, part, queue.handle)
         model[at : at + part.size] = part
         found = np.zeros(part.size + 140, np.uint8)
@@ -198,11 +180,11 @@ def many(target: Target, findings: Findings, context: DeviceContext) -> None:
     for i in range(200 if context.quick else 2000):
         if held and (len(held) > 40 or rng.random() < 0.45):
             x, host = held.pop(int(rng.integers(len(held))))
-            hold_bytes(findings, _as_bytes(x), host, f"an array of {host.size} bytes among {len(held)} others")
+            hold_bytes(findings, as_bytes(x), host, f"an array of {host.size} bytes among {len(held)} others")
         host = np.full(int(rng.choice(SIZES[1:-1])) + int(rng.integers(0, 9)), i % 251, np.uint8)
         held.append((dense(host, target.device), host))
     for x, host in held:
-        hold_bytes(findings, _as_bytes(x), host, f"an array of {host.size} bytes in the end")
+        hold_bytes(findings, as_bytes(x), host, f"an array of {host.size} bytes in the end")
 
 
 def disjoint(target: Target, findings: Findings, context: DeviceContext) -> None:
@@ -242,104 +224,6 @@ def _is_address(device: Device, buffer: Buffer) -> bool:
     return isinstance(device.driver.pointer(buffer.handle, 0), int)
 
 
-def _demand_out_of_memory(findings: Findings, device: Device, nbytes: int) -> bool:
-    """Ask for memory; return whether it was refused, which only the typed error may do."""
-    findings.held()
-    try:
-        device.alloc(nbytes)
-    except OutOfMemoryError:
-        return True
-    except Exception as error:
-        raise ConformanceError(
-            f"a request of {nbytes:,} bytes must be refused with MemoryError; alloc raised {error!r}"
-        ) from error
-    return False
-
-
-def out_of_memory(target: Target, findings: Findings, context: DeviceContext) -> None:
-    """A request that does not fit gives the typed error; what is there stays, and the next call works."""
-    device, host = target.device, _random_bytes(4097, context.seed)
-    x = dense(host, device)
-    for _ in range(20):  # a refused request that is counted all the same uses the memory up
-        demand(findings, _demand_out_of_memory(findings, device, _NEVER), f"alloc handed out {_NEVER:,} bytes")
-        _demand_out_of_memory(findings, device, device.info.memory + 1)
-        hold_bytes(findings, _as_bytes(dense(host, device)), host, "an array made after a refused request")
-    hold_bytes(findings, _as_bytes(x), host, "an array made before the refused requests")
-
-
-def to_the_brim(target: Target, findings: Findings, context: DeviceContext) -> None:
-    """A device filled until it refuses, again and again: it holds as much each time; a large one is not filled."""
-    device = target.device
-    if device.is_host or device.info.memory > FILLABLE:
-        x = dense(np.arange(7), device)
-        hold_bytes(findings, _as_bytes(x), np.arange(7), "an array on a device that is not filled")
-        return
-    chunk, counts = device.info.memory // 16, []
-    for _ in range(3):
-        counts.append(_filled(findings, device, chunk))
-        device.synchronize()
-    demand(findings, counts[0] > 0, f"{device} has {device.info.memory:,} bytes and does not hold {chunk:,}")
-    demand(findings, counts[0] == counts[-1], f"chunks of {chunk:,} bytes that it held in turn: {counts}: a leak")
-
-
-def _filled(findings: Findings, device: Device, chunk: int) -> int:
-    """Return how many chunks a device holds, each with contents of its own."""
-    held: list[Buffer] = []
-    driver, queue = device.driver, device.default_queue.handle
-    while len(held) < 17:
-        try:
-            held.append(device.alloc(chunk))
-        except OutOfMemoryError:
-            break
-        driver.upload(held[-1].handle, 0, np.full(64, len(held), np.uint8), queue)
-    for i, buffer in enumerate(held, 1):
-        found = np.zeros(64, np.uint8)
-        driver.download(found, buffer.handle, 0, queue)
-        hold_bytes(findings, found, np.full(64, i, np.uint8), f"chunk {i} of a full device")
-    return len(held)
-
-
-def leaks(target: Target, findings: Findings, context: DeviceContext) -> None:
-    """A device that is nearly full takes back every buffer, of every size, however often; a large one is not filled."""
-    device = target.device
-    if device.is_host or device.info.memory > FILLABLE:
-        _slow_leak(findings, device)
-        return
-    for nbytes, times in _AGAIN:
-        room = device.alloc(max(2 * nbytes, _LEAST_ROOM))
-        held = ballast(device, nbytes + _LEAST_ROOM // 2)
-        del room
-        device.synchronize()  # memory may come back when the queue gets there
-        for i in range(times // 10 if context.quick else times):
-            if not _fits(device, nbytes):
-                device.synchronize()
-                what = f"{nbytes} bytes were allocated and freed {i} times, and are refused then: a leak"
-                demand(findings, _fits(device, nbytes), what)
-            findings.held()
-        held.clear()
-        device.synchronize()
-
-
-def _fits(device: Device, nbytes: int) -> bool:
-    """Allocate and free; return whether it was granted."""
-    try:
-        device.alloc(nbytes)
-    except OutOfMemoryError:
-        return False
-    return True
-
-
-def _slow_leak(findings: Findings, device: Device) -> None:
-    """Allocate and free as much as the device has, as far as the time goes."""
-    chunk, total = min(device.info.memory // 16, 1 << 28), 0
-    end = time.monotonic() + _LEAK_SECONDS
-    while total < 2 * device.info.memory and time.monotonic() < end:
-        device.alloc(chunk)
-        total += chunk
-        findings.held()
-    device.synchronize()
-
-
 def other_threads(target: Target, findings: Findings, context: DeviceContext) -> None:
     """What one thread uploads or computes another one reads, also where it has read something else before."""
     work, device = Workload(target), target.device
@@ -352,7 +236,7 @@ def other_threads(target: Target, findings: Findings, context: DeviceContext) ->
 
         for i in range(4):
             writer, reader = (one, other) if i % 2 else (other, one)
-            content = _random_bytes(buffer.nbytes, i)
+            content = random_bytes(buffer.nbytes, i)
             there(writer, device.driver.upload, buffer.handle, 0, content.copy(), queue.handle)
             hold_bytes(findings, there(reader, _whole, buffer), content, "bytes that another thread has uploaded")
             hold_bytes(findings, _whole(buffer), content, "bytes that another thread has uploaded, read by a third")

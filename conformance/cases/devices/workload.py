@@ -15,7 +15,7 @@ from ....core.dtypes import DType, dtype
 from ....core.errors import ConformanceError
 from ....core.op import OPS
 from ...oracle.formats import Host
-from ...target import Findings, RefusedError, Target, dense
+from ...target import Findings, RefusedError, Target, dense, soil_host
 from ..values import generator
 
 #: Dtypes in the order of preference; the values are so small that each holds every result exactly.
@@ -167,3 +167,14 @@ def demand(findings: Findings, condition: bool, what: str) -> None:
     findings.held()
     if not condition:
         raise ConformanceError(what)
+
+
+def random_bytes(count: int, *seed: object) -> Host:
+    """Return bytes drawn from a seed."""
+    return generator("bytes", count, *seed).integers(0, 256, count, np.uint8)
+
+
+def as_bytes(x: Array) -> Host:
+    """Return an array's values, read where no memory of the host has them yet."""
+    soil_host(x.size * x.dtype.itemsize)
+    return np.asarray(x.numpy())
