@@ -21,7 +21,7 @@ from ....opset.collectives.out import taken
 from ... import hoststate
 from ...oracle.formats import Host
 from ...target import Findings, RefusedError, Target, dense
-from ..devices import interception
+from ..devices import guard_zones
 from . import calls, checks, expected
 from .calls import Call
 from .ranks import Ranks
@@ -120,7 +120,7 @@ def _guards(way: Way, garbage: int) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             for device in way.mesh.local_devices if all(d.is_host for d in way.mesh.local_devices) else ():
-                stack.enter_context(interception.guarded(device, garbage))
+                stack.enter_context(guard_zones.guarded(device, garbage))
             yield
             for release in RELEASES:  # small results are kept for the next call, which is to have memory without guards
                 release()

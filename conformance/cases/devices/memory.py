@@ -20,7 +20,7 @@ from ...oracle.formats import Host
 from ...target import Findings, Target, dense
 from .. import values
 from ..case import ANY, Check, DeviceContext
-from . import interception
+from . import guard_zones, interception
 from .room import leaks, out_of_memory, to_the_brim
 from .workload import Workload, as_bytes, demand, hold, hold_bytes, random_bytes
 
@@ -318,7 +318,7 @@ def garbage(target: Target, findings: Findings, context: DeviceContext) -> None:
 
     chain()  # constants of a first call are no results
     for byte in (0xFF, 0x40):
-        with interception.guarded(target.device, byte) as guards:
+        with guard_zones.guarded(target.device, byte) as guards:
             chain()
             demand(findings, guards.check() > 3, "no memory of the device was asked for")
 

@@ -18,7 +18,7 @@ from ...oracle.formats import Host
 from ...target import Findings, RefusedError, Target
 from .. import values
 from ..case import OpCheck, OpContext
-from ..devices import interception
+from ..devices import guard_zones
 from ..samples.sample import Sample, operand_dtypes
 
 #: NaN for floats and -1 for integers; and a small number for both.
@@ -98,7 +98,7 @@ def _run(target: Target, op: Op, part: Part) -> tuple[Candidate, Host]:
 
 
 def _one(target: Target, op: Op, findings: Findings, part: Part, garbage: int, plain: Host) -> None:
-    with interception.guarded(target.device, garbage) as guards:
+    with guard_zones.guarded(target.device, garbage) as guards:
         chosen, found = _run(target, op, part)
     if guards.live:
         raise ConformanceError(
