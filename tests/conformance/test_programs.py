@@ -12,7 +12,8 @@ import opmux as ox
 from opmux.conformance.cases.case import DeviceContext
 from opmux.conformance.cases.drawn import programs
 from opmux.conformance.cases.drawn.falsify import Choices
-from opmux.conformance.cases.drawn.nodes import INPUTS, NODE, Node, View, candidates, drawn
+from opmux.conformance.cases.drawn.node_rows import INPUTS, NODE, candidates, drawn
+from opmux.conformance.cases.drawn.nodes import Node, View
 from opmux.conformance.cases.drawn.programs import NODES, gives_every_bit, served
 from opmux.conformance.target import Findings, RefusedError, Target, only
 from opmux.core.devices.device import find_device

@@ -36,7 +36,8 @@ from ...oracle.formats import FORMATS, Host
 from ...target import Findings, RefusedError, Target, Watch, dense
 from ..case import ANY, Check, DeviceContext
 from .falsify import Choices, Falsified, falsify, seed_of
-from .nodes import INPUTS, NODE, Draft, Node, Program, View, call, candidates, drawn, inputs, sees_bits, simpler
+from .node_rows import INPUTS, NODE, call, candidates, drawn, inputs, sees_bits
+from .nodes import Draft, Node, Program, View, simpler
 from .strategies import program as as_python
 
 #: Seconds for which what fails is made smaller: such cases are few, and shrinking makes them readable.
