@@ -26,6 +26,17 @@ def runtimeGetVersion():
 def getDeviceCount():
     raise CUDARuntimeError{error}
 """
+#: Where the environment of the tests has CuPy, as after `make gpu`.
+WITHOUT_CUPY = """
+import sys
+
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("cupy", "cupy_backends"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Hidden)
+"""
 DOCTOR = "from opmux.cli.main import main; main()"
 NO_GPU = '(100, "cudaErrorNoDevice: no CUDA-capable device is detected")'
 OLD = '(35, "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")'
@@ -33,14 +44,16 @@ OLD = '(35, "cudaErrorInsufficientDriver: CUDA driver version is insufficient fo
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A machine with the driver's library; to be on the paths of modules and of libraries."""
+    """A machine with the driver's library and no CuPy; to be on the paths of modules and of libraries."""
     (tmp_path / "libcuda.so.1").touch()
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_CUPY)
     return tmp_path
 
 
 def with_cupy(machine: Path, driver: int, error: str) -> Path:
     api = machine / "cupy_backends" / "cuda" / "api"
     api.mkdir(parents=True)
+    (machine / "sitecustomize.py").unlink()
     (machine / "cupy.py").touch()
     for package in (api, api.parent, api.parent.parent):
         (package / "__init__.py").touch()
