@@ -10,7 +10,7 @@ from ...plugin import DeviceDriver, Kernel, RegionCompiler, hookimpl
 @hookimpl
 def opmux_devices() -> Sequence[DeviceDriver]:
     """Return a driver for each GPU that the CUDA driver shows to this process."""
-    from .device.cupy_runtime import runtimes
+    from .device.discovery import runtimes
     from .device.driver import CudaDriver
 
     return [CudaDriver(runtime) for runtime in runtimes()]

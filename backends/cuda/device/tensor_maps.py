@@ -24,7 +24,6 @@ RANKS: Final = (3, 5)
 #: Bytes of a line of a swizzled box.
 LINE: Final = 128
 
-_LIBRARY: Final = "libcuda.so.1"
 _TYPES: Final = {1: 0, 2: 1, 4: 2}  # CU_TENSOR_MAP_DATA_TYPE_UINT8, 16, 32: maps move bits
 _NOT_INTERLEAVED: Final = 0
 _SWIZZLE_128_BYTES: Final = 3
@@ -80,9 +79,3 @@ def _prepared(tiling: Tiling) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     strides, every = (ctypes.c_uint64 * (rank - 1))(*tiling.strides), (ctypes.c_uint32 * rank)(*[1] * rank)
     modes = _NOT_INTERLEAVED, _SWIZZLE_128_BYTES, _PROMOTE_256_BYTES, _ZEROS_OUTSIDE
     return (_TYPES[tiling.itemsize], ctypes.c_uint32(rank)), (lengths, strides, box, every, *modes)
-
-
-@functools.cache
-def driver_library() -> Any:
-    """Return the driver's library, which is loaded already where a GPU was found."""
-    return ctypes.CDLL(_LIBRARY)

@@ -12,7 +12,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
-from opmux.backends.cuda.device.cupy_runtime import runtimes
+from opmux.backends.cuda.device.discovery import runtimes
 from opmux.core.errors import DeviceError, DeviceLostError, KernelError, OutOfMemoryError
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, MisuseError, installed
 from tests.backends.cuda.forked import in_child
@@ -194,6 +194,39 @@ def test_every_gpu_gets_its_own_work_and_the_callers_stays_current() -> None:
         ox.add(a, a)
         assert [machine.streams[launch.stream].device for launch in machine.launches] == [1, 0]
         assert ox.device("cuda:1").info.features == frozenset({"sm_80"})
+
+
+def test_a_process_that_uses_one_gpu_opens_nothing_on_another() -> None:
+    with installed(FakeCuda(Gpu(), Gpu())) as machine, registered(plugin):
+        x = ox.asarray(np.ones(4, np.float32), device="cuda:1")
+        assert ox.add(x, x).numpy().tolist() == [0.0] * 4  # nothing is computed
+        thread = threading.Thread(target=ox.add, args=(x, x))
+        thread.start()
+        thread.join()
+        assert machine.contexts == {1}
+        assert machine.thread.context is None, "the caller's thread had none"
+
+
+def test_a_callers_context_is_current_again_after_an_error() -> None:
+    with installed(FakeCuda(Gpu(), Gpu())) as machine:
+        one, two = runtimes()
+        stream = one.open_stream()
+        machine.make_current(machine.context(0))
+        machine.failures["mallocFromPoolAsync"] = deque([2])
+        with pytest.raises(MemoryError):
+            two.allocate(8, two.open_stream())
+        assert machine.thread.context == 0
+        assert one.allocate(8, stream)
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_another_librarys_capture_keeps_nobody_from_work(gpus: int) -> None:
+    with installed(FakeCuda(*[Gpu() for _ in range(gpus)])) as machine, registered(plugin):
+        machine.captured_elsewhere = True
+        x = ox.asarray(np.ones(8, np.float32), device=f"cuda:{gpus - 1}")
+        assert ox.add(x, x).shape == (8,)
+        ox.device(f"cuda:{gpus - 1}").driver.runtime.trim()
+        assert machine.thread.captures == 0, "the thread's mode is not its own any more"
 
 
 @pytest.mark.parametrize(("known", "tables", "waits"), [(False, 0, 0), (True, 0, 1), (False, 1, 1)])

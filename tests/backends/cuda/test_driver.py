@@ -12,7 +12,8 @@ import pytest
 import opmux as ox
 from opmux.backends import cuda as plugin
 from opmux.backends.cuda.compiling.targets import TARGETS
-from opmux.backends.cuda.device.cupy_runtime import CupyRuntime, runtimes
+from opmux.backends.cuda.device.cupy_runtime import CupyRuntime
+from opmux.backends.cuda.device.discovery import runtimes
 from opmux.backends.cuda.device.driver import CudaDriver
 from opmux.backends.cuda.device.loading import Loader
 from opmux.backends.cuda.device.rates import rates

@@ -14,7 +14,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends import cuda as plugin
-from opmux.backends.cuda.device.cupy_runtime import runtimes
+from opmux.backends.cuda.device.discovery import runtimes
 from opmux.core.errors import DeviceLostError
 from tests.backends.cuda.fake_cupy import FakeCublas, FakeCuda, Gpu, MisuseError, installed
 from tests.backends.cuda.host.plugin import OnHost, registered

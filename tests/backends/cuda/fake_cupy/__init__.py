@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from unittest import mock
 
-from opmux.backends.cuda.device import cupy_runtime, tensor_maps
+from opmux.backends.cuda.device import current
+from opmux.backends.cuda.device import libcuda as driver_library
 
 from .bindings import CUDADriverError, CUDARuntimeError, modules
 from .cublas import FakeCublas
@@ -27,13 +28,13 @@ __all__ = [
 @contextlib.contextmanager
 def installed(cuda: FakeCuda, *, nccl: bool = False, cublas: FakeCublas | None = None) -> Iterator[FakeCuda]:
     """Let CuPy's bindings be those of a fake machine, with the libraries given, in a process without CUDA yet."""
-    process = cupy_runtime._process
+    process = current.process
     # None: a module that cannot be imported
     found = {
         "cupy_backends.cuda.libs.nccl": binding(cuda) if nccl else None,
         "cuda.pathfinder": cublas.pathfinder() if cublas else None,
     }
     unstarted = mock.patch.multiple(process, started=False, forked=False)
-    library = mock.patch.object(tensor_maps, "driver_library", return_value=FakeDriverLibrary(cuda))
+    library = mock.patch.object(driver_library, "library", return_value=FakeDriverLibrary(cuda))
     with mock.patch.dict(sys.modules, {**modules(cuda), **found}), unstarted, library:
         yield cuda

@@ -13,6 +13,7 @@ NAMES = {
     2: "cudaErrorMemoryAllocation: out of memory",
     3: "cudaErrorInitializationError: initialization error",
     35: "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version",
+    900: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing",
     901: "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture",
     46: "cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable",
     214: "cudaErrorECCUncorrectable: uncorrectable ECC error encountered",
@@ -24,6 +25,10 @@ NAMES = {
     719: "cudaErrorLaunchFailure: unspecified launch failure",
     803: "cudaErrorSystemDriverMismatch: system has unsupported display driver / cuda driver combination",
 }
+
+
+#: What a thread may not do while another one captures launches in the default mode: what makes pools and code.
+UNSAFE = ("memPoolCreate", "memPoolSetAttribute", "memPoolTrimTo", "moduleLoadData", "moduleGetFunction")
 
 
 class CUDARuntimeError(RuntimeError):
@@ -63,15 +68,17 @@ def _bound(cuda: FakeCuda, module: ModuleType, error: Callable[[int], Exception]
                     if not isinstance(argument, int | bytes | str | SimpleNamespace):
                         raise MisuseError(f"{name}: {argument!r} is no number")
                 status = cuda.failing(name)
-                asks = name.startswith(("driverGet", "runtimeGet", "getDevice", "deviceGetAttribute"))
+                asks = name.startswith(("driverGet", "runtimeGet", "getDevice", "deviceGetAttribute", "ctx"))
                 current = args[0] if name == "setDevice" else cuda.thread.device  # a lost GPU can be left
                 gpu = cuda.gpus[current] if cuda.gpus else None
                 if gpu is not None and not asks:
                     if gpu.lost:
                         raise error(gpu.lost)
-                    if not cuda.thread.ready and needs_context:
+                    if cuda.thread.context is None and needs_context:
                         raise error(201)
-                    cuda.thread.ready = True
+                    cuda.make_current(cuda.context(current))
+                if name in UNSAFE and cuda.captured_elsewhere and cuda.thread.captures == 0:
+                    raise error(900)
                 if status:
                     if status in STICKY and gpu is not None:
                         gpu.lost = status
@@ -117,7 +124,7 @@ def _runtime(cuda: FakeCuda) -> ModuleType:
 
     @bound
     def setDevice(device: int) -> None:
-        cuda.thread.device, cuda.thread.ready = device, True
+        cuda.thread.chosen = device
 
     @bound
     def MemPoolProps(kind: int, handle: int, location: int, device: int) -> SimpleNamespace:
@@ -242,6 +249,14 @@ def _driver(cuda: FakeCuda) -> ModuleType:
     module = ModuleType("driver")
     module.CUDADriverError = CUDADriverError  # type: ignore[attr-defined]
     bound = _bound(cuda, module, CUDADriverError, needs_context=True)
+
+    @bound
+    def ctxGetCurrent() -> int:
+        return 0 if cuda.thread.context is None else cuda.context(cuda.thread.context)
+
+    @bound
+    def ctxSetCurrent(ctx: int) -> None:
+        cuda.make_current(ctx)
 
     @bound
     def moduleLoadData(image: bytes) -> int:

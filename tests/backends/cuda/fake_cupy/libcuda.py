@@ -19,6 +19,17 @@ class FakeDriverLibrary:
     def __init__(self, cuda: FakeCuda) -> None:
         self._cuda = cuda
 
+    def cuDevicePrimaryCtxRetain(self, out: Any, device: ctypes.c_int) -> int:
+        status = self._cuda.failing("cuDevicePrimaryCtxRetain")
+        if not status:
+            out._obj.value = self._cuda.context(device.value)
+        return status
+
+    def cuThreadExchangeStreamCaptureMode(self, mode: Any) -> int:
+        thread = self._cuda.thread
+        thread.captures, mode._obj.value = mode._obj.value, thread.captures
+        return 0
+
     def cuTensorMapEncodeTiled(
         self,
         out: ctypes.c_void_p,
@@ -34,7 +45,7 @@ class FakeDriverLibrary:
         status = self._cuda.failing("cuTensorMapEncodeTiled")
         if status:
             return status
-        self._cuda.check(self._cuda.thread.ready, "a map without a GPU that is current")
+        self._cuda.check(self._cuda.thread.context is not None, "a map without a GPU that is current")
         self._cuda.check((out.value or 1) % 64 == 0, "a map that does not lie at a multiple of 64")
         self._cuda.check(set(every) == {1}, "elements are left out")
         self._cuda.check(modes == (0, 3, 3, 0), f"modes {modes}")

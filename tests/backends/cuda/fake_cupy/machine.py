@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -26,6 +27,8 @@ LARGEST_ARGUMENTS: Final = 1 << 15
 #: Device addresses lie in a range that no host address and no size falls into.
 FIRST_ADDRESS: Final = 0x6F00 << 32
 LAST_ADDRESS: Final = 0x7000 << 32
+#: Handles of contexts begin here.
+CONTEXTS: Final = 0xC000
 STICKY: Final = (46, 214, 700, 719)
 
 #: How much of each stream's work lies before a moment.
@@ -102,10 +105,23 @@ class Work:
     done: Callable[[int], None]
 
 
-@dataclass
 class _Thread(threading.local):
-    device: int = 0
-    ready: bool = False
+    """What a thread has current.
+
+    Attributes:
+        chosen: the GPU that the runtime takes where no context is current.
+        context: the GPU whose context is current, if one is.
+        captures: which captures keep it from what is unsafe: 0 for those of all threads, 2 for none.
+    """
+
+    chosen: int = 0
+    context: int | None = None
+    captures: int = 0
+
+    @property
+    def device(self) -> int:
+        """The GPU that calls go to."""
+        return self.chosen if self.context is None else self.context
 
 
 class FakeCuda:
@@ -121,6 +137,8 @@ class FakeCuda:
         maps: the tensor maps that were encoded, with their addresses.
         failures: by call, the errors that it gives next; 0 lets one pass.
         pinned: host addresses that CUDA knows.
+        contexts: the GPUs that have a context.
+        captured_elsewhere: whether somebody captures launches in CUDA's default mode.
         gives_again: whether memory that was released comes again under its address, as pools do; else under a new one,
             so that what uses it too late shows.
     """
@@ -133,6 +151,8 @@ class FakeCuda:
         self.maps: list[tuple[int, Tiling]] = []
         self.failures: dict[str, deque[int]] = {}
         self.pinned: set[int] = set()
+        self.contexts: set[int] = set()
+        self.captured_elsewhere = False
         self.blocks: dict[int, Block] = {}
         self.streams: dict[int, Stream] = {}
         self.events: dict[int, Clock] = {}
@@ -159,6 +179,28 @@ class FakeCuda:
 
     def number(self) -> int:
         return next(self._numbers)
+
+    # Contexts
+
+    def context(self, device: int) -> int:
+        """Return the handle of a GPU's context, which is there from now on."""
+        self.contexts.add(device)
+        return CONTEXTS + device
+
+    def make_current(self, context: int) -> None:
+        """Make a context current for the calling thread, or none."""
+        device = context - CONTEXTS
+        self.check(context == 0 or device in self.contexts, f"there is no context {context:#x}")
+        self.thread.context = device if context else None
+
+    @contextlib.contextmanager
+    def on(self, device: int) -> Iterator[None]:
+        """Let work be of a GPU, whichever is current."""
+        before, self.thread.context = self.thread.context, device
+        try:
+            yield
+        finally:
+            self.thread.context = before
 
     # Order
 

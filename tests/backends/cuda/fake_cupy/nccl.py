@@ -103,12 +103,8 @@ class Nccl:
 
     def tick(self, device: int, stream: int) -> int:
         """Put work on a stream of a GPU, whichever is current."""
-        thread, before = self.cuda.thread, self.cuda.thread.device
-        thread.device = device
-        try:
+        with self.cuda.on(device):
             return self.cuda.work(stream)[0]
-        finally:
-            thread.device = before
 
 
 class Communicator:
