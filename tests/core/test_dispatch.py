@@ -11,43 +11,15 @@ import pytest
 
 import opmux as ox
 from opmux.core.dispatch.call import decide_call
-from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
-from opmux.core.dispatch.decision import Claim, Kind
+from opmux.core.dispatch.decision import Kind
 from opmux.core.dispatch.policy import current
 from opmux.core.dispatch.scalars import constant
 from opmux.core.op import OPS
 from opmux.core.plugins import manager
-from opmux.plugin import (
-    Accepts,
-    CallSpec,
-    CostTerms,
-    Determinism,
-    Kernel,
-    Layout,
-    Prepared,
-    Promises,
-    Reason,
-    Rejection,
-    hookimpl,
-)
+from opmux.plugin import Accepts, CallSpec, CostTerms, Kernel, Layout, Prepared, Reason, Rejection
+from tests.core.planted import Planted, filler
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
-
-
-def filler(value: float) -> Prepared:
-    """Return a prepared kernel that is wrong on purpose, so that a result says who made it."""
-    return Prepared(lambda outs, ins, workspace, queue: outs[0].host.fill(value))
-
-
-class Planted:
-    """A backend with kernels of add that each give a number of their own."""
-
-    def __init__(self, *kernels: Kernel) -> None:
-        self._kernels = kernels
-
-    @hookimpl
-    def opmux_kernels(self) -> tuple[Kernel, ...]:
-        return self._kernels
 
 
 @pytest.fixture
@@ -188,28 +160,6 @@ def test_a_composite_is_weighed_against_its_override() -> None:
     assert all(row.eligible for row in explained.rows)
 
 
-def test_a_refuted_claim_is_out_until_it_is_shown() -> None:
-    x = ox.asarray(X)
-    device = x.device.info.name
-    version = next(s.version for s in manager.status() if s.name == "numpy")
-    key = ClaimKey("numpy", version, "add", "float32", device)
-    try:
-        CLAIMS.record({key: Verdict(Claim.REFUTED)})
-        rows = {r.candidate: r.reason for r in ox.explain("add", x, x).rows}
-        assert rows["numpy/add"] == "claim-refuted"
-        CLAIMS.record({key: Verdict(Claim.SHOWN, max_ulp=0.5)})
-        with ox.policy(claims="shown"):
-            assert ox.explain("add", x, x).chosen == "numpy/add"
-    finally:
-        CLAIMS.clear()
-
-
-def test_tighter_demands_need_shown_claims() -> None:
-    x = ox.asarray(X)
-    with ox.policy(determinism="canonical"), pytest.raises(ox.UnsupportedError, match="declared only"):
-        ox.add(x, x)
-
-
 def test_a_decomposition_that_ends_in_a_view_says_so() -> None:
     x = ox.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
 
@@ -232,20 +182,6 @@ def test_an_explanation_is_data() -> None:
         + chosen["terms"]["copies"]
         + chosen["terms"]["transfers"]
     )
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"fallback": "maybe"}, "forbid"),
-        ({"determinism": "always"}, "canonical"),
-        ({"claims": "hoped"}, "shown"),
-        ({"speed": 1}, "no setting speed"),
-    ],
-)
-def test_a_wrong_policy_says_what_is_allowed(change: dict[str, object], word: str) -> None:
-    with pytest.raises(ox.ArgumentError, match=word), ox.policy(**change):
-        pass
 
 
 def test_the_kind_of_the_chosen_candidate_is_a_kernel() -> None:
@@ -293,84 +229,6 @@ def test_a_decision_made_while_its_backend_is_dropped_is_not_kept() -> None:
         ox.add(x, x)
 
 
-def test_policies_with_equal_settings_share_their_decisions() -> None:
-    x = ox.asarray(X, copy=True)
-    with ox.policy(backends="numpy"):
-        first = decide_call(OPS["add"], (x, x), {})
-    with ox.policy(backends="numpy", fallback_budget=3):
-        assert decide_call(OPS["add"], (x, x), {}) is first
-
-
-def test_policies_come_and_go_while_the_registry_changes() -> None:
-    stop = threading.Event()
-    failures: list[BaseException] = []
-
-    def churn() -> None:
-        k = 0
-        while not stop.is_set():
-            k += 1
-            try:
-                with ox.policy(pins={"add": f"nobody{k % 97}"}):
-                    pass
-            except BaseException as error:
-                failures.append(error)
-
-    thread = threading.Thread(target=churn)
-    thread.start()
-    for _ in range(200):
-        CLAIMS.clear()
-    stop.set()
-    thread.join(10)
-    assert failures == []
-
-
-def ordered(name: str, order: str, *, launch: float, memory: float, priority: int = 0) -> Kernel:
-    return Kernel(
-        name, "sum", "cpu", lambda spec: filler(1.0),
-        promises=Promises(order=order, determinism=Determinism.BATCH),
-        cost=CostTerms(launch=launch, memory=memory), priority=priority,
-    )  # fmt: skip
-
-
-def test_batch_determinism_binds_the_order_whatever_the_batch() -> None:
-    kernels = (ordered("a", "A", launch=0.0, memory=1e-2), ordered("b", "B", launch=1e-3, memory=1.0))
-    manager.register("planted", Planted(*kernels))
-    device = ox.device("cpu")
-    keys = {ClaimKey("planted", "0", n, "float32", device.info.name): Verdict(Claim.SHOWN) for n in "ab"}
-    CLAIMS.record(keys)
-    try:
-        chosen: dict[bool, set[str]] = {True: set(), False: set()}
-        for batch in (1, 4096):
-            x = ox.zeros((batch, 512))
-            for bound in (True, False):
-                with ox.policy(pins={"sum": "planted"}, determinism="batch" if bound else "none"):
-                    chosen[bound].add(ox.explain("sum", x, axis=1).chosen)
-    finally:
-        CLAIMS.clear()
-        manager.unregister("planted")
-    assert chosen[False] == {"planted/a", "planted/b"}
-    assert chosen[True] == {"planted/a"}
-
-
-def test_canonical_needs_the_canonical_order() -> None:
-    kernel = Kernel(
-        "own", "sum", "cpu", lambda spec: filler(1.0), promises=Promises(determinism=Determinism.CANONICAL)
-    )
-    manager.register("planted", Planted(kernel))
-    try:
-        with ox.policy(determinism="canonical"), pytest.raises(ox.UnsupportedError) as e:
-            ox.sum(ox.ones(3))
-    finally:
-        manager.unregister("planted")
-    assert "not the canonical one" in str(e.value)
-
-
-def test_ops_whose_contract_gives_every_bit_are_of_every_class() -> None:
-    with ox.policy(determinism="canonical"):
-        assert ox.ones(3).tolist() == [1.0, 1.0, 1.0]
-        assert ox.sum(ox.asarray([1, 2, 3])).item() == 6
-
-
 def test_attributes_that_compare_equal_are_told_apart() -> None:
     x = ox.asarray(X, copy=True)
     assert ox.sum(x, axis=1).tolist() == [3.0, 7.0]
@@ -409,23 +267,6 @@ def test_casts_are_paid_by_every_candidate() -> None:
     assert explained.margin >= 1.0
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"max_ulp": "1"},
-        {"max_ulp": -1},
-        {"backends": 3},
-        {"pins": "add"},
-        {"fallback_budget": "x"},
-        {"pins": {"add": 1}},
-        {"pins": {"matmull": "numpy"}},
-    ],
-)
-def test_settings_of_a_wrong_type_are_typed_errors(change: dict[str, object]) -> None:
-    with pytest.raises((ox.ArgumentError, ox.ArgumentTypeError), match=next(iter(change))), ox.policy(**change):
-        pass
-
-
 def test_complex_constants_keep_the_signs_of_their_zeros() -> None:
     z = ox.asarray([1 + 1j], dtype=ox.complex128)
     ox.add(z, complex(-1.0, 0.0))
@@ -447,12 +288,6 @@ def test_scalars_are_never_taken_for_operands_left_out() -> None:
     assert ox.clip(x, 2.0, 3.0).tolist() == [[2.0, 2.0], [3.0, 3.0]]
     assert ox.clip(x, None, 3.0).tolist() == [[1.0, 2.0], [3.0, 3.0]]
     assert ox.clip(x).tolist() == X.tolist()
-
-
-def test_a_policy_for_a_backend_that_is_not_there_says_so_first() -> None:
-    with ox.policy(backends="nunpy"), pytest.raises(ox.UnsupportedError, match="names nunpy, which is no usable") as e:
-        ox.exp(ox.ones(2))
-    assert "usable: llvm, numpy" in str(e.value)
 
 
 @pytest.mark.parametrize("swap", [False, True])
