@@ -13,19 +13,10 @@ import pytest
 
 import opmux as ox
 from opmux.conformance.cases.drawn.falsify import Choices, falsify
-from opmux.conformance.cases.drawn.strategies import (
-    AXES,
-    Axis,
-    Call,
-    Fill,
-    Layout,
-    Operand,
-    array,
-    layout,
-    place,
-    shape,
-)
-from opmux.conformance.cases.drawn.strategy_rows import STRATEGIES, drawn
+from opmux.conformance.cases.drawn.fills import Fill
+from opmux.conformance.cases.drawn.strategies import AXES, Axis, Call, Layout, Operand, array, layout, place, shape
+from opmux.conformance.cases.drawn.strategy_rows import drawn
+from opmux.conformance.cases.drawn.strategy_table import STRATEGIES
 from opmux.conformance.cases.enumerate import cases
 from opmux.conformance.cases.samples.sample import ROWS
 from opmux.conformance.oracle.expect import infer, with_optional

@@ -1,10 +1,9 @@
-"""How a call of each op is drawn. Elementwise ops have theirs from the declaration, every other op a row here, beside
-its row of samples.
+"""How a call of each op is drawn. Elementwise ops have theirs from the declaration, composites a row in
+:mod:`.composite_strategies`, every other op a row here, beside its row of samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from ....core.dtypes import ALL, COMPLEX, STORAGE, DType, bool_, dtype, float32, uint32
@@ -12,17 +11,12 @@ from ....core.op import Op
 from ....core.signature import Shape
 from ..samples.sample import operand_dtypes
 from ..samples.shared import promotions
+from . import composite_strategies  # noqa: F401 - its import fills STRATEGIES
 from .falsify import Choices
-from .strategies import Call, Fill, Operand, broadcast_from, operand, shape
+from .fills import Fill
+from .strategies import Call, Operand, broadcast_from, operand, shape
+from .strategy_table import ANYTHING, STRATEGIES, TERMS, one_axis, strategy
 
-#: ``row(choices, dtype of the leading operand, elements that it may have)`` returns a call.
-StrategyRow = Callable[[Choices, DType, int], Call]
-STRATEGIES: Final[dict[str, StrategyRow]] = {}
-
-#: Any value at all, the simple ones first.
-ANYTHING: Final = ("small", "moderate", "hard", "stratified")
-#: Terms whose sum no order of addition overflows.
-TERMS: Final = ("small", "moderate", "wide", "salted", "moderate")
 INDEX_DTYPES: Final = tuple(dtype(name) for name in ("int32", "int64", "uint8", "int8", "int16", "uint32"))
 
 #: The opset leaves a complex quotient by zero open.
@@ -55,16 +49,6 @@ def drawn(op: Op, t: DType, c: Choices, most: int) -> Call:
     return _elementwise(op, c, t, most)
 
 
-def strategy(*names: str) -> Callable[[StrategyRow], StrategyRow]:
-    """Enter a function as the strategy of ops."""
-
-    def enter(function: StrategyRow) -> StrategyRow:
-        STRATEGIES.update(dict.fromkeys(names, function))
-        return function
-
-    return enter
-
-
 def _elementwise(op: Op, c: Choices, t: DType, most: int) -> Call:
     types = list(operand_dtypes(op, t))
     target = shape(c, most)
@@ -82,19 +66,13 @@ def _elementwise(op: Op, c: Choices, t: DType, most: int) -> Call:
     return Call(tuple(made))
 
 
-def _axis(c: Choices, rank: int) -> int:
-    """Return one axis, also counted from the end."""
-    axis = c.below(rank)
-    return axis - rank if c.flag(3) else axis
-
-
 def _axes(c: Choices, rank: int) -> Any:
     """Return what a reduction takes for axes: None, one, several in any order, none at all."""
     how = c.below(4)
     if how == 0 or rank == 0:
         return None if how < 3 else ()
     if how < 3:
-        return _axis(c, rank)
+        return one_axis(c, rank)
     chosen = tuple(a for a in range(rank) if c.flag())
     return tuple(reversed(chosen)) if c.flag() else tuple(a - rank for a in chosen)
 
@@ -142,7 +120,7 @@ def _statistic(c: Choices, t: DType, most: int) -> Call:
 @strategy("argmax", "argmin")
 def _position(c: Choices, t: DType, most: int) -> Call:
     x = operand(c, t, shape(c, most, least_rank=1, empty=False), ANYTHING)
-    attributes: dict[str, Any] = {"axis": _axis(c, len(x.shape))}
+    attributes: dict[str, Any] = {"axis": one_axis(c, len(x.shape))}
     if c.flag():
         attributes["keepdims"] = True
     return Call((x,), attributes)
@@ -151,13 +129,13 @@ def _position(c: Choices, t: DType, most: int) -> Call:
 @strategy("cumulative_sum")
 def _running_sum(c: Choices, t: DType, most: int) -> Call:
     x = operand(c, t, shape(c, most, least_rank=1), TERMS)
-    return _accumulated(c, t, Call((x,), {"axis": _axis(c, len(x.shape))}))
+    return _accumulated(c, t, Call((x,), {"axis": one_axis(c, len(x.shape))}))
 
 
 @strategy("cumulative_prod")
 def _running_product(c: Choices, t: DType, most: int) -> Call:
     x = operand(c, t, shape(c, most, least_rank=1), ("gentle",))
-    return _accumulated(c, t, Call((x,), {"axis": _axis(c, len(x.shape))}))
+    return _accumulated(c, t, Call((x,), {"axis": one_axis(c, len(x.shape))}))
 
 
 @strategy("matmul")
@@ -182,7 +160,7 @@ def _linear(c: Choices, t: DType, most: int) -> Call:
 @strategy("concat")
 def _concat(c: Choices, t: DType, most: int) -> Call:
     first = shape(c, most // 4 + 1, least_rank=1)
-    axis = _axis(c, len(first))
+    axis = one_axis(c, len(first))
     at = axis % len(first)
     parts = [operand(c, t, first, ANYTHING)]
     for _ in range(c.below(5)):
@@ -207,7 +185,7 @@ def _indices(c: Choices, length: int, given: Shape, types: tuple[DType, ...] = I
 @strategy("gather")
 def _gather(c: Choices, t: DType, most: int) -> Call:
     x = operand(c, t, shape(c, most // 4 + 1, least_rank=1, most_rank=4, empty=False), ANYTHING)
-    axis = _axis(c, len(x.shape))
+    axis = one_axis(c, len(x.shape))
     given = _indices(c, x.shape[axis], shape(c, 8, most_rank=2))
     return Call((x, given), {"axis": axis, "mode": c.pick(("clip", "wrap", "fill"))})
 
@@ -215,7 +193,7 @@ def _gather(c: Choices, t: DType, most: int) -> Call:
 @strategy("scatter")
 def _scatter(c: Choices, t: DType, most: int) -> Call:
     given = shape(c, most // 4 + 1, least_rank=1, most_rank=4, empty=False)
-    axis = _axis(c, len(given))
+    axis = one_axis(c, len(given))
     at = axis % len(given)
     reductions = ["set"]
     if t is not bool_ and t.kind != STORAGE:
@@ -231,7 +209,7 @@ def _scatter(c: Choices, t: DType, most: int) -> Call:
 @strategy("take_along_axis")
 def _take_along_axis(c: Choices, t: DType, most: int) -> Call:
     target = shape(c, most // 4 + 1, least_rank=1, most_rank=4, empty=False)
-    axis = _axis(c, len(target))
+    axis = one_axis(c, len(target))
     at = axis % len(target)
     off = tuple(1 if c.flag(4) else n for n in target)
     picked = (*off[:at], c.below(6), *off[at + 1 :])
@@ -242,7 +220,7 @@ def _take_along_axis(c: Choices, t: DType, most: int) -> Call:
 @strategy("sort", "argsort")
 def _sorted(c: Choices, t: DType, most: int) -> Call:
     x = operand(c, t, shape(c, most, least_rank=1), ANYTHING)
-    return Call((x,), {"axis": _axis(c, len(x.shape)), **({"descending": True} if c.flag() else {})})
+    return Call((x,), {"axis": one_axis(c, len(x.shape)), **({"descending": True} if c.flag() else {})})
 
 
 @strategy("searchsorted")
@@ -280,144 +258,10 @@ def _full(c: Choices, t: DType, most: int) -> Call:
 @strategy("iota")
 def _iota(c: Choices, t: DType, most: int) -> Call:
     given = shape(c, most, least_rank=1)
-    return Call((), {"shape": given, "axis": _axis(c, len(given)), "dtype": t})
+    return Call((), {"shape": given, "axis": one_axis(c, len(given)), "dtype": t})
 
 
 @strategy("random_bits")
 def _random_bits(c: Choices, t: DType, most: int) -> Call:
     key, counter = (operand(c, uint32, (n,), ("small", "hard", "stratified")) for n in (2, 4))
     return Call((key, counter), {"shape": shape(c, most)})
-
-
-@strategy("one_hot")
-def _one_hot(c: Choices, t: DType, most: int) -> Call:
-    x = operand(c, t, shape(c, most // 8 + 1), ("integers",), low=-2, high=9)
-    attributes: dict[str, Any] = {"classes": c.below(10)}
-    if c.flag(3):
-        attributes["dtype"] = c.pick((float32, dtype("int8"), bool_, t))
-    return Call((x,), attributes)
-
-
-@strategy("clip")
-def _clip(c: Choices, t: DType, most: int) -> Call:
-    x = operand(c, t, shape(c, most), ANYTHING)
-    low, high = (operand(c, t, broadcast_from(c, x.shape), ANYTHING) if not c.flag(4) else None for _ in range(2))
-    return Call((x, low, high))
-
-
-@strategy("gelu")
-def _gelu(c: Choices, t: DType, most: int) -> Call:
-    x = operand(c, t, shape(c, most), ("between",), low=-12, high=12)
-    return Call((x,), {"approximate": True} if c.flag() else {})
-
-
-@strategy("silu")
-def _silu(c: Choices, t: DType, most: int) -> Call:
-    return Call((operand(c, t, shape(c, most), ("between",), low=-80, high=80),))
-
-
-def _some_axes(c: Choices, rank: int) -> Any:
-    """Return one axis, or several."""
-    if c.flag(3):
-        return tuple(a for a in range(rank) if c.flag()) or (0,)
-    return _axis(c, rank)
-
-
-@strategy("softmax", "log_softmax")
-def _softmax(c: Choices, t: DType, most: int) -> Call:
-    x = operand(c, t, shape(c, most, least_rank=1), ("moderate",))
-    return Call((x,), {"axis": _some_axes(c, len(x.shape))})
-
-
-def _normalised(c: Choices, t: DType, most: int, affine: int) -> Call:
-    # Where nearly equal values are normalised, rounding is all that is left of them: nothing is repeated, and what
-    # is added to the variance bounds what is lost.
-    x = operand(c, t, shape(c, most, least_rank=1), repeats=False)
-    axis = _some_axes(c, len(x.shape))
-    axes = sorted({a % len(x.shape) for a in (axis if isinstance(axis, tuple) else (axis,))})
-    lengths = tuple(x.shape[a] for a in axes)
-    parameters = [operand(c, t, lengths) if c.flag() else None for _ in range(affine)]
-    return Call((x, *parameters), {"axis": axis, "epsilon": c.pick((0.1, 0.01))})
-
-
-@strategy("layer_norm")
-def _layer_norm(c: Choices, t: DType, most: int) -> Call:
-    return _normalised(c, t, most, 2)
-
-
-@strategy("rms_norm")
-def _rms_norm(c: Choices, t: DType, most: int) -> Call:
-    return _normalised(c, t, most, 1)
-
-
-@strategy("attention")
-def _attention(c: Choices, t: DType, most: int) -> Call:
-    batch, key_heads, group = c.between(1, 2), c.between(1, 2), c.between(1, 2)
-    heads, queries, keys = key_heads * group, c.between(1, 5), c.between(1, 7)
-    depth, width = c.pick((1, 4, 8, 3)), c.between(1, 5)
-
-    def make(*given: int) -> Operand:
-        return operand(c, t, given, ("between",), low=-1, high=1)
-
-    q, k = make(batch, heads, queries, depth), make(batch, key_heads, keys, depth)
-    v = make(batch, key_heads, keys, width)
-    how = c.below(4)
-    scores = (batch, heads, queries, keys)
-    mask = operand(c, bool_, broadcast_from(c, scores)) if how == 1 else make(*scores) if how == 2 else None
-    attributes: dict[str, Any] = {"causal": True} if c.flag() else {}
-    if c.flag():
-        attributes["scale"] = 0.5
-    return Call((q, k, v, mask), attributes)
-
-
-def _windows(c: Choices, kernel: Shape, spatial: Shape, dilation: int, stretch: int = 1) -> dict[str, Any]:
-    """Attributes of sliding windows that fit. Without dilation no window lies in the padding alone."""
-    pads = []
-    for n, taps in zip(spatial, kernel, strict=True):
-        reach, length = (taps - 1) * dilation + 1, (n - 1) * stretch + 1
-        low, high = c.below(taps), c.below(taps)
-        pads.append((low, high + max(reach - length - low - high, 0)))
-    return {"stride": tuple(c.between(1, 3) for _ in kernel), "padding": tuple(pads), "dilation": dilation}
-
-
-def _spatial(c: Choices, most: int) -> tuple[Shape, Shape]:
-    """Return the lengths of windows and of what they slide over, in one to three dimensions."""
-    rank = c.pick((1, 2, 1, 2, 3))
-    kernel = tuple(c.between(1, 3) for _ in range(rank))
-    return kernel, tuple(c.between(1, most if rank < 3 else 4) for _ in range(rank))
-
-
-@strategy("conv")
-def _conv(c: Choices, t: DType, most: int) -> Call:
-    kernel, spatial = _spatial(c, 8)
-    groups, per_group, outputs, stretch = c.between(1, 2), c.between(1, 3), c.between(1, 3), c.between(1, 2)
-
-    def make(*given: int) -> Operand:
-        return operand(c, t, given, ("between",), low=-2, high=2)
-
-    x = make(c.between(1, 2), groups * per_group, *spatial)
-    weight = make(groups * outputs, per_group, *kernel)
-    bias = make(groups * outputs) if c.flag() else None
-    more = {"input_dilation": stretch, "groups": groups}
-    return Call((x, weight, bias), {**_windows(c, kernel, spatial, c.between(1, 2), stretch), **more})
-
-
-def _pooled(c: Choices, t: DType, kinds: tuple[str, ...], dilation: int) -> Call:
-    kernel, spatial = _spatial(c, 9)
-    x = operand(c, t, (c.between(1, 2), c.between(1, 3), *spatial), kinds)
-    attributes = {"kernel": kernel, **_windows(c, kernel, spatial, dilation)}
-    if c.flag(3):
-        del attributes["stride"]
-    return Call((x,), attributes)
-
-
-@strategy("max_pool")
-def _max_pool(c: Choices, t: DType, most: int) -> Call:
-    return _pooled(c, t, ANYTHING, c.between(1, 2))
-
-
-@strategy("avg_pool")
-def _avg_pool(c: Choices, t: DType, most: int) -> Call:
-    call = _pooled(c, t, ("moderate",), 1)
-    attributes = {k: v for k, v in call.attributes.items() if k != "dilation"}
-    return Call(call.operands, {**attributes, "count_padding": False} if c.flag() else attributes)
