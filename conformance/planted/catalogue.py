@@ -12,6 +12,7 @@ from .faults import (
     broadcasting,
     casts,
     claims,
+    collective_memory,
     collectives,
     crash,
     device_memory,
@@ -52,6 +53,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     queues.FAMILY,
     interop.FAMILY,
     collectives.FAMILY,
+    collective_memory.FAMILY,
     crash.FAMILY,
 )
 
