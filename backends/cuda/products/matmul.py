@@ -36,6 +36,8 @@ class Tile:
         warps, lanes, thread: (rows, columns) of each; lanes are 32.
         depth: terms in shared memory at a time.
         resident: blocks that a multiprocessor should hold, of float32.
+        share: of the instructions of its loop over terms that are multiply-adds: a multiprocessor issues as many of
+            either kind in a clock. Counted in the code for sm_90a, for float32 by rows with vectors.
     """
 
     warps: tuple[int, int]
@@ -43,6 +45,7 @@ class Tile:
     thread: tuple[int, int]
     depth: int
     resident: int
+    share: float
 
     @property
     def rows(self) -> int:
@@ -65,18 +68,26 @@ class Tile:
         return (2 * self.depth * (self.rows + self.columns) + sums) * value
 
 
+#: A thread has 128 sums of float32, and with them all registers that two blocks of 128 threads may take.
+HUGE: Final = Tile((2, 2), (8, 4), (8, 16), 8, 2, 0.91)
 #: A thread of 8 x 8 float32 needs 160 registers or so: three blocks of 128 threads fill a multiprocessor's 65536.
-LARGE: Final = Tile((2, 2), (8, 4), (8, 8), 8, 3)
-MEDIUM: Final = Tile((2, 2), (4, 8), (8, 4), 16, 3)
-SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 6)
+LARGE: Final = Tile((2, 2), (8, 4), (8, 8), 8, 3, 0.86)
+MEDIUM: Final = Tile((2, 2), (4, 8), (8, 4), 16, 3, 0.8)
+SMALL: Final = Tile((2, 1), (4, 8), (4, 4), 32, 6, 0.63)
 #: For a result of a few columns, or a few rows: what is long is read once.
-TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 3)
-WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 3)
-#: For values of 16 bytes, of which more would not fit registers.
-WIDEST: Final = Tile((2, 1), (4, 8), (4, 2), 16, 6)
+TALL: Final = Tile((4, 1), (8, 4), (4, 2), 32, 3, 0.43)
+WIDE: Final = Tile((1, 4), (4, 8), (2, 4), 32, 3, 0.58)
+#: For values of 16 bytes, of which more would not fit registers. Its share is not counted: it competes with no other.
+WIDEST: Final = Tile((2, 1), (4, 8), (4, 2), 16, 6, 0.5)
 _FEW: Final = 8
-#: What is tried in order, by bytes of a value: a thread holds 64 values of 4 bytes, or 32 of 8.
-_BLOCKED: Final[dict[int, tuple[Tile, ...]]] = {4: (LARGE, MEDIUM), 8: (MEDIUM,), 16: ()}
+#: What there is to choose from, by bytes of a value: a thread holds 128 values of 4 bytes at most, or 32 of 8.
+_TILES: Final[dict[int, tuple[Tile, ...]]] = {4: (HUGE, LARGE, MEDIUM, SMALL), 8: (MEDIUM, SMALL), 16: (WIDEST,)}
+#: What a block is slowed down by that is alone on its multiprocessor: nobody works while it waits. Declared.
+_ALONE: Final = 1 / 0.85
+#: Multiply-adds of float32 that a multiprocessor of an H200 does, 128 in a clock of 1.98 GHz, in 2 microseconds of a
+#: launch, and while it moves a byte at its part of 4.3 TB/s.
+_LAUNCH: Final = 5e5
+_BYTE: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,28 +203,43 @@ class Plan:
 
 
 def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
-    """Return a plan that gives every multiprocessor work, with the largest tile that does and is not half empty.
+    """Return the plan whose blocks are done first: the multiprocessor that has most of them is what a call waits for.
 
-    Where the result alone is too small for that, blocks of terms are computed apart, which is the canonical order too
-    as long as each is one chain.
+    Where the result alone has too few tiles, blocks of terms are computed apart, which is the canonical order too as
+    long as each is one chain; that costs another launch, and the memory traffic of their results.
 
     Args:
         problem: what is computed.
         value: bytes of a value.
         multiprocessors: of the GPU.
+
+    >>> from opmux.plugin import Nest
+    >>> square = Problem(4096, 4096, 4096, (4096, 1), (4096, 1), Nest((1,), ((0,), (0,), (0,))))
+    >>> plan_for(square, 4, 132).tiles
+    (32, 32)
     """
     m, n = problem.rows, problem.columns
+    outputs = problem.count * m * n
     chains = max(-(-problem.depth // orders.MATMUL_BLOCK), 1)
-    if chains * problem.count * m * n * value > _MOST_PARTS:
+    if chains * outputs * value > _MOST_PARTS:
         chains = 1
+
+    def time(plan: Plan) -> float:
+        tile = plan.tile
+        turns = -(-plan.tiles[0] * plan.tiles[1] * problem.count * plan.shares // multiprocessors)
+        depth = orders.MATMUL_BLOCK if plan.shares > 1 else problem.depth
+        work = turns * tile.rows * tile.columns * depth / tile.share * (_ALONE if turns == 1 else 1)
+        moved = (2 * plan.shares + 1) * outputs * value / multiprocessors
+        return work + (_LAUNCH + moved * _BYTE if plan.shares > 1 else 0)
+
     # Long tiles of the widest values would take more shared memory than a block may have on some GPUs.
-    last = WIDEST if value > 8 else TALL if n <= _FEW else WIDE if m <= _FEW else SMALL
-    blocked = [t for t in _BLOCKED[value] if 2 * m > t.rows and 2 * n > t.columns] if last is SMALL else [last]
-    for tile, shares in (*((t, 1) for t in blocked), *((t, chains) for t in blocked), (last, 1)):
-        tiles = -(-m // tile.rows), -(-n // tile.columns)
-        if tiles[0] * tiles[1] * problem.count * shares >= multiprocessors:
-            return Plan(tile, tiles, shares)
-    return Plan(last, (-(-m // last.rows), -(-n // last.columns)), chains)
+    few = TALL if n <= _FEW else WIDE if m <= _FEW else None
+    plans = [
+        Plan(tile, (-(-m // tile.rows), -(-n // tile.columns)), shares)
+        for tile in ((few,) if few and value <= 8 else _TILES[value])
+        for shares in sorted({1, chains})
+    ]
+    return min(plans, key=time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +299,7 @@ def source(v: Variant) -> str:
     """Return a kernel's CUDA C++, without what all kernels share."""
     t, element = v.tile, ELEMENTS[v.operand][0]
     out = ELEMENTS[parts_dtype(v.result) if v.partial else v.result][0]
-    chain = orders.MATMUL_BLOCK if v.operand in _FLOATING else 0
+    chain = orders.MATMUL_BLOCK if v.operand in _FLOATING and not v.partial else 0
     to = sink(v.epilogue)
     return f"""\
 constexpr int THREADS = {t.threads}, DEPTH = {t.depth};
@@ -335,15 +361,16 @@ OPMUX_ENTRY({ADDING})
 """
 
 
-def product(problem: Problem, tiles: tuple[int, int], shares: int = 1) -> bytes:
+def product(problem: Problem, tiles: tuple[int, int], shares: int = 1, share: int = orders.MATMUL_BLOCK) -> bytes:
     """Return the bytes of ``Product``.
 
     Args:
         problem: what is computed.
         tiles: of the result, along rows and columns.
         shares: blocks of terms that are computed apart.
+        share: the terms of such a block.
     """
     m, n, k = problem.rows, problem.columns, problem.depth
-    share = orders.MATMUL_BLOCK if shares > 1 else k
+    share = share if shares > 1 else k
     part = problem.count * m * n
     return struct.pack("<9q3I4x", m, n, k, *problem.a, *problem.b, share, part, *tiles, shares)

@@ -7,6 +7,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends.cuda.products.matmul import (
+    HUGE,
     LARGE,
     MEDIUM,
     SMALL,
@@ -43,12 +44,13 @@ def by_kernel(name: str, a: Array, b: Array, dtype: object = None) -> np.ndarray
     return chosen.run([a, b], None)[0].numpy()
 
 
-#: The host pretends to have 4 multiprocessors: 4 tiles of a kind are enough for it to be taken.
+#: The host pretends to have 4 multiprocessors: a tile is taken where its blocks are done first on these.
 SHAPES = {
-    (130, 1100, 68): ["matmul_128x64"],
-    (65, 70, 66): ["matmul_64x64"],
+    (1021, 530, 126): ["matmul_128x128"],
+    (509, 530, 127): ["matmul_128x64"],
+    (257, 70, 250): ["matmul_64x64"],
     (20, 33, 40): ["matmul_32x32"],
-    (65, 1100, 33): ["matmul_64x64", "matmul_add_shares"],
+    (33, 2200, 30): ["matmul_32x32", "matmul_add_shares"],
     (400, 30, 3): ["matmul_128x8"],
     (2, 60, 400): ["matmul_8x128"],
 }
@@ -118,17 +120,28 @@ def _problem(m: int, n: int, k: int) -> Problem:
 @pytest.mark.parametrize(
     ("m", "n", "k", "tile", "shares"),
     [
-        (4096, 4096, 4096, LARGE, 1),
+        # 64 blocks of HUGE and 128 of LARGE are alone on their multiprocessors; two of MEDIUM are done before either.
         (1024, 1024, 1024, MEDIUM, 1),
+        # 256, 1024 and 4096 blocks of HUGE fill 97 % of two, eight and 32 turns of 132 multiprocessors.
+        (2048, 2048, 2048, HUGE, 1),
+        (4096, 4096, 4096, HUGE, 1),
+        (8192, 8192, 8192, HUGE, 1),
+        # 200 blocks of LARGE are 76 % of two turns, and 1600 with an eighth of the terms each are 93 % of 13.
+        (1280, 1280, 4096, LARGE, 8),
+        # Larger tiles would be all but empty.
         (1 << 20, 30, 1024, SMALL, 1),
-        (256, 256, 16384, LARGE, 32),
         (200, 200, 300, SMALL, 1),
-        (1 << 20, 1, 64, TALL, 1),
+        # A few tiles and many terms: one turn of 128 HUGE would be alone, two turns of 256 LARGE are not.
+        (256, 256, 16384, LARGE, 32),
         (1, 8192, 8192, WIDE, 16),
-        (64, 64, 1 << 24, SMALL, 1),  # 512 MiB of partial results would be needed
+        (1 << 20, 1, 64, TALL, 1),
+        # 512 MiB of partial results would be needed.
+        (64, 64, 1 << 24, SMALL, 1),
     ],
 )
-def test_a_plan_keeps_132_multiprocessors_at_work(m: int, n: int, k: int, tile: object, shares: int) -> None:
+def test_a_plan_is_what_132_multiprocessors_are_done_with_first(
+    m: int, n: int, k: int, tile: object, shares: int
+) -> None:
     plan = plan_for(_problem(m, n, k), 4, 132)
     assert (plan.tile, plan.shares) == (tile, shares)
 
