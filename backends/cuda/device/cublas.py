@@ -36,6 +36,8 @@ _STATUS: Final = {
     11: "CUBLAS_STATUS_MAPPING_ERROR", 13: "CUBLAS_STATUS_EXECUTION_FAILED", 14: "CUBLAS_STATUS_INTERNAL_ERROR",
     15: "CUBLAS_STATUS_NOT_SUPPORTED", 16: "CUBLAS_STATUS_LICENSE_ERROR",
 }  # fmt: skip
+#: What says that the library has no kernel for a call, and has done nothing.
+DECLINES: Final = frozenset({_STATUS[8], _STATUS[15]})
 
 _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 _MATRIX: Final = (_POINTER, _INT, _LONG)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ....plugin import (
@@ -20,11 +21,13 @@ from ....plugin import (
     Reason,
     Rejection,
 )
-from ..device.cublas import ARITHMETIC
+from ..device.cublas import ARITHMETIC, DECLINES
 from ..device.driver import KIND, driver_of
-from ..device.runtime import Gemm
-from . import matmul
+from ..device.runtime import CudaError, Gemm
+from . import matmul, matmul_kernels
 from .matmul import Problem
+
+_log: Final = logging.getLogger("opmux")
 
 #: Bytes of workspace: what cuBLAS takes for itself from capability 9.0 on, and before (cuBLAS documentation,
 #: ``cublasSetWorkspace``).
@@ -81,13 +84,40 @@ def _matmul(spec: CallSpec) -> Prepared | Rejection:
     gemm = driver.runtime.gemm
     workspace_bytes = _WORKSPACE if driver.target.capability >= (9, 0) else _WORKSPACE_BEFORE
 
-    def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
-        a, b, c = ins[1].ptr, ins[0].ptr, outs[0].ptr
-        memory = (0 if workspace is None else workspace.ptr), workspace_bytes
-        for at_a, at_b, at_c in places:
-            gemm(product, a + at_a, b + at_b, c + at_c, memory, queue)
+    own, does_it = _own(x.dtype.name)
+    instead = does_it(spec)
+    if isinstance(instead, Rejection):
+        return instead
+    declined = False
 
-    return Prepared(launch, workspace_bytes)
+    def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
+        nonlocal declined
+        if not declined:
+            a, b, c = ins[1].ptr, ins[0].ptr, outs[0].ptr
+            memory = (0 if workspace is None else workspace.ptr), workspace_bytes
+            try:
+                for at_a, at_b, at_c in places:
+                    gemm(product, a + at_a, b + at_b, c + at_c, memory, queue)
+                return
+            except CudaError as error:
+                if error.code not in DECLINES:
+                    raise
+                declined = True
+                _log.warning("cuBLAS declines %s (%s); cuda/%s does it from now on", product, error.code, own)
+        instead.launch(outs, ins, workspace, queue)  # all of it, also what cuBLAS has done
+
+    return Prepared(launch, max(workspace_bytes, instead.workspace))
+
+
+def _own(dtype: str) -> tuple[str, Callable[[CallSpec], Prepared | Rejection]]:
+    """Return the name of this backend's own kernel for what cuBLAS declines, and what prepares it.
+
+    cuBLAS has no call that says beforehand whether it has a kernel. It may have none for lengths, strides or alignments
+    that its documentation allows, and then it has been chosen.
+    """
+    takes = [k for k in matmul_kernels.KERNELS if dtype in k.accepts.dtypes[0]]
+    fastest = max(takes, key=lambda kernel: kernel.priority)
+    return fastest.name, fastest.prepare
 
 
 def gemm_of(problem: Problem, dtypes: tuple[str, str]) -> Gemm | Rejection:

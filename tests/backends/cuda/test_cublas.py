@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import opmux as ox
 from opmux.backends import cuda as plugin
 from opmux.backends.cuda.device import cublas
+from opmux.backends.cuda.device.runtime import CudaError, Gemm
 from opmux.backends.cuda.products.cublas_kernels import gemm_of, starts
 from opmux.backends.cuda.products.matmul import problem_of
 from opmux.conformance.target import targets
@@ -195,7 +197,7 @@ def test_a_handle_serves_one_call_at_a_time_and_is_kept(blas: FakeCublas) -> Non
 
 @pytest.mark.parametrize(
     ("status", "error", "said"),
-    [(15, KernelError, "CUBLAS_STATUS_NOT_SUPPORTED"), (3, OutOfMemoryError, "cuBLAS has none left")],
+    [(14, KernelError, "CUBLAS_STATUS_INTERNAL_ERROR"), (3, OutOfMemoryError, "cuBLAS has none left")],
 )
 def test_what_cublas_refuses_is_typed_and_the_next_call_works(
     blas: FakeCublas, status: int, error: type[Exception], said: str
@@ -207,6 +209,49 @@ def test_what_cublas_refuses_is_typed_and_the_next_call_works(
         by_cublas(a, a)
     assert by_cublas(a, a).shape == (8, 8)
     assert len(blas.handles) == 1
+
+
+class Declining(HostRuntime):
+    """A GPU whose cuBLAS has no kernel for the second product of a call, and none from then on."""
+
+    asked = 0
+
+    def gemm(self, product: Gemm, *rest: Any) -> None:
+        self.asked += 1
+        if self.asked > 1:
+            raise CudaError("CUBLAS_STATUS_NOT_SUPPORTED", "reported by cuBLAS")
+        super().gemm(product, *rest)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kernel"), [("float32", "matmul"), ("bfloat16", "mma"), ("complex64", "complex"), ("int8", "mma")]
+)
+def test_what_cublas_declines_is_done_by_another_kernel_and_told_once(
+    dtype: str, kernel: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = Declining(blas=True)
+    a, b = small((2, 2, 4, 8), dtype), small((2, 2, 8, 4), dtype, 2)
+    with registered(OnHost(runtime)), caplog.at_level("WARNING", "opmux"):
+        x = ox.permute_dims(put(np.ascontiguousarray(a.swapaxes(0, 1))), (1, 0, 2, 3))
+        run = candidate(x, put(b), "int32" if dtype == "int8" else None).run
+        assert run is not None
+        for _ in range(2):
+            found = run([x, put(b)], None)[0].numpy()
+            wide = complex if dtype.startswith("complex") else float
+            assert (found.astype(wide) == a.astype(wide) @ b.astype(wide)).all()
+    assert runtime.asked == 2, "cuBLAS is asked again"
+    assert [kernel in r.message and "CUBLAS_STATUS_NOT_SUPPORTED" in r.message for r in caplog.records] == [True]
+
+
+def test_what_cublas_declines_is_captured_as_another_kernel(blas: FakeCublas) -> None:
+    blas.cuda.gives_again = True
+    blas.cuda.failures["cublasGemmEx_64"] = deque([15])
+    f, x = ox.compile(lambda v: ox.matmul(ox.sort(v), v)), put(small((2048, 2048), "float32"))
+    for _ in range(6):
+        f(x)
+    assert "graphLaunch" in blas.cuda.calls
+    assert blas.cuda.calls.count("cublasGemmEx_64") == 1
+    assert blas.products == []
 
 
 def test_a_library_that_cannot_be_started_is_told_and_another_kernel_is_taken(blas: FakeCublas) -> None:
