@@ -54,6 +54,14 @@ class Findings:
         name = decided.name
         if decided.kind is Kind.DECOMPOSITION:
             name = f"decomposition of {', '.join(dict.fromkeys(c.name for c in leaves(decided)))}"
+        self.held_as(name, worst, unit)
+
+    def ran(self, name: str) -> None:
+        """Take in the name of what runs now, so that a failure is its own."""
+        self.errors.setdefault(name, 0.0)
+
+    def held_as(self, name: str, worst: float, unit: str) -> None:
+        """Take in results that were held to their expectation, under a name."""
         self.errors[name] = max(self.errors.get(name, 0.0), worst)
         self.unit = unit
         self.assertions += 1
@@ -139,22 +147,26 @@ class Target:
         if reasons is None:
             raise ConformanceError(f"{op.name}: it was refused without reasons: {error}", op=op.name)
         for name, rejection in reasons.items():
-            self._check_rejection(op, name, rejection)
+            self.check_rejection(op.name, name, rejection)
 
-    def _check_rejection(self, op: Op, name: str, rejection: Rejection | None) -> None:
-        """Demand that a kernel refuses by returning a Rejection that says why."""
+    def check_rejection(self, op: str, name: str, rejection: Rejection | None) -> None:
+        """Demand that a kernel refuses by returning a Rejection that says why.
+
+        Raises:
+            ConformanceError: it failed instead, or gives no reason.
+        """
         if rejection is None:
             return
         if rejection.reason is Reason.PREPARE_FAILED:
             raise ConformanceError(
-                f"{op.name}: {name} must refuse by returning a Rejection: {rejection.detail}", op=op.name, kernel=name
+                f"{op}: {name} must refuse by returning a Rejection: {rejection.detail}", op=op, kernel=name
             )
         known: object = rejection.reason  # a backend may have put anything there
         if not isinstance(known, Reason) or not str(rejection.detail).strip():
             raise ConformanceError(
-                f"{op.name}: {name} refuses with {rejection!r}, which does not say why: a Rejection has a Reason and a "
+                f"{op}: {name} refuses with {rejection!r}, which does not say why: a Rejection has a Reason and a "
                 f"detail for people",
-                op=op.name,
+                op=op,
                 kernel=name,
             )
 
@@ -196,7 +208,7 @@ class Target:
         if not every or any(p.chosen is decision.chosen or p.op is op for p in decision.chosen.parts):
             return  # after casts, the other candidates are of the cast operands
         for candidate in runnable(decision)[1:]:
-            self._check_rejection(op, candidate.name, candidate.rejection)
+            self.check_rejection(op.name, candidate.name, candidate.rejection)
             if candidate.rejection is None and candidate.run is not None:
                 self._check_whose(op, candidate)
                 soil(self.device, decision.outputs[0].nbytes)
@@ -284,7 +296,7 @@ def only(backend: str) -> Any:
 
 
 def targets(backend: str) -> list[Target]:
-    """Return the backend on the first device of each kind that its kernels serve.
+    """Return the backend on the first device of each kind that its kernels or its region compilers serve.
 
     Raises:
         PluginError: no such backend is registered.
@@ -295,6 +307,6 @@ def targets(backend: str) -> list[Target]:
         raise PluginError(
             f"no backend {backend!r} is usable here; there are {known} (`opmux doctor` says why)", backend=backend
         )
-    kinds = dict.fromkeys(k.device for k in contribution.kernels)
+    kinds = dict.fromkeys([*(k.device for k in contribution.kernels), *(c.device for c in contribution.compilers)])
     found = [next((d for d in DEVICES if d.kind == kind), None) for kind in kinds]
     return [Target(backend, d) for d in found if d is not None]

@@ -19,6 +19,8 @@ OpCheck = Callable[[Target, Op, Findings], None]
 
 #: In place of an op, for the cases of a whole device.
 DEVICE: Final = "device"
+#: In place of an op, for the cases of region compilers.
+REGIONS: Final = "regions"
 #: In place of a dtype, for the cases of a device that are about none.
 ANY: Final = "any"
 
@@ -35,7 +37,7 @@ class Case:
     """One check of one op with a leading operand of one dtype, or of a device.
 
     Attributes:
-        op, dtype: names, ``"device"`` and ``"any"`` among them.
+        op, dtype: names, ``"device"``, ``"regions"`` and ``"any"`` among them.
         kind: one of :data:`KINDS`.
         label: which of its kind; may be empty.
         check: what it does with a target.

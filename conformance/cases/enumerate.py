@@ -13,12 +13,13 @@ from ...opset import namespace  # noqa: F401 - every op has to be declared befor
 from ...opset.declare import declaration_of
 from ..oracle.expect import Expected, expect
 from ..target import Findings, Target
-from .case import ANY, DEVICE, KINDS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
+from .case import ANY, DEVICE, KINDS, REGIONS, Case, Check, DeviceContext, DeviceFamily, OpCheck, OpContext, OpFamily
 from .collectives import family as collective
 from .collectives.calls import COVERED
 from .devices import concurrency, fault_loops, interop, memory, queue_order
 from .drawn import model, programs, properties
 from .ops import basics, claims, determinism, guarded, large, numerics, placement, repetition, scalars
+from .regions import family as regions
 from .samples.sample import Sample, samples
 
 #: The quick run takes the first case of an op and dtype, and one in so many of the others, the same ones every time.
@@ -80,8 +81,8 @@ def dtypes_of(op: Op) -> tuple[DType, ...]:
 
 
 def all_pairs() -> list[tuple[str, str]]:
-    """Return every op and dtype that has cases, by name, the whole device last."""
-    made = [(op.name, t.name) for op in ops() for t in dtypes_of(op)]
+    """Return every op and dtype that has cases, by name, then regions, the whole device last."""
+    made = [(op.name, t.name) for op in ops() for t in dtypes_of(op)] + [(REGIONS, t) for t in regions.DTYPES]
     return made + [(DEVICE, t) for t in DEVICE_DTYPES if case_ids(DEVICE, t)]
 
 
@@ -90,7 +91,7 @@ def cases(op: str, t: str, quick: bool = False, seed: int = 0) -> tuple[Case, ..
     """Return every case of an op and dtype.
 
     Args:
-        op: the op's name, or ``"device"``.
+        op: the op's name, ``"regions"`` or ``"device"``.
         t: name of the dtype of the leading operand; for a device also ``"any"``.
         quick: fewer values, no exhaustive ones; not sufficient for a claim.
         seed: of what is drawn at random.
@@ -98,7 +99,10 @@ def cases(op: str, t: str, quick: bool = False, seed: int = 0) -> tuple[Case, ..
     Raises:
         ValueError: two cases have one id.
     """
-    found = _of_device(t, quick, seed) if op == DEVICE else _of_op(named(op), dtype(t), quick, seed)
+    if op == REGIONS:
+        found = [Case(REGIONS, t, *made) for made in regions.family(t, quick, seed)]
+    else:
+        found = _of_device(t, quick, seed) if op == DEVICE else _of_op(named(op), dtype(t), quick, seed)
     if quick:
         found = [c for i, c in enumerate(found) if i == 0 or zlib.crc32(c.id.encode()) % _QUICK_SHARE == 0]
     found.sort(key=lambda c: KINDS.index(c.kind))

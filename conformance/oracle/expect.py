@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...core.dtypes import COMPLEX, COMPLEXES, REAL, DType, dtype
+from ...core.errors import ConformanceError
 from ...core.kernel import ArraySpec
 from ...core.op import Inferred, Op, Role
 from ...opset.accuracy import Accumulated, Accuracy, Composed, Exact, Ulp
@@ -232,7 +233,14 @@ def _ulp(op: Op, rule: Ulp, operands: Operands, attributes: Mapping[str, Any], w
 def _accumulated(
     op: Op, rule: Accumulated, operands: Operands, attributes: Mapping[str, Any], where: Where, *, flushes: bool
 ) -> Judge:
-    t = where.dtype
+    want, bound = _sum_of_terms(op, rule, operands, attributes, where.dtype, flushes=flushes)
+    return within(want, bound, where.dtype)
+
+
+def _sum_of_terms(
+    op: Op, rule: Accumulated, operands: Operands, attributes: Mapping[str, Any], t: DType, *, flushes: bool
+) -> tuple[Host, Host]:
+    """Return the true values of a call that accumulates, and how far a result may lie from each."""
     wide = wide_type(t)
     widened = [_widened(x, wide) for x in operands]
     want = _body(op, widened, attributes, t.name, None)
@@ -244,7 +252,26 @@ def _accumulated(
     bound = allowance.accumulated(rule, t, want, magnitude, terms) * _GRANTED
     if flushes:  # every partial sum may vanish when it is below the accumulator's smallest normal number
         bound = bound + np.asarray(counted) * least_normal("float32" if t.bits == 16 else t.name)
-    return within(want, bound, t)
+    return want, bound
+
+
+def spread(op: Op, operands: Operands, attributes: Mapping[str, Any], values: Host) -> Host:
+    """Return how far a result of a primitive may lie from the true value by its contract, on these very operands.
+
+    Args:
+        op: a primitive.
+        operands: cast and broadcast as its rules say.
+        attributes: normalised.
+        values: what it gives, near enough to tell how far apart numbers are there.
+    """
+    t, rule = dtype(values.dtype), declaration_of(op).accuracy
+    if t.kind != REAL or isinstance(rule, Exact) or _only_moves(rule, attributes):
+        return np.zeros(values.shape)
+    if isinstance(rule, Ulp):
+        return 2 * rule.bound(t.name) * allowance.half_ulp(values, allowance.form_of(t))
+    if isinstance(rule, Accumulated):
+        return np.asarray(_sum_of_terms(op, rule, operands, attributes, t, flushes=False)[1], np.float64)
+    raise ConformanceError(f"{op.name} is no primitive: its steps have contracts, not it", op=op.name)
 
 
 def _present(op: Op, rule: Accumulated, operands: Sequence[Host | None], attributes: Mapping[str, Any]) -> Host | int:

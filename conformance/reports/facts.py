@@ -11,7 +11,7 @@ from ...core.op import OPS, all_ops
 from ...opset import namespace  # noqa: F401 - every op has to be declared before it is looked up
 from ...opset.accuracy import Ulp
 from ...opset.declare import declaration_of
-from ..cases.case import DEVICE
+from ..cases.case import DEVICE, REGIONS
 from .model import Worst
 
 #: The error of a correctly rounded result, in ULP.
@@ -24,7 +24,7 @@ def families() -> dict[str, str]:
     """Return the family of every op, in the order of the opset."""
     found = {op.name: declaration_of(op).family for op in all_ops()}
     order = list(dict.fromkeys(found.values()))
-    return {**dict(sorted(found.items(), key=lambda item: order.index(item[1]))), DEVICE: DEVICE}
+    return {**dict(sorted(found.items(), key=lambda item: order.index(item[1]))), REGIONS: REGIONS, DEVICE: DEVICE}
 
 
 def in_order(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

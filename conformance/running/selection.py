@@ -12,7 +12,7 @@ from typing import Final
 
 from ...core.dtypes import dtype
 from ...core.errors import ArgumentError
-from ..cases.case import ANY, DEVICE
+from ..cases.case import ANY, DEVICE, REGIONS
 from ..cases.enumerate import all_pairs, case_ids, ops
 from ..results.profiles import demanded_by, ids_of, require_profile
 from .isolation import WORKER
@@ -123,8 +123,8 @@ def chosen_pairs(selection: Selection) -> list[tuple[str, str]]:
         DTypeError: for a dtype that does not exist.
     """
     for name in selection.ops:
-        if name != DEVICE and name not in {op.name for op in ops()}:
-            near = _near(name, (op.name for op in ops()))
+        if name not in {DEVICE, REGIONS, *(op.name for op in ops())}:
+            near = _near(name, (DEVICE, REGIONS, *(op.name for op in ops())))
             raise ArgumentError(f"no op named {name!r}{near}; `opmux ops` lists them", op=name)
     types = {name if name == ANY else dtype(name).name for name in selection.dtypes}
     if selection.profile is not None:

@@ -68,7 +68,7 @@ def candidates(target: Target, decision: Decision, turn: int | None = None) -> l
     """
     for c in decision.candidates:
         if c.kind is not Kind.SCHEDULE:
-            target._check_rejection(decision.op, c.name, c.rejection)
+            target.check_rejection(decision.op.name, c.name, c.rejection)
     found = [c for c in decision.candidates if c.rejection is None and c.run is not None]
     kernels = [c for c in found if c.kind is not Kind.SCHEDULE]
     algorithms = sorted((c for c in found if c.kind is Kind.SCHEDULE), key=lambda c: c.name)

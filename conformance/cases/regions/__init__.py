@@ -1,0 +1,1 @@
+"""Cases of region compilers: graphs as data, and what a region must give."""
