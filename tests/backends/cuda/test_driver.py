@@ -158,3 +158,29 @@ def test_code_that_a_gpu_refuses_is_an_error_of_the_call_with_kernel_and_target(
         with pytest.raises(ox.KernelError, match=r"add failed in kernel \w+ .*CUDA_ERROR_NO_BINARY_FOR_GPU: .*sm_90a"):
             ox.add(x, x)
         assert ox.add(x, x).shape == (8,)
+
+
+def askew(dtype: str, by: int) -> np.ndarray:
+    """Return an array of the host that begins so many bytes after a multiple of 64."""
+    room = np.zeros(64 + 32 * 16, np.uint8)
+    start = -room.ctypes.data % 64 + by
+    return room[start : start + 24 * np.dtype(dtype).itemsize].view(dtype).reshape(4, 6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "by"), [("float32", 1), ("float64", 4), ("complex64", 4), ("complex128", 8), ("int16", 1)]
+)
+def test_no_array_of_a_gpu_begins_within_an_element(recorder: Recorder, dtype: str, by: int) -> None:
+    given = askew(dtype, by)
+    assert given.ctypes.data % given.itemsize, "it is aligned"
+    on_host = ox.asarray(given)
+    arrived = [
+        ox.asarray(given, device="cuda:0"),
+        ox.from_dlpack(given, device="cuda:0"),
+        on_host.to_device("cuda:0"),
+        on_host[1:, ::-1].to_device("cuda:0"),
+    ]
+    views = [v for x in arrived for v in (x, x[1:, 1:], x[::-1, 2], x.T[3], ox.flip(x), ox.reshape(x, (-1,))[5:])]
+    inside = ox.compile(lambda v: (v[1:, 1:] + v[1:, 1:], ox.sort(ox.reshape(v, (-1,))[1:])))
+    made = [] if dtype.startswith("complex") else [y for x in arrived for _ in range(2) for y in inside(x)]
+    assert [v for v in (*views, *made) if v.ptr % v.dtype.itemsize] == []
