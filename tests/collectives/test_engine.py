@@ -21,7 +21,7 @@ from opmux.core.errors import CollectiveError
 from opmux.opset.collectives.algorithms import ALGORITHMS
 from tests.collectives import by_hand
 from tests.collectives.by_hand import drive
-from tests.collectives.nemesis import Network, SimulatedEndpoint
+from tests.collectives.network import Network, SimulatedEndpoint
 
 
 class World:

@@ -22,8 +22,9 @@ from opmux.core.collectives.layout import INPUT, OUTPUT, Layout
 from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.schedule import Schedule, Step, Transfer
 from opmux.core.collectives.watch import Running
+from tests.collectives.histories import made
 from tests.collectives.loop import Loop, job
-from tests.collectives.nemesis import Network, SimulatedEndpoint, made
+from tests.collectives.network import Network, SimulatedEndpoint
 
 #: Elements that ride with the header, whole or in parts, and that go apart.
 LENGTHS = (1, 128, 129, 512, 3000)

@@ -10,7 +10,7 @@ import pytest
 from opmux.core.collectives.control import Control, Status, stuck
 from opmux.core.collectives.failure import Cause, MeshFailure
 from opmux.core.errors import CollectiveError
-from tests.collectives.nemesis import Network, SimulatedEndpoint
+from tests.collectives.network import Network, SimulatedEndpoint
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -12,7 +12,8 @@ import pytest
 from opmux.core.collectives import agreement, engine, watch
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.failure import Cause
-from tests.collectives import nemesis
+from opmux.core.errors import CollectiveError
+from tests.collectives import histories, nemesis, network
 
 CHUNK = 150
 
@@ -35,7 +36,7 @@ def test_seed_replays_exactly():
 
 def test_failure_prints_its_seed(monkeypatch):
     monkeypatch.setattr(nemesis, "_add", lambda base, arrived, into: None)
-    with pytest.raises(nemesis.Wrong, match=r"seed \d+: \d ranks, calls"):
+    with pytest.raises(histories.Wrong, match=r"seed \d+: \d ranks, calls"):
         _until_wrong()
 
 
@@ -154,7 +155,7 @@ def _use_a_failed_mesh(patch: pytest.MonkeyPatch) -> None:
 )
 def test_planted_bug_is_found(monkeypatch, plant: Callable[[pytest.MonkeyPatch], None]):
     plant(monkeypatch)
-    with pytest.raises(nemesis.Wrong):
+    with pytest.raises(histories.Wrong):
         _until_wrong()
 
 
@@ -166,35 +167,37 @@ def _until_wrong() -> None:
 class TestChecker:
     """The checker itself, on histories that must not be."""
 
-    HISTORY = nemesis.History(0, 2, [("ring", 3, 0)], ())
-    RIGHT = nemesis._expected("ring", 2, 3, 0, 0)[0]
+    HISTORY = histories.History(0, 2, [("ring", 3, 0)], ())
+    RIGHT = histories._expected("ring", 2, 3, 0, 0)[0]
 
-    def check(self, *events: nemesis.Event, **changes: Any) -> None:
-        nemesis.check(dataclasses.replace(self.HISTORY, events=list(events), **changes))
+    def check(self, *events: histories.Event, **changes: Any) -> None:
+        histories.check(dataclasses.replace(self.HISTORY, events=list(events), **changes))
 
     def test_accepts_the_right_one(self):
-        self.check(*(nemesis.Event(r, 0, 0.0, 1.0, self.RIGHT) for r in (0, 1)))
+        self.check(*(histories.Event(r, 0, 0.0, 1.0, self.RIGHT) for r in (0, 1)))
 
     def test_refuses_a_wrong_sum(self):
-        with pytest.raises(nemesis.Wrong, match=r"rank 1: .* is not"):
-            self.check(nemesis.Event(0, 0, 0.0, 1.0, self.RIGHT), nemesis.Event(1, 0, 0.0, 1.0, self.RIGHT + 1))
+        with pytest.raises(histories.Wrong, match=r"rank 1: .* is not"):
+            self.check(histories.Event(0, 0, 0.0, 1.0, self.RIGHT), histories.Event(1, 0, 0.0, 1.0, self.RIGHT + 1))
 
     def test_refuses_a_rank_without_an_outcome(self):
-        with pytest.raises(nemesis.Wrong, match="rank 1 has 0 of 1 calls"):
-            self.check(nemesis.Event(0, 0, 0.0, 1.0, self.RIGHT))
+        with pytest.raises(histories.Wrong, match="rank 1 has 0 of 1 calls"):
+            self.check(histories.Event(0, 0, 0.0, 1.0, self.RIGHT))
 
     def test_refuses_an_error_without_a_fault(self):
-        error = nemesis.CollectiveError("no reason", rank=1)
-        with pytest.raises(nemesis.Wrong, match="without a fault"):
-            self.check(nemesis.Event(0, 0, 0.0, 1.0, error=error), nemesis.Event(1, 0, 0.0, 1.0, self.RIGHT))
+        error = CollectiveError("no reason", rank=1)
+        with pytest.raises(histories.Wrong, match="without a fault"):
+            self.check(histories.Event(0, 0, 0.0, 1.0, error=error), histories.Event(1, 0, 0.0, 1.0, self.RIGHT))
 
     @pytest.mark.parametrize(("blamed", "ended", "said"), [(0, 1.0, "blames 0"), (1, 99.0, "after the limit")])
     def test_refuses_false_blame_and_a_late_error(self, blamed, ended, said):
-        error = nemesis.CollectiveError("it died", rank=blamed)
-        with pytest.raises(nemesis.Wrong, match=said):
-            self.check(nemesis.Event(0, 0, 0.0, ended, error=error), faults=(nemesis.Fault("kill", 1),), away={1: 0.0})
+        error = CollectiveError("it died", rank=blamed)
+        with pytest.raises(histories.Wrong, match=said):
+            self.check(
+                histories.Event(0, 0, 0.0, ended, error=error), faults=(network.Fault("kill", 1),), away={1: 0.0}
+            )
 
 
 def test_payloads_of_all_ranks_and_calls_differ_in_every_sum():
-    bits = [int(np.bitwise_and(nemesis.payload(r, c, 1)[0], (1 << 40) - 1)) for r in range(5) for c in range(3)]
+    bits = [int(np.bitwise_and(histories.payload(r, c, 1)[0], (1 << 40) - 1)) for r in range(5) for c in range(3)]
     assert len({sum(b for i, b in enumerate(bits) if mask >> i & 1) for mask in range(1 << 15)}) == 1 << 15
