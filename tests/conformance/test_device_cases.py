@@ -17,7 +17,7 @@ from opmux.conformance.target import Target, targets
 from opmux.core.dispatch.registry import REGISTRY
 from opmux.core.plugins import manager
 from tests.conformance.device_runs import ended, target_of
-from tests.remote import RemotePlugin
+from tests.remote import RemotePlugin, driver_plants, launch_plants  # noqa: F401 - their import fills PLANTS
 from tests.remote.plants import PLANTS, Plant
 
 #: Kind and label of the cases.

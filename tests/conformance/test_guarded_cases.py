@@ -17,7 +17,7 @@ from opmux.conformance.target import Target
 from opmux.plugin import CallSpec, Kernel, Prepared
 from tests.conformance.device_runs import target_of
 from tests.conformance.zoo import Zoo, registered
-from tests.remote import plants
+from tests.remote import launch_plants
 
 
 def guards(target: Target, op: str, t: str = "float32") -> CaseResult:
@@ -35,10 +35,10 @@ def test_right_kernels_pass(backend: str, op: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (plants.past_the_end, "4 bytes behind one of"),
-        (plants.before_the_start, "4 bytes before one of"),
-        (plants.keeps_arrays, "stay allocated"),
-        (plants.scribbles, "operand 0 is not as it was"),
+        (launch_plants.past_the_end, "4 bytes behind one of"),
+        (launch_plants.before_the_start, "4 bytes before one of"),
+        (launch_plants.keeps_arrays, "stay allocated"),
+        (launch_plants.scribbles, "operand 0 is not as it was"),
     ],
     ids=["end", "start", "keeps", "operand"],
 )
