@@ -19,6 +19,8 @@ from ....plugin import (
     Prepared,
     Program,
     Promises,
+    Reason,
+    Rejection,
     merge,
     orders,
 )
@@ -31,7 +33,7 @@ from ..nest import packed, parts
 from . import matmul, tensor_cores
 from .epilogue import Epilogue
 from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
-from .tensor_cores import INSTRUCTIONS, MmaVariant
+from .tensor_cores import INSTRUCTIONS, MmaPlan, MmaVariant
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "matmul")
@@ -55,6 +57,11 @@ MMA_COST: Final = CostTerms(compute=0.6, memory=0.8, tile=(64, 64))
 _COMPLEX: Final = Promises(order="complex-chains", determinism=Determinism.BATCH)
 #: Sums in ascending steps of 32 bytes of terms, whatever the tile: what else is in the batch changes no bit.
 MMA: Final = Promises(order="mma", determinism=Determinism.BATCH)
+#: Shares, and lanes, take terms by the sizes of a call; they are added in ascending order.
+_BY_SIZES: Final = Promises(determinism=Determinism.RUN)
+#: Declared. It takes only calls for which the other leaves multiprocessors idle, which the cost model does not count:
+#: it is to be the cheaper of the two.
+_SHARES_COST: Final = CostTerms(compute=0.62, memory=0.82, tile=(64, 64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +191,52 @@ def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> lis
 
 def on_tensor_cores(call: Product) -> Prepared:
     """Return a product made ready, by the instruction of tensor cores for its operands."""
+    driver, problem = driver_of(call.spec), call.problem
+    if not call.spec.outputs[0].size:
+        return Prepared(launcher(driver.runtime, []))
+    itemsize = call.spec.arrays[0].dtype.itemsize
+    plan = tensor_cores.plan_for(problem, itemsize, driver.runtime.properties.multiprocessors)
+    return Prepared(launcher(driver.runtime, _on_cores(call, problem, plan)))
+
+
+def in_shares(call: Product) -> Prepared | Rejection:
+    """Return a product made ready by the same instructions, its terms summed in shares, or why that gains nothing."""
+    driver, problem, (out,) = driver_of(call.spec), call.problem, call.spec.outputs
+    if not out.size:
+        return Rejection(Reason.SIZE, "there is nothing to sum")
+    itemsize = call.spec.arrays[0].dtype.itemsize
+    plan = tensor_cores.split_for(problem, itemsize, driver.runtime.properties.multiprocessors)
+    if plan is None:
+        return Rejection(
+            Reason.SIZE,
+            f"{problem.count} x {problem.rows} x {problem.columns} results of {problem.depth} terms are done as soon, "
+            "or nearly, by tiles that take all terms",
+        )
+    steps = [*_on_cores(call, problem, plan), _adding(call, plan.shares)]
+    return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * ELEMENTS[out.dtype.name][1])
+
+
+def _on_cores(call: Product, problem: Problem, plan: MmaPlan) -> list[Step]:
+    """Return the launches that make the products on tensor cores, or their shares."""
     x, y = call.spec.arrays
     (out,) = call.spec.outputs
-    driver = driver_of(call.spec)
-    if not out.size:
-        return Prepared(launcher(driver.runtime, []))
-    problem = call.problem
-    tile = tensor_cores.tile_for(problem, driver.runtime.properties.multiprocessors)
-    tiles = tensor_cores.tiles_of(problem, tile)
-    a, b = tensor_cores.reading(x, *_along_a(problem)), tensor_cores.reading(y, *_along_b(problem))
-    vectors = problem.columns % 2 == 0 and out.aligned
-    epilogue = call.tail.epilogue(problem, 2) if call.tail else None
-    variant = MmaVariant(x.dtype.name, out.dtype.name, tile, a, b, len(problem.batch.shape), vectors, epilogue)
-    header = matmul.product(problem, tiles)
-    function = driver.loader.function(_mma_source(variant), MMA_PARTS, variant.name, tile.shared)
-    steps = _steps(function, call, problem, header, math.prod(tiles), tile.threads, tile.shared)
-    return Prepared(launcher(driver.runtime, steps))
+    tile, partial = plan.tile, plan.shares > 1
+    variant = MmaVariant(
+        x.dtype.name,
+        out.dtype.name,
+        tile,
+        tensor_cores.reading(x, *_along_a(problem)),
+        tensor_cores.reading(y, *_along_b(problem)),
+        len(problem.batch.shape),
+        partial,
+        problem.columns % 2 == 0 and (partial or out.aligned),
+        call.tail.epilogue(problem, 2) if call.tail and not partial else None,
+    )
+    header = matmul.product(problem, plan.tiles, plan.shares, plan.share)
+    function = driver_of(call.spec).loader.function(_mma_source(variant), MMA_PARTS, variant.name, tile.shared)
+    if partial:
+        call = replace(call, read=(), written=((call.workspace, ELEMENTS[out.dtype.name][1]),), tail=None)
+    return _steps(function, call, problem, header, math.prod(plan.tiles) * plan.shares, tile.threads, tile.shared)
 
 
 _Along = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
@@ -263,6 +300,10 @@ def _on_tensor_cores(spec: CallSpec) -> Prepared:
     return on_tensor_cores(_alone(spec))
 
 
+def _in_shares(spec: CallSpec) -> Prepared | Rejection:
+    return in_shares(_alone(spec))
+
+
 KERNELS: Final = (
     Kernel("matmul", "matmul", KIND, _by_chains, Accepts(dtypes=(frozenset(ELEMENTS) - COMPLEX,)), CANONICAL, COST),
     Kernel("matmul.complex", "matmul", KIND, _by_chains, Accepts(dtypes=(COMPLEX,)), _COMPLEX, COST),
@@ -270,4 +311,8 @@ KERNELS: Final = (
     Kernel(
         "matmul.mma", "matmul", KIND, _on_tensor_cores, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), MMA, MMA_COST, 1
     ),
-)
+    Kernel(
+        "matmul.mma.shares", "matmul", KIND, _in_shares, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), _BY_SIZES,
+        _SHARES_COST,
+    ),
+)  # fmt: skip

@@ -158,16 +158,17 @@ __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const
     typedef typename Mma::Sum Sum;
     constexpr int M = WARP_ROWS * TM * 16, N = WARP_COLUMNS * TN * 16, DEPTH = STAGE_BYTES / sizeof(*a);
     constexpr int STAGE = (M + N) * STAGE_BYTES;
-    i64 row = (i64)place.row_tile * M, column = (i64)place.column_tile * N;
+    i64 row = (i64)place.row_tile * M, column = (i64)place.column_tile * N, first = place.share * p.share;
+    i64 terms = p.depth - first < p.share ? p.depth - first : p.share;
     int rows = (int)(p.rows - row < M ? p.rows - row : M), columns = (int)(p.columns - column < N ? p.columns - column : N);
-    u32 steps = (u32)((p.depth + DEPTH - 1) / DEPTH);
-    int last = (int)(p.depth - ((i64)steps - 1) * DEPTH);  // terms of the last stage
+    u32 steps = (u32)((terms + DEPTH - 1) / DEPTH);
+    int last = (int)(terms - ((i64)steps - 1) * DEPTH);  // terms of the last stage
 
     int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     int warp_row = warp / WARP_COLUMNS * (TM * 16), warp_column = warp % WARP_COLUMNS * (TN * 16);
 
-    A from_a(a + row * p.a_row, p.a_row, p.a_depth);
-    B from_b(b + column * p.b_column, p.b_column, p.b_depth);
+    A from_a(a + row * p.a_row + first * p.a_depth, p.a_row, p.a_depth);
+    B from_b(b + column * p.b_column + first * p.b_depth, p.b_column, p.b_depth);
     auto fetch = [&](u32 step) {
         if (step < steps) {
             u8* stage = memory + step % STAGES * STAGE;
@@ -210,7 +211,7 @@ __device__ __forceinline__ void multiply_on_tensor_cores(const Product& p, const
     }
     copy_wait<0>();
 
-    i64 origin = (place.batch * p.rows + row) * p.columns + column;
+    i64 origin = place.share * p.part + (place.batch * p.rows + row) * p.columns + column;
 #pragma unroll
     for (int i = 0; i < TM; ++i)
 #pragma unroll

@@ -11,9 +11,11 @@ import pytest
 import opmux as ox
 from opmux.backends.cuda.compiling.targets import TARGETS
 from opmux.backends.cuda.products import tensor_cores
+from opmux.backends.cuda.products.matmul import Problem
 from opmux.backends.cuda.products.matmul_kernels import MMA_PARTS
-from opmux.backends.cuda.products.tensor_cores import TILES, Reading, reading
+from opmux.backends.cuda.products.tensor_cores import TILES, Reading, plan_for, reading, split_for
 from opmux.core.arrays.array import Array
+from opmux.core.nests import Nest
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.test_matmul import by_kernel
 
@@ -60,6 +62,60 @@ def test_a_row_does_not_depend_on_what_else_is_in_the_batch(gpu: HostRuntime) ->
     all_rows, some = (by_kernel("matmul.mma", ox.asarray(x, device="cuda:0"), y) for x in (a, a[100:117]))
     assert (all_rows[100:117] == some).all()
     assert gpu.launches == ["matmul_mma_128x128", "matmul_mma_64x64"]
+
+
+@pytest.mark.parametrize(("dtype", "k"), [("float16", 2056), ("int8", 4112)])
+def test_shares_of_the_terms_are_added(gpu: HostRuntime, dtype: str, k: int) -> None:
+    a, b = small((40, k), dtype, 1), small((k, 72), dtype, 2)
+    x, y = ox.asarray(a, device="cuda:0"), ox.asarray(b, device="cuda:0")
+    found = by_kernel("matmul.mma.shares", x, y, ox.float32 if dtype == "float16" else ox.int32)
+    assert (found == a.astype(np.float64) @ b.astype(np.float64)).all()
+    assert gpu.launches == ["matmul_mma_64x64", "matmul_add_shares"]
+
+
+def test_shares_are_within_the_bound_of_a_sum_and_the_same_again(gpu: HostRuntime) -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((8, 2048)).astype(np.float16), rng.standard_normal((2048, 8)).astype(np.float16)
+    x, y = ox.asarray(a, device="cuda:0"), ox.asarray(b, device="cuda:0")
+    found, again = (by_kernel("matmul.mma.shares", x, y, ox.float32) for _ in range(2))
+    wide = a.astype(np.float64), b.astype(np.float64)
+    # A sum of n terms in any order is off by at most (n - 1) u times the sum of their sizes, to the first order (Higham,
+    # "Accuracy and Stability of Numerical Algorithms", 4.2), u being 2^-24; products of float16 are exact in float32.
+    assert (np.abs(found - wide[0] @ wide[1]) <= 2048 * 2.0**-24 * (np.abs(wide[0]) @ np.abs(wide[1]))).all()
+    assert (found == again).all()
+
+
+def _problem(m: int, n: int, k: int) -> Problem:
+    return Problem(m, n, k, (k, 1), (n, 1), Nest((1,), ((0,), (0,), (0,))))
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k", "tile", "shares"),
+    [
+        # 128 tiles of 128 x 256, 512 and 2048 fill 97 % of one, four and 16 turns of 132 multiprocessors.
+        (2048, 2048, 2048, 0, 1),
+        (4096, 4096, 4096, 0, 1),
+        (8192, 8192, 8192, 0, 1),
+        # 64 tiles of 128 x 128 would leave half of the multiprocessors idle, and so would shares of so few terms.
+        (1024, 1024, 1024, 2, 1),
+        # Four tiles; 64, 86 tiles of long terms.
+        (128, 128, 16384, 2, 32),
+        (16, 4096, 4096, 2, 4),
+        (512, 512, 16384, 1, 8),
+        # A second launch costs more than all of it.
+        (128, 128, 256, 2, 1),
+    ],
+)
+def test_a_plan_is_what_132_multiprocessors_are_done_with_first(m: int, n: int, k: int, tile: int, shares: int) -> None:
+    problem = _problem(m, n, k)
+    plan = split_for(problem, 2, 132) or plan_for(problem, 2, 132)
+    assert (TILES.index(plan.tile), plan.shares) == (tile, shares)
+    assert plan.share * (plan.shares - 1) < k <= plan.share * plan.shares
+
+
+def test_a_product_that_gains_nothing_is_left_to_whole_tiles(gpu: HostRuntime) -> None:
+    x = ox.zeros((64, 64), dtype=ox.float16, device="cuda:0")
+    assert "nearly" in str(ox.explain(ox.matmul, x, x))
 
 
 def test_tiles_fit_every_target() -> None:
