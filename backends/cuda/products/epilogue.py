@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from ....plugin import Program
@@ -17,11 +18,19 @@ class Epilogue:
         program: what is computed.
         product: which of its inputs is the product, rounded to its dtype as if it had been stored.
         along_rows: for each other input whether a row of it may be read as vectors.
+        repeated: for each other input whether its rows are one element each, for kernels that make use of that.
     """
 
     program: Program
     product: int
     along_rows: tuple[bool, ...] = ()
+    repeated: tuple[bool, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of ``matmul.cuh`` and ``warpgroups.cuh`` that read the operands beside the product."""
+        kinds = ["AlongRow" if dense else "AcrossRow" for dense in self.along_rows]
+        return tuple("OverRow" if over else kind for kind, over in zip_longest(kinds, self.repeated))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -52,6 +61,7 @@ class Sink:
     operands: int = 0
 
 
+_MADE: Final = "const Out::Memory (&made)[W]"
 _PLAIN: Final = Sink("", "Out::Memory* c", "Plain<Out> sink{c};")
 
 
@@ -61,19 +71,24 @@ def sink(epilogue: Epilogue | None) -> Sink:
         return _PLAIN
     read, written = epilogue.inputs, epilogue.outputs
     given = [f"{{in{i} + at[{2 + i}], across.row[{i}], across.column[{i}]}}" for i in range(len(read))]
-    fields = [
-        f"{'AlongRow' if dense else 'AcrossRow'}<{emit.MEMORY[t]}> in{i};"
-        for i, (t, dense) in enumerate(zip(read, epilogue.along_rows, strict=True))
-    ]
-    computed = _computed(epilogue, "made[w]", [f"x{i}[w]" for i in range(len(read))], "y{}[w]")
-    body = [
-        "if (left <= 0) return;",
-        *(f"{emit.MEMORY[t]} x{i}[W]; in{i}.load(x{i}, row, column, left);" for i, t in enumerate(read)),
+    kinds = zip(read, epilogue.kinds, strict=True)
+    fields = [f"{kind}<{emit.MEMORY[t]}> in{i};" for i, (t, kind) in enumerate(kinds)]
+    computed = _computed(epilogue, "made[w]", [f"x.x{i}[w]" for i in range(len(read))], "y{}[w]")
+    loads = [f"in{i}.load(x.x{i}, row, column, left);" for i in range(len(read))]
+    puts = [
         *(f"{emit.MEMORY[t]} y{i}[W];" for i, t in enumerate(written)),
+        "#pragma unroll",
         f"for (int w = 0; w < W; ++w) {{ {computed} }}",
         *(f"keep<VECTORS>(out{i} + at, left, y{i});" for i in range(len(written))),
     ]
-    declared = _struct(epilogue, fields, "i64 at, i64 row, i64 column, int left", body)
+    both = ["if (left <= 0) return; Operands<W> x;", "load(x, row, column, left);", "put<VECTORS>(at, left, x, made);"]
+    members = [
+        f"template <int W> struct Operands {{ {' '.join(f'{emit.MEMORY[t]} x{i}[W];' for i, t in enumerate(read))} }};",
+        _member("int W", "load", "Operands<W>& x, i64 row, i64 column, int left", loads),
+        _member("bool VECTORS, int W", "put", f"i64 at, int left, const Operands<W>& x, {_MADE}", puts),
+        _member("bool VECTORS, int W", "put", f"i64 at, i64 row, i64 column, int left, {_MADE}", both),
+    ]
+    declared = _struct(epilogue, fields, members)
     made = f"Epilogue sink{{{', '.join(given + _outputs(epilogue))}}};"
     across = [f"Across<{len(read)}> across"] if read else []
     return Sink(declared, ", ".join(across + _pointers(epilogue)), made, len(read))
@@ -88,26 +103,32 @@ def adding_sink(epilogue: Epilogue | None, rank: int) -> Sink:
     fields = [f"{p};" for p in (*nest, *_pointers(epilogue)[:count])]
     computed = _computed(epilogue, "made[0]", [f"in{i}[place[{i}]]" for i in range(count)], "out{}[at]")
     body = [*([f"i64 place[{count}]; offsets(nest, (u32)at, place);"] if read else []), computed]
-    declared = _struct(epilogue, fields, "i64 at, i64, i64, int", body)
+    put = _member("bool VECTORS, int W", "put", f"i64 at, i64, i64, int, {_MADE}", body)
+    declared = _struct(epilogue, fields, [put])
     given = [*(["nest"] if read else []), *(f"in{i}" for i in range(count)), *_outputs(epilogue)]
     made = f"Epilogue sink{{{', '.join(given)}}};"
     return Sink(declared, ", ".join(nest + _pointers(epilogue)), made, count)
 
 
-def _struct(epilogue: Epilogue, fields: list[str], place: str, body: list[str]) -> str:
+def _struct(epilogue: Epilogue, fields: list[str], members: list[str]) -> str:
     outputs = [f"{emit.MEMORY[t]}* out{i};" for i, t in enumerate(epilogue.outputs)]
-    lines = "\n        ".join(body)
+    lines = "\n    ".join([" ".join(fields + outputs), *members])
     return f"""\
 {emit.function("epilogue", epilogue.program)}
 
 struct Epilogue {{
-    {" ".join(fields + outputs)}
-    template <bool VECTORS, int W>
-    __device__ __forceinline__ void put({place}, const Out::Memory (&made)[W]) const {{
-        {lines}
-    }}
+    {lines}
 }};
 """
+
+
+def _member(template: str, name: str, parameters: str, body: list[str]) -> str:
+    lines = "\n        ".join(body)
+    return f"""\
+template <{template}>
+    __device__ __forceinline__ void {name}({parameters}) const {{
+        {lines}
+    }}"""
 
 
 def _pointers(epilogue: Epilogue) -> list[str]:

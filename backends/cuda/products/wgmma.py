@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from ....plugin import Reason, Rejection, Signature
+from ....plugin import Reason, Rejection, Signature, dtypes
 from ..device.tensor_maps import LINE, LONGEST, RANKS, STRIDE_BYTES, STRIDE_LIMIT, Tiling
+from .epilogue import Epilogue, Sink, sink
 from .matmul import ELEMENTS, Problem, flag
 
 #: The product of ``warpgroups.cuh``, by the operands' dtype.
@@ -194,6 +195,76 @@ def too_long(problem: Problem) -> Rejection | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Fused:
+    """An epilogue, and how a warp's results come to it through shared memory.
+
+    Attributes:
+        epilogue: what is done with results.
+        width: neighbours of a row that a lane takes at once.
+        lanes: that share a row.
+        flight: rows of which a lane has operands under way at once.
+        rank: dimensions of the batch.
+    """
+
+    epilogue: Epilogue
+    width: int
+    lanes: int
+    flight: int
+    rank: int
+
+
+#: Neighbours that a lane may take, the bytes of one access, and columns that a warp takes at a time.
+_WIDTHS: Final = (8, 4, 2)
+_ACCESS_BYTES: Final = 16
+_MOST_COLUMNS: Final = 64
+_WARP: Final = 32
+_ROWS_OF_WARP: Final = 16
+#: Registers of a lane for operands: of one row at most, and of all rows that are under way. A consumer has 232, and
+#: sums are in up to 128 of them.
+_MOST_HELD: Final = 48
+_UNDER_WAY: Final = 40
+#: Registers that know where a row's results go.
+_PLACE: Final = 2
+#: Instructions that are there once for each element at hand. Loops of many more would not stay in the cache for code.
+_MOST_UNROLLED: Final = 1024
+
+
+def fused(problem: Problem, product: str, epilogue_of: Callable[[int], Epilogue], aligned: bool) -> Fused:
+    """Return how results come to an epilogue: as widely as the columns and the registers allow.
+
+    Args:
+        problem: what is computed.
+        product: dtype of the product.
+        epilogue_of: returns the epilogue whose threads have so many columns of a row at a time.
+        aligned: whether all results begin at multiples of 64 bytes.
+    """
+    repeated = tuple(column == 0 for _, column in problem.across)
+    width, epilogue = 1, replace(epilogue_of(1), repeated=repeated)
+    widest = max(dtypes.BY_NAME[t].itemsize for t in (product, *epilogue.outputs))
+    for w in _WIDTHS if aligned else ():
+        wide = replace(epilogue_of(w), repeated=repeated)
+        if w * widest <= _ACCESS_BYTES and problem.columns % w == 0 and _held(wide, w) <= _MOST_HELD:
+            width, epilogue = w, wide
+            break
+    lanes = min(_WARP, _MOST_COLUMNS // width, LINE // (width * widest))
+    held, instructions = _held(epilogue, width), len(epilogue.program.instructions)
+    flight = _ROWS_OF_WARP * lanes // _WARP if held else 1
+    while flight > 1 and (flight * (held + _PLACE) > _UNDER_WAY or flight * width * instructions > _MOST_UNROLLED):
+        flight //= 2
+    return Fused(epilogue, width, lanes, flight, len(problem.batch.shape))
+
+
+def _held(epilogue: Epilogue, width: int) -> int:
+    """Return how many registers the operands of so many neighbours take: words of a vector, or one for each element."""
+    held = 0
+    for dtype, kind in zip(epilogue.inputs, epilogue.kinds, strict=True):
+        size = dtypes.BY_NAME[dtype].itemsize
+        each = max(size // 4, 1)
+        held += {"AlongRow": max(width * size // 4, 1), "AcrossRow": width * each, "OverRow": each}[kind]
+    return held
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """What the code of a kernel depends on.
 
@@ -204,6 +275,7 @@ class Variant:
         rank: of their tensor maps.
         copied: whether the copy engine writes results.
         vectors: else, whether rows may be written as vectors of two.
+        fused: what is done with results before they are written.
     """
 
     operand: str
@@ -214,6 +286,7 @@ class Variant:
     rank: int
     copied: bool
     vectors: bool
+    fused: Fused | None = None
 
     @property
     def name(self) -> str:
@@ -232,24 +305,41 @@ def work(problem: Problem, tile: Tile, a: Staged, b: Staged, itemsize: int) -> b
 
 def source(v: Variant) -> str:
     """Return a kernel's CUDA C++, without what all kernels share."""
-    t = v.tile
+    t, to = v.tile, _writing(v)
     cluster = f"__cluster_dims__({t.cluster}, 1, 1) " if t.cluster > 1 else ""
-    writer, to = f"FromRegisters<Out, {flag(v.vectors)}>", "Out::Memory* c"
-    if v.copied:
-        writer, to = "ThroughShared<Out>", "const __grid_constant__ TensorMap c"
     return f"""\
 typedef {ELEMENTS[v.result][0]} Out;
-typedef {writer} Writer;
-
+{to.declared}
 extern "C" __global__ void {cluster}__launch_bounds__({t.threads}, 1) {v.name}(
     const __grid_constant__ Warpgroups work, const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
-    {to}) {{
+    {to.parameters}) {{
     OPMUX_DYNAMIC_SHARED(memory);
     constexpr int COLUMNS = {t.columns}, STAGES = {t.stages}, CLUSTER = {t.cluster}, RANK = {v.rank};
     constexpr bool A_ACROSS = {flag(v.a_across)}, B_ACROSS = {flag(v.b_across)};
     typedef {PRODUCTS[v.operand]} Multiply;
+    {to.made}
     multiply_by_warpgroups<Multiply, A_ACROSS, B_ACROSS, {_CONSUMERS}, COLUMNS, STAGES, CLUSTER, RANK, Writer>(
         work, a, b, c, memory);
 }}
 OPMUX_CLUSTER_ENTRY({v.name}, {t.cluster})
 """
+
+
+def _writing(v: Variant) -> Sink:
+    """Return where results go; the text has the type `Writer` and what it writes to, `c`."""
+    if v.fused is None and v.copied:
+        return Sink("typedef ThroughShared<Out> Writer;", "const __grid_constant__ TensorMap c", "")
+    if v.fused is None:
+        return Sink(f"typedef FromRegisters<Out, {flag(v.vectors)}> Writer;", "Out::Memory* c", "")
+    f = v.fused
+    to = sink(f.epilogue)
+    nest = f"const __grid_constant__ Nest<{f.rank}, {2 + to.operands}> batch"
+    made = f"""\
+auto c = [&](u32 index) {{
+        i64 at[{2 + to.operands}];
+        offsets(batch, index, at);
+        {to.made}
+        return sink;
+    }};
+    typedef ToEpilogue<Out, {f.width}, {f.lanes}, {f.flight}, decltype(c)> Writer;"""
+    return Sink(to.declared, f"{nest}, {to.parameters}", made, to.operands)

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import functools
+import struct
+from functools import partial
 from typing import Final
 
-from ....plugin import Accepts, CallSpec, CostTerms, Determinism, Kernel, Prepared, Promises, Reason, Rejection
+from ....plugin import Accepts, CallSpec, CostTerms, Determinism, Kernel, Nest, Prepared, Promises, Reason, Rejection
 from ..device.driver import KIND, driver_of
 from ..device.launching import Arguments, Mapped, Pointer, Step, launcher
-from . import matmul, wgmma
+from ..device.tensor_maps import Tiling
+from ..nest import packed
+from . import wgmma
+from .matmul import Problem
+from .matmul_kernels import Product
 from .wgmma import PRODUCTS, Variant
 
 #: Parts of the sources that this kernel uses.
 PARTS: Final = ("elementwise", "matmul", "mbarrier", "tma", "wgmma", "warpgroups")
 #: The target that has these instructions, as the device names it among its features.
 TARGET: Final = "sm_90a"
-_A, _B, _C = range(3)
 #: Declared and never measured: 0.95 of what cuBLAS reaches with bfloat16 on an H200. A launch carries three maps.
-_COST: Final = CostTerms(launch=1e-6, compute=0.7, memory=0.8, tile=(128, 128))
+COST: Final = CostTerms(launch=1e-6, compute=0.7, memory=0.8, tile=(128, 128))
 #: The tile depends on the whole call.
-_PROMISES: Final = Promises(determinism=Determinism.RUN)
+PROMISES: Final = Promises(determinism=Determinism.RUN)
 
 
-def _matmul(spec: CallSpec) -> Prepared | Rejection:
-    x, y = spec.arrays
-    (out,) = spec.outputs
-    driver = driver_of(spec)
+def by_warpgroups(call: Product) -> Prepared | Rejection:
+    """Return a product made ready, by warpgroups and the copy engine; or why they do not take it."""
+    x, y = call.spec.arrays
+    (out,) = call.spec.outputs
+    driver = driver_of(call.spec)
     if not out.size:
         return Prepared(launcher(driver.runtime, []))
     if not x.shape[-1]:
         return Rejection(Reason.SIZE, "a product of no terms is left to another kernel")
-    problem = matmul.problem_of((*out.shape, x.shape[-1]), x.strides, y.strides)
+    problem = call.problem
     beyond = wgmma.too_long(problem)
     if beyond is not None:
         return beyond
@@ -43,20 +49,40 @@ def _matmul(spec: CallSpec) -> Prepared | Rejection:
         return b
     multiprocessors = driver.runtime.properties.multiprocessors
     tile = wgmma.tile_for(problem, multiprocessors)
-    copied = wgmma.written(problem, out)
+    copied = wgmma.written(problem, out) if call.tail is None else None
     vectors = copied is None and problem.columns % 2 == 0 and out.aligned
-    variant = Variant(x.dtype.name, out.dtype.name, tile, a.across, b.across, len(a.shape), copied is not None, vectors)
+    tail = call.tail
+    fused = None if tail is None else wgmma.fused(problem, out.dtype.name, partial(tail.epilogue, problem), out.aligned)
+    variant = Variant(
+        x.dtype.name, out.dtype.name, tile, a.across, b.across, len(a.shape), copied is not None, vectors, fused
+    )
     size = x.dtype.itemsize
     arguments: Arguments = [
         wgmma.work(problem, tile, a, b, size),
-        Mapped(Pointer(_A), a.tiling(size, tile.rows)),
-        Mapped(Pointer(_B), b.tiling(size, tile.columns // tile.cluster)),
-        Pointer(_C) if copied is None else Mapped(Pointer(_C), copied),
+        Mapped(Pointer(call.operands[0]), a.tiling(size, tile.rows)),
+        Mapped(Pointer(call.operands[1]), b.tiling(size, tile.columns // tile.cluster)),
+        *_results(call, problem, copied),
     ]
     function = driver.loader.function(_source(variant), PARTS, variant.name, tile.shared)
     blocks = wgmma.clusters_for(problem, tile, multiprocessors) * tile.cluster
     step = Step(function, (blocks, 1, 1), (tile.threads, 1, 1), arguments, tile.shared)
     return Prepared(launcher(driver.runtime, [step]))
+
+
+def _results(call: Product, problem: Problem, copied: Tiling | None) -> Arguments:
+    """Return the arguments that say where results go, and what an epilogue reads."""
+    written = [Pointer(i) for i, _ in call.written]
+    if call.tail is None:
+        return written if copied is None else [Mapped(written[0], copied)]
+    a, b, _, *others = problem.batch.strides
+    rows, columns = ([step[i] for step in problem.across] for i in range(2))
+    across = [struct.pack(f"<{2 * len(rows)}q", *rows, *columns)] if rows else []
+    nest = packed(Nest(problem.batch.shape, (a, b, *others)))
+    return [nest, *across, *(Pointer(i) for i, _ in call.read), *written]
+
+
+def _matmul(spec: CallSpec) -> Prepared | Rejection:
+    return by_warpgroups(Product(spec, (0, 1), (), ((2, spec.outputs[0].dtype.itemsize),), 3))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -67,6 +93,6 @@ def _source(variant: Variant) -> str:
 KERNELS: Final = (
     Kernel(
         "matmul.wgmma", "matmul", KIND, _matmul,
-        Accepts(dtypes=(frozenset(PRODUCTS),), features=frozenset({TARGET})), _PROMISES, _COST,
+        Accepts(dtypes=(frozenset(PRODUCTS),), features=frozenset({TARGET})), PROMISES, COST,
     ),
 )  # fmt: skip

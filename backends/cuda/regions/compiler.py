@@ -39,5 +39,5 @@ class Regions:
         return max(refusals, key=lambda r: r.node)
 
 
-#: The second one's regions compete with those of the first, as kernels of one op do.
-COMPILERS: Final = (Regions(MAKERS), Regions((epilogues.on_tensor_cores,)))
+#: The regions of the later ones compete with those of the first, as kernels of one op do.
+COMPILERS: Final = (Regions(MAKERS), Regions((epilogues.on_tensor_cores,)), Regions((epilogues.by_warpgroups,)))

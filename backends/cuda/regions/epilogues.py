@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ....plugin import (
     CANONICAL,
+    Accepts,
     CallSpec,
     CostTerms,
     Graph,
@@ -30,10 +31,11 @@ from ....plugin import (
     whole,
 )
 from ..formulas import COMPLEX
-from ..products import matmul_kernels
+from ..products import matmul_kernels, wgmma_kernels
 from ..products.matmul import ELEMENTS
 from ..products.matmul_kernels import Product, Tail
 from ..products.tensor_cores import INSTRUCTIONS
+from ..products.wgmma import PRODUCTS
 from .fusing import beyond, crowded, region_kernel, repeated, results
 
 #: Casts that change no product: its kernels widen these operands so, and results of that dtype are summed in it.
@@ -48,14 +50,15 @@ class Way:
         kind: how its regions are called.
         dtypes: of the operands that it takes.
         prepare: makes a product ready.
-        promises, cost: as of its kernel for the product alone.
+        promises, cost, features: as of its kernel for the product alone.
     """
 
     kind: str
     dtypes: frozenset[str]
-    prepare: Callable[[Product], Prepared]
+    prepare: Callable[[Product], Prepared | Rejection]
     promises: Promises
     cost: CostTerms
+    features: frozenset[str] = frozenset()
 
 
 _BY_CHAINS: Final = Way(
@@ -68,6 +71,14 @@ _ON_TENSOR_CORES: Final = Way(
     matmul_kernels.MMA,
     matmul_kernels.MMA_COST,
 )
+_BY_WARPGROUPS: Final = Way(
+    "epilogue.wgmma",
+    frozenset(PRODUCTS),
+    wgmma_kernels.by_warpgroups,
+    wgmma_kernels.PROMISES,
+    wgmma_kernels.COST,
+    frozenset({wgmma_kernels.TARGET}),
+)
 
 
 def region(graph: Graph) -> Kernel | Refusal:
@@ -78,6 +89,11 @@ def region(graph: Graph) -> Kernel | Refusal:
 def on_tensor_cores(graph: Graph) -> Kernel | Refusal:
     """Like :func:`region`, on tensor cores."""
     return _region(graph, _ON_TENSOR_CORES)
+
+
+def by_warpgroups(graph: Graph) -> Kernel | Refusal:
+    """Like :func:`region`, by warpgroups and the copy engine."""
+    return _region(graph, _BY_WARPGROUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +178,8 @@ def _region(graph: Graph, way: Way) -> Kernel | Refusal:
             )
         )
 
-    return region_kernel(way.kind, graph, prepare, way.promises, way.cost)
+    kernel = region_kernel(way.kind, graph, prepare, way.promises, way.cost)
+    return replace(kernel, accepts=Accepts(features=way.features))
 
 
 def _product(graph: Graph, way: Way) -> _Found | Refusal:

@@ -132,8 +132,8 @@ template <class Out> struct ThroughShared {
     const TensorMap& map;
     u32 staging, group, count;
 
-    __device__ __forceinline__ ThroughShared(const TensorMap& to, u32 shared, u32 warpgroup)
-        : map(to), staging(shared + warpgroup * BUFFERS * BUFFER_BYTES), group(warpgroup), count(0) {}
+    __device__ __forceinline__ ThroughShared(const TensorMap& to, u8* shared, u32 warpgroup)
+        : map(to), staging(shared_address(shared) + warpgroup * BUFFERS * BUFFER_BYTES), group(warpgroup), count(0) {}
 
     template <int COUNT, class Sum>
     __device__ __forceinline__ void write(const Warpgroups& work, const Sum (&sums)[COUNT], i64 row, i64 column, u32 batch) {
@@ -176,7 +176,7 @@ template <class Out, bool VECTORS> struct FromRegisters {
     static constexpr u32 BUFFERS = 0, BUFFER_BYTES = 0;
     Memory* c;
 
-    __device__ __forceinline__ FromRegisters(Memory* to, u32, u32) : c(to) {}
+    __device__ __forceinline__ FromRegisters(Memory* to, u8*, u32) : c(to) {}
 
     template <int COUNT, class Sum>
     __device__ __forceinline__ void write(const Warpgroups& work, const Sum (&sums)[COUNT], i64 row, i64 column, u32 batch) {
@@ -199,6 +199,96 @@ template <class Out, bool VECTORS> struct FromRegisters {
                     for (int w = 0; w < 2; ++w)
                         if (at + w < work.columns) to[at + w] = made[w];
                 }
+            }
+        }
+    }
+    __device__ __forceinline__ void finish() {}
+};
+
+// An operand of an epilogue each of whose rows is one element, again and again.
+template <class T> struct OverRow {
+    const T* data;
+    i64 row_stride, column_stride;
+    template <int W> __device__ __forceinline__ void load(T (&to)[W], i64 row, i64, int) const {
+        T one = data[row * row_stride];
+#pragma unroll
+        for (int w = 0; w < W; ++w) to[w] = one;
+    }
+};
+
+// Gives results to an epilogue. A warp puts COLUMNS of its 16 rows into shared memory at a time, then LANES lanes take W
+// neighbours each of a row, so that operands and results go by whole sectors; FLIGHT rows' operands are under way at once.
+// The loops over columns and rows stay loops: an epilogue may be long, and is there FLIGHT times W times only.
+template <class Out, int W, int LANES, int FLIGHT, class SinkOf> struct ToEpilogue {
+    typedef typename Out::Memory Memory;
+    static constexpr int COLUMNS = W * LANES, ROWS = PANEL / 4, AT_ONCE = 32 / LANES, TURNS = ROWS / AT_ONCE / FLIGHT;
+    // An odd multiple of what four lanes write: eight rows of pairs lie in different banks.
+    static constexpr int PITCH = COLUMNS + 8;
+    static constexpr u32 BUFFERS = 1, BUFFER_BYTES = PANEL * PITCH * sizeof(Memory);
+    static_assert(BUFFER_BYTES <= 2 * PANEL * LINE, "there is as much room as for the copy engine's lines");
+    const SinkOf& sink_of;
+    Memory* shared;
+
+    __device__ __forceinline__ ToEpilogue(const SinkOf& of, u8* staging, u32 warpgroup)
+        : sink_of(of), shared(reinterpret_cast<Memory*>(staging + warpgroup * BUFFER_BYTES)) {
+        shared += threadIdx.x / 32 % 4 * (ROWS * PITCH);
+    }
+
+    template <int FIRST, int COUNT, class Sum> __device__ __forceinline__ void stage(const Sum (&sums)[COUNT]) const {
+        u32 lane = threadIdx.x % 32;
+#pragma unroll
+        for (int j = 0; j < COLUMNS / 8; ++j)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                int at = (FIRST / 8 + j) * 4 + half * 2;
+                Sum low = sums[at], high = sums[at + 1];
+                Memory* to = shared + (half * 8 + lane / 4) * PITCH + j * 8 + lane % 4 * 2;
+                if constexpr (sizeof(Memory) == 2) {
+                    *reinterpret_cast<u32*>(to) = Pair<Out, Sum>(low, high).words[0];
+                } else {
+                    typedef typename Out::Value Value;
+                    *reinterpret_cast<Vector<Memory, 2>*>(to) = {Out::narrowed((Value)low), Out::narrowed((Value)high)};
+                }
+            }
+    }
+    // Which columns it is becomes known as the kernel runs, which registers they lie in does not.
+    template <int FIRST, int COUNT, class Sum>
+    __device__ __forceinline__ void stage_from(int first, const Sum (&sums)[COUNT]) const {
+        if (first == FIRST) stage<FIRST>(sums);
+        else if constexpr (FIRST + COLUMNS < COUNT * 2) stage_from<FIRST + COLUMNS>(first, sums);
+    }
+
+    template <int COUNT, class Sum>
+    __device__ __forceinline__ void write(const Warpgroups& work, const Sum (&sums)[COUNT], i64 row, i64 column, u32 batch) {
+        u32 lane = threadIdx.x % 32, place = lane % LANES * W;
+        row += threadIdx.x / 32 % 4 * ROWS;
+        if (row >= work.rows) return;
+        const auto sink = sink_of(batch);
+        const Memory* mine = shared + lane / LANES * PITCH + place;
+        i64 first_line = row + lane / LANES;
+#pragma unroll 1
+        for (int turn = 0; turn < COUNT * 2 / COLUMNS * TURNS; ++turn) {
+            int first = turn / TURNS * COLUMNS, step = turn % TURNS * FLIGHT;
+            i64 at_column = column + first + place, line = first_line + step * AT_ONCE;
+            if (column + first >= work.columns) break;
+            int left = (int)(work.columns - at_column < W ? work.columns - at_column : W);
+            i64 rows = left > 0 ? work.rows - line : 0;
+            typename decltype(sink)::template Operands<W> operands[FLIGHT];
+#pragma unroll
+            for (int f = 0; f < FLIGHT; ++f)
+                if (f * AT_ONCE < rows) sink.load(operands[f], line + f * AT_ONCE, at_column, left);
+            if (step == 0) {
+                __syncwarp();  // what lay here is read
+                stage_from<0>(first, sums);
+                __syncwarp();
+            }
+            i64 at = ((i64)batch * work.rows + line) * work.columns + at_column;
+#pragma unroll
+            for (int f = 0; f < FLIGHT; ++f) {
+                if (f * AT_ONCE >= rows) break;
+                Memory made[W];
+                load_vector(made, mine + (step + f) * AT_ONCE * PITCH);
+                sink.template put<(W > 1)>(at + f * AT_ONCE * work.columns, left, operands[f], made);
             }
         }
     }
@@ -267,7 +357,7 @@ __device__ __forceinline__ void multiply_by_warpgroups(const Warpgroups& work, c
                 if (lane == 0) barrier_arrive(barrier);
             }
         };
-        Writer writer(c, staging, group);
+        Writer writer(c, memory + STAGES * STAGE_BYTES, group);
         Turn<STAGES> turn(0);
         typename Mma::Sum sums[COLUMNS / 2];
         for (u32 n = blockIdx.x / CLUSTER; n < work.tiles; n += step) {
