@@ -96,6 +96,21 @@ CALLS: dict[str, Callable[[], object]] = {
     "matmul and bias float16": region(
         lambda x, y, b: ox.tanh(x @ y + b), (512, 512), (512, 512), (512,), dtype=ox.float16
     ),
+    "large matmul, bias and residual bfloat16": region(
+        lambda x, y, b, r: ox.maximum(x @ y + b, 0.0) + r,
+        (4096, 1024),
+        (1024, 4096),
+        (4096,),
+        (4096, 4096),
+        dtype=ox.bfloat16,
+    ),
+    "large matmul and gelu bfloat16 of odd columns": region(
+        lambda x, y, b: ox.gelu(x @ ox.permute_dims(y, (1, 0)) + b),
+        (4096, 1024),
+        (4095, 1024),
+        (4095,),
+        dtype=ox.bfloat16,
+    ),
     "random_bits": lambda: ox.random_bits(zeros(2, dtype=ox.uint32), zeros(4, dtype=ox.uint32), shape=4096),
 }
 
