@@ -75,8 +75,8 @@ def _account(op: str, device: Device, host: Device, policy: Policy) -> None:
         )
     if warns:
         warnings.warn(
-            f"{op} runs on {host} because no backend has a kernel for it on {device}; later calls are only counted "
-            f"(opmux.fallback_counts()). policy(fallback='forbid') makes this an error",
+            f"{op} runs on {host} because no kernel on {device} takes this call, as opmux.explain says; later calls "
+            f"are only counted (opmux.fallback_counts()). policy(fallback='forbid') makes this an error",
             FallbackWarning,
             stacklevel=_callers_level(),
         )
