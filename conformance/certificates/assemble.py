@@ -15,6 +15,7 @@ from ...core.dispatch.decision import Claim
 from ...opset.profiles import PROFILES
 from ..results.outcome import BAD, Outcome
 from ..results.profiles import verdict_of
+from ..results.verdicts import fewest
 from .model import (
     KIND,
     SCHEMA_VERSION,
@@ -136,7 +137,7 @@ def _claims(e: Evidence, ops: Iterable[OpRow], complete: bool) -> tuple[ClaimRow
             name = k.name.removeprefix(f"{e.backend.name}/")
             if k.refuted:
                 made.append(ClaimRow(name, row.op, row.dtype, str(Claim.REFUTED), None, None, "none"))
-            elif complete and neutral and k.ran:
+            elif complete and neutral and k.ran >= fewest(row.op):
                 weaker = e.device.flushes_subnormals and k.determinism == _CANONICAL[0]
                 determinism = _CANONICAL[1] if weaker else k.determinism
                 made.append(

@@ -17,16 +17,17 @@ from typing import Any, Final
 
 from ...core.dispatch.decision import Claim
 from ...core.dispatch.registry import REGISTRY
-from ...core.kernel import Kernel
+from ...core.kernel import CANONICAL_ORDER, Determinism, Kernel
 from ...core.plugins import manager
 from ...core.plugins.identity import implementation
 from ...core.runtime import ensure_loaded
 from ...opset.declare import VERSION
 from .. import identity
+from ..cases.case import REGIONS
 from ..results.outcome import BAD, CaseResult, Outcome
 from ..results.report import Report
 from ..results.subject import Subject, environment
-from ..results.verdicts import verdicts
+from ..results.verdicts import is_family, verdicts
 from ..running.isolation import WORKER
 from ..running.selection import Selection
 from .assemble import Evidence, assemble
@@ -237,12 +238,25 @@ def _kernels(report: Report, subject: Subject, mine: Sequence[CaseResult]) -> di
     for key, verdict in verdicts(subject, mine, quick=report.quick, seed=report.seed).items():
         if verdict.level is Claim.REFUTED:
             name = f"{subject.backend}/{key.kernel}"
-            pair = f"{mine_by_name[name].op}-{key.dtype}"
+            op = REGIONS if is_family(name, subject.backend) else mine_by_name[name].op
+            pair = f"{op}-{key.dtype}"
             rows[pair][name] = replace(rows[pair].get(name) or KernelRow(name, 0, None, ""), refuted=verdict.evidence)
     return {
-        pair: tuple(_promising(row, mine_by_name.get(row.name), *pair.split("-")) for row in some.values())
+        pair: tuple(
+            _of_family(row)
+            if is_family(row.name, subject.backend)
+            else _promising(row, mine_by_name.get(row.name), *pair.split("-"))
+            for row in some.values()
+        )
         for pair, some in rows.items()
     }
+
+
+def _of_family(row: KernelRow) -> KernelRow:
+    """Return the row of a family of regions with what its regions promise, which its name says."""
+    promised = row.name.rpartition(":")[2]
+    canonical = promised == Determinism.CANONICAL.name.lower()
+    return replace(row, declared=True, determinism=promised, order=CANONICAL_ORDER if canonical else None)
 
 
 def _promising(row: KernelRow, kernel: Kernel | None, op: str, dtype: str) -> KernelRow:

@@ -11,7 +11,7 @@ through an enclosure of it over the interval of the operand. Second-order terms 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from ...core.kernel import ArraySpec
 from ...core.op import Op
 from ...opset.accuracy import Ulp
 from ...opset.declare import declaration_of
-from .allowance import form_of, half_ulp
+from .allowance import accumulator, form_of, half_ulp
 from .canonical import canonical
 from .compare import Judge, exact, within
 from .expect import operands_of, spread
@@ -100,7 +100,10 @@ def judges(graph: Graph, operands: Sequence[Host], *, canonical: bool, flushes: 
 
 
 def _near(want: Host, error: Host) -> Judge:
-    """Demand each element within its bound; where nothing was rounded in more than one way, the very bits."""
+    """Demand each element within its bound; where nothing was rounded in more than one way, the very bits.
+
+    An element that the contracts leave open, such as a sum that overflows in one order of its terms only, may be any.
+    """
     if not error.any():
         return exact(want)
     t = dtype(want.dtype)
@@ -108,7 +111,14 @@ def _near(want: Host, error: Host) -> Judge:
         raise NoBoundError(f"a result of {t} follows from values that are not given to the bit")
     if not np.isfinite(error).any():
         raise NoBoundError("errors may reach the result in any size")
-    return within(want.astype(np.float64), np.maximum(error, form_of(t).smallest), t)
+    judge = within(want.astype(np.float64), np.maximum(error, form_of(t).smallest), t)
+    unknown = ~np.isfinite(error)
+
+    def measure(got: Host) -> tuple[Host, Host]:
+        errors, wrong = judge.measure(got)
+        return np.where(unknown, 0.0, errors), wrong & ~unknown
+
+    return replace(judge, measure=measure)
 
 
 def _running_errors(graph: Graph, values: Sequence[Host], *, flushes: bool) -> Errors:
@@ -173,15 +183,24 @@ def _error(call: _Call, value: Host, *, flushes: bool) -> Host:
     if not moved and not flushes and _gives_every_bit(call.op, t):
         return np.zeros(value.shape)
     if not moved:
-        made = 2 * spread(call.op, call.given, call.attributes, value)
+        made = 2 * spread(call.op, call.given, call.attributes, value) + _overflow(call, t)
     else:
         made = np.broadcast_to(_reached(call, t), value.shape)
         if call.op.name not in _ROUND_NOTHING:
             far = np.abs(value.astype(np.float64)) + made
             largest = tuple(np.abs(x) + e for x, e in zip(call.xs, call.es, strict=True))
             own = spread(call.op, largest, call.attributes, far.astype(value.dtype))
-            made = made + 2 * np.maximum(own, half_ulp(far, form_of(t)))
+            made = made + 2 * np.maximum(own, half_ulp(far, form_of(t))) + _overflow(call, t)
     return np.asarray(made + (least_normal(t.name) if flushes and t.kind == REAL else 0.0))
+
+
+def _overflow(call: _Call, t: DType) -> Host | float:
+    """Return infinity where finite terms overflow in some order: what else they meet there is left open."""
+    rule = _FINITE_TERMS.get(call.op.name)
+    if rule is None or t.kind != REAL:
+        return 0.0
+    finite = [np.where(np.isfinite(x), np.abs(x) + e, 0.0) for x, e in zip(call.xs, call.es, strict=True)]
+    return np.where(rule(call, finite) < accumulator(t).largest / 2, 0.0, np.inf)
 
 
 def _gives_every_bit(op: Op, t: DType) -> bool:
@@ -233,6 +252,12 @@ def _where(c: _Call) -> Host:
     return np.where(c.xs[0] != 0, c.es[1], c.es[2])
 
 
+#: The largest that any order of an op's finite terms can reach, from their sizes.
+_FINITE_TERMS: Final[dict[str, Callable[[_Call, Errors], Host]]] = {
+    "sum": lambda c, sizes: np.sum(sizes[0], **c.axes),
+    "prod": lambda c, sizes: np.prod(np.maximum(sizes[0], 1.0), **c.axes),
+    "matmul": lambda c, sizes: sizes[0] @ sizes[1],
+}
 #: Ops that pass errors on and add none.
 _ROUND_NOTHING: Final = frozenset({"negative", "abs", "maximum", "minimum", "where", "max", "min", "copy"})
 

@@ -25,6 +25,7 @@ from .faults import (
     queues,
     races,
     reductions,
+    regions,
     short_ways,
     sizes,
     special_values,
@@ -54,6 +55,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     interop.FAMILY,
     collectives.FAMILY,
     collective_memory.FAMILY,
+    regions.FAMILY,
     crash.FAMILY,
 )
 

@@ -9,9 +9,12 @@ from functools import partial
 from typing import Any, Final
 
 from ...core.errors import ArgumentError
+from ...core.kernel import Promises
+from ..cases.case import REGIONS
 from ..results.outcome import Outcome
 from .twin.accelerator import Accelerator
 from .twin.backend import Faulty, FaultyMany, Twin
+from .twin.regions import FaultyRegion, Regions
 
 Pair = tuple[str, str]
 #: Bytes of a device with a faulty driver: enough for every case, and soon filled by those that fill a device.
@@ -130,6 +133,20 @@ class Family:
                 return made
 
             self.faults.append(Fault(name, self.name, _story(faulty), make, planted, killers, **more))
+            return faulty
+
+        return enter
+
+    def region(
+        self, name: str, *killers: str, promises: Promises | None = None, **more: Any
+    ) -> Callable[[FaultyRegion], FaultyRegion]:
+        """Enter a function as a fault of a region compiler, which promises so much; its docstring is the story."""
+
+        def enter(faulty: FaultyRegion) -> FaultyRegion:
+            def make() -> Twin:
+                return Twin(regions=partial(Regions, faulty, promises))
+
+            self.faults.append(Fault(name, self.name, _story(faulty), make, (REGIONS,), killers, **more))
             return faulty
 
         return enter

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..cases.case import REGIONS
 from ..certificates.model import Certificate, OpRow
 from ..results.outcome import PROMISES, Outcome
 from ..results.report import Report
@@ -113,7 +114,10 @@ def _cell(row: OpRow, determinism: Iterable[str], cases: Mapping[str, Mapping[st
     classes = ", ".join(dict.fromkeys(d for d in determinism if d != "none"))
     family = facts.families().get(row.op, "")
     mine = cases.get(row.pair, {})
-    unpromised = sum(o == Outcome.UNSUPPORTED and label.partition("-")[0] in PROMISES for label, o in mine.items())
+    open_to_all = row.op == REGIONS  # nobody has to compile regions
+    unpromised = sum(
+        o == Outcome.UNSUPPORTED and (open_to_all or label.partition("-")[0] in PROMISES) for label, o in mine.items()
+    )
     kernels = tuple(k.name for k in row.kernels)
     return Cell(row.op, row.dtype, family, row.counts, kernels, largest, classes, unpromised)
 

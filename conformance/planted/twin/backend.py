@@ -18,6 +18,7 @@ from ....plugin import (
     Prepared,
     Promises,
     Reason,
+    RegionCompiler,
     Rejection,
     hookimpl,
 )
@@ -28,6 +29,7 @@ from .elementwise import ELEMENTWISE
 from .formats import Host, names
 from .movement import MOVEMENT
 from .reductions import REDUCTIONS
+from .regions import Regions
 
 #: What runs in place of the twin's computation.
 Faulty = Callable[[Call], None]
@@ -111,12 +113,14 @@ class Twin:
         profiles: what it claims.
         driver: makes its device; None for a backend on ``cpu``.
         collectives: its kernels for collectives by op, of a backend on ``cpu``.
+        regions: makes its region compiler, of a backend on ``cpu``; None for one without.
     """
 
     wares: Mapping[str, Ware] = field(default_factory=wares)
     profiles: tuple[str, ...] = PROFILES
     driver: Callable[[], Accelerator] | None = None
     collectives: Mapping[str, WareMany] = field(default_factory=wares_many)
+    regions: Callable[[], Regions] | None = None
 
     def with_collective(self, op: str, faulty: FaultyMany) -> Twin:
         """Return the same backend with something else in place of one kernel for a collective."""
@@ -152,6 +156,11 @@ class Plugin:
         """Return the kernels."""
         made = [_kernel(ware, self.device) for ware in self._twin.wares.values()]
         return made if self.device is not None else made + [_many(w) for w in self._twin.collectives.values()]
+
+    @hookimpl
+    def opmux_region_compilers(self) -> Sequence[RegionCompiler]:
+        """Return the region compiler, where the backend has one."""
+        return [] if self._twin.regions is None else [self._twin.regions()]
 
     @hookimpl
     def opmux_profiles(self) -> Sequence[str]:
