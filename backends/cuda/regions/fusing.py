@@ -22,6 +22,7 @@ from ....plugin import (
     whole,
 )
 from ..device.driver import KIND
+from ..device.launching import Arguments
 
 Shape = tuple[int, ...]
 
@@ -31,6 +32,7 @@ MOST_ARRAYS: Final = 24
 #: those that are neither strides nor addresses.
 MOST_ARGUMENTS: Final = 4096
 _OTHER_ARGUMENTS: Final = 256
+_POINTER_BYTES: Final = 8
 #: Operations, as ops declare them, that may be done anew for every element of a larger shape: while they are few, a
 #: kernel waits for memory.
 _MOST_REPEATED: Final = 32.0
@@ -119,6 +121,16 @@ def beyond(rank: int, arrays: int) -> Rejection | None:
     if nest + arrays * 3 * 8 + _OTHER_ARGUMENTS <= MOST_ARGUMENTS:
         return None
     return Rejection(Reason.RANK, f"sizes and strides of {arrays} arrays over {rank} axes are too much for one kernel")
+
+
+def too_much(arguments: Arguments) -> bool:
+    """Return whether arguments are more than a kernel may have."""
+    return sum(len(a) if isinstance(a, bytes) else _POINTER_BYTES for a in arguments) > MOST_ARGUMENTS
+
+
+def strides_of(spec: CallSpec, view: View, rank: int) -> Shape:
+    """Return how an operand moves along the axes of a domain; what is no array of the call stays where it is."""
+    return view.strides(spec.arrays[view.value].strides, rank) if view.value < len(spec.arrays) else (0,) * rank
 
 
 def placed(spec: CallSpec, operands: Sequence[View], wanted: Sequence[View], rank: int) -> list[tuple[int, Shape]]:

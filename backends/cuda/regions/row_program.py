@@ -1,7 +1,7 @@
 """From a graph over rows to programs in turn: what each pass over a row computes, and the reductions between passes.
 
-A row is what the reductions go over: the trailing axes of one shape. Pass k computes all that needs k reductions, one
-after the other; what a pass leaves for a later one is kept in registers, or computed again from the operands.
+A row is what the reductions go over: some axes of one shape. Pass k computes all that needs k reductions, one after the
+other; what a pass leaves for a later one is kept in registers, or computed again from the operands.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ....plugin import ARITHMETIC, Graph, Metadata, Node, Program, Refusal, View, dtypes, fuse, whole
+from ....plugin import ARITHMETIC, Graph, Metadata, Nest, Node, Program, Refusal, View, dtypes, fuse, merge, whole
 from ..folds import Fold
 from ..reduction_kernels import chosen
 
@@ -25,25 +25,51 @@ class Frame:
 
     Attributes:
         shape: of what is reduced.
-        split: the first axis that belongs to a row.
+        axes: those that a row goes along, ascending; none has length 1.
+
+    >>> frame = Frame((2, 5, 1, 3), (1,))
+    >>> frame.rows, frame.length, frame.kept, frame.trailing
+    (6, 5, (0, 2, 3), False)
     """
 
     shape: tuple[int, ...]
-    split: int
+    axes: tuple[int, ...]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The other axes."""
+        return tuple(d for d in range(len(self.shape)) if d not in self.axes)
+
+    @property
+    def trailing(self) -> bool:
+        """Whether rows go along the last axes, those of length 1 aside."""
+        first = min(self.axes, default=len(self.shape))
+        return all(self.shape[d] == 1 for d in self.kept if d > first)
 
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return math.prod(self.shape[: self.split])
+        return math.prod(self.shape[d] for d in self.kept)
 
     @property
     def length(self) -> int:
         """Elements of a row."""
-        return math.prod(self.shape[self.split :])
+        return math.prod(self.shape[d] for d in self.axes)
+
+    def nest(self, axes: Sequence[int], strides: Sequence[Sequence[int]]) -> Nest:
+        """Return some axes with the strides that arrays have along all of them; at least one is left."""
+        made = merge([self.shape[d] for d in axes], [[s[d] for d in axes] for s in strides])
+        return made if made.shape else Nest((1,), tuple((0,) for _ in strides))
 
     def wide(self, view: View) -> bool:
         """Return whether a value has elements of its own along a row."""
-        return any(axis is not None and axis >= self.split for axis in view.axes)
+        return any(axis in self.axes for axis in view.axes)
+
+    def of_row(self, number: int, shape: tuple[int, ...]) -> View | None:
+        """Return a value of a shape that has one element per row, as seen from here."""
+        kept = self.kept
+        view = whole(number, shape, tuple(self.shape[d] for d in kept))
+        return view and View(number, tuple(None if axis is None else kept[axis] for axis in view.axes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +138,25 @@ class Rows:
         )
         return max(each, default=0)
 
+    def widest(self) -> int:
+        """Return the bytes of the widest element that is loaded or stored along a row."""
+        read = [t for v, t in zip(self.operands, self.operand_types, strict=True) if self.frame.wide(v)]
+        written = [self.output_types[i] for each in self.passes for i in each.stored]
+        return max((dtypes.dtype(t).itemsize for t in (*read, *written)), default=1)
+
+    def moved(self, once: bool) -> int:
+        """Return the bytes that a row moves: results, and each operand once, or once in every pass that needs it."""
+        read = [v for each in self.passes for v in each.given if v in self.operands and self.frame.wide(v)]
+        types = self.types()
+        kinds = [types[v] for v in (dict.fromkeys(read) if once else read)]
+        kinds += [self.output_types[i] for each in self.passes for i in each.stored]
+        return self.frame.length * sum(dtypes.dtype(t).itemsize for t in kinds)
+
+    def holds_eight(self) -> bool:
+        """Return whether something of 8 bytes is held from pass to pass."""
+        types = self.types()
+        return any(dtypes.dtype(types[view]).itemsize == 8 for view, _, _ in self.held())
+
     def instructions(self) -> int:
         """Return how many base instructions all passes have for one element."""
         return sum(len(each.program.instructions) for each in self.passes)
@@ -165,11 +210,7 @@ class _Rows:
         self.reduced = tuple(v for v, (_, node) in self.node_of.items() if node.op.name in KINDS)
         if not self.reduced:
             raise _RefusedError(0, "nothing is reduced")
-        index, node = self.node_of[self.reduced[0]]
-        frame = self._frame(node)
-        if frame is None:
-            raise _RefusedError(index, "the reduced axes are not the last ones")
-        self.frame = frame
+        self.frame = self._frame(self.node_of[self.reduced[0]][1])
         #: Those of whole rows; the others have a single term.
         self.wide = {v for v in self.reduced if self._over_rows(v)}
         self.folds = tuple(self._fold(v) for v in self.reduced)
@@ -177,13 +218,9 @@ class _Rows:
     def _operand(self, number: int) -> int:
         return next(i for i in self.node_of[number][1].inputs if i is not None)
 
-    def _frame(self, node: Node) -> Frame | None:
+    def _frame(self, node: Node) -> Frame:
         shape = self.graph.specs[next(i for i in node.inputs if i is not None)].shape
-        axes = axes_of(node, len(shape))
-        long = [d for d in axes if shape[d] != 1]
-        split = min(long, default=len(shape))
-        inner = {d for d in range(split, len(shape)) if shape[d] != 1}
-        return Frame(shape, split) if inner <= set(axes) else None
+        return Frame(shape, tuple(d for d in sorted(axes_of(node, len(shape))) if shape[d] != 1))
 
     def _over_rows(self, number: int) -> bool:
         index, node = self.node_of[number]
@@ -205,7 +242,7 @@ class _Rows:
 
     def _of_row(self, number: int) -> View | None:
         """Return a value that has one element per row, as seen from the frame."""
-        return whole(number, self.graph.specs[number].shape, self.frame.shape[: self.frame.split])
+        return self.frame.of_row(number, self.graph.specs[number].shape)
 
     def _seen(self, number: int) -> View | None:
         """Return a value that has rows, or one element for each."""

@@ -21,9 +21,6 @@ from ....plugin import (
     Reason,
     Refusal,
     Rejection,
-    View,
-    dtypes,
-    merge,
     orders,
 )
 from ..device.driver import driver_of
@@ -31,8 +28,8 @@ from ..device.launching import Arguments, Pointer, Step, launcher
 from ..nest import MOST_INDEXED, packed
 from ..reduction_kernels import walk
 from ..reductions import THREADS, WARP, power_of_two
-from . import row_source
-from .fusing import MOST_ARGUMENTS, crowded, region_kernel
+from . import column_regions, row_source
+from .fusing import crowded, region_kernel, strides_of, too_much
 from .row_program import KINDS, Rows, constants, rows_of, with_values
 from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Variant
 
@@ -58,7 +55,6 @@ _MULTIPROCESSORS: Final = 132
 _FEWEST_LONG_ROWS: Final = _MULTIPROCESSORS // 3
 #: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
 _SHARED_BYTES: Final = 48 * 1024
-_POINTER_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +167,13 @@ class _Region:
         if found is None or frame.rows >= MOST_INDEXED:
             return Rejection(Reason.SIZE, f"{frame.rows} rows of {frame.length} elements are too many, or too long")
         rows, layout = found
-        strides = [_strides(spec, v, len(frame.shape)) for v in rows.operands]
-        split, count = frame.split, len(spec.arrays)
-        kept = merge(frame.shape[:split], [s[:split] for s in strides])
-        if not kept.shape:
-            kept = Nest((1,), tuple((0,) for _ in strides))
+        strides = [strides_of(spec, v, len(frame.shape)) for v in rows.operands]
+        count = len(spec.arrays)
+        kept = frame.nest(frame.kept, strides)
         walks: list[str] = []
         packs: list[bytes] = []
         for view, steps in zip(rows.operands, strides, strict=True):
-            kind, pack = _walk(merge(frame.shape[split:], [steps[split:]])) if frame.wide(view) else (NONE, [])
+            kind, pack = _walk(frame.nest(frame.axes, [steps])) if frame.wide(view) else (NONE, [])
             kind = VALUE if view.value >= count else kind
             walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
             packs += pack
@@ -192,7 +186,7 @@ class _Region:
         read = [Pointer(v.value) if v.value < count else next(values) for v in rows.operands]
         written = [Pointer(count + i) for i in range(len(spec.outputs))]
         arguments: Arguments = [*numbers, packed(kept), *packs, *read, *written]
-        if sum(len(a) if isinstance(a, bytes) else _POINTER_BYTES for a in arguments) > MOST_ARGUMENTS:
+        if too_much(arguments):
             return Rejection(Reason.RANK, f"{len(frame.shape)} axes of {len(read)} operands are no arguments")
         function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
         blocks = -(-frame.rows // layout.rows)
@@ -201,7 +195,7 @@ class _Region:
     def _choose(self, spec: CallSpec) -> tuple[Rows, Layout] | None:
         """Return what suits the strides: the most elements per thread that leave the GPU busy."""
         frame = self._held.frame
-        again = walked(frame.length, _widest(self._again)) if self._room_for_values() else []
+        again = walked(frame.length, self._again.widest()) if self._room_for_values() else []
         for rows, ways in ((self._held, held_layouts(self._held)), (self._again, again)):
             fitting = [x for x in ways if not x.side_by_side or _dense(spec, rows, x.width)]
             neighbours = [x for x in fitting if x.side_by_side] or fitting
@@ -215,11 +209,6 @@ class _Region:
         return sum(f.value_bytes for f in self._again.folds) * (MOST_VALUES + WARP) <= _SHARED_BYTES
 
 
-def _strides(spec: CallSpec, view: View, rank: int) -> tuple[int, ...]:
-    """Return how an operand moves along the axes of the frame; a constant stays."""
-    return view.strides(spec.arrays[view.value].strides, rank) if view.value < len(spec.arrays) else (0,) * rank
-
-
 def _dense(spec: CallSpec, rows: Rows, width: int) -> bool:
     """Return whether all that has elements along a row, operands and results, has vectors of so many."""
     frame = rows.frame
@@ -227,9 +216,9 @@ def _dense(spec: CallSpec, rows: Rows, width: int) -> bool:
         if not frame.wide(view):
             continue
         array = spec.arrays[view.value]
-        steps = _strides(spec, view, len(frame.shape))
-        inner = merge(frame.shape[frame.split :], [steps[frame.split :]])
-        outer = [s for s, n in zip(steps[: frame.split], frame.shape, strict=False) if n != 1]
+        steps = strides_of(spec, view, len(frame.shape))
+        inner = frame.nest(frame.axes, [steps])
+        outer = [steps[d] for d in frame.kept if frame.shape[d] != 1]
         if inner.strides != ((1,),) or not array.aligned or any(s % width for s in outer):
             return False
     return all(out.aligned for out in spec.outputs)
@@ -237,19 +226,10 @@ def _dense(spec: CallSpec, rows: Rows, width: int) -> bool:
 
 def held_layouts(rows: Rows) -> list[Layout]:
     """Return the ways to hold the rows of a graph in registers."""
-    types = rows.types()
-    eight = any(dtypes.dtype(types[view]).itemsize == 8 for view, _, _ in rows.held())
-    found = layouts(rows.frame.length, _widest(rows), rows.held_bytes(), eight)
+    found = layouts(rows.frame.length, rows.widest(), rows.held_bytes(), rows.holds_eight())
     if not any(each.stored for each in rows.passes):
         found = [replace(x, blocks=min(x.blocks, _BLOCKS_OF_REDUCED)) for x in found]
     return [x for x in found if x.width * x.steps * rows.instructions() <= MOST_UNROLLED]
-
-
-def _widest(rows: Rows) -> int:
-    """Return the bytes of the widest element that is loaded or stored along a row."""
-    read = [t for v, t in zip(rows.operands, rows.operand_types, strict=True) if rows.frame.wide(v)]
-    written = [rows.output_types[i] for each in rows.passes for i in each.stored]
-    return max((dtypes.dtype(t).itemsize for t in (*read, *written)), default=1)
 
 
 def _walk(inner: Nest) -> tuple[str, list[bytes]]:
@@ -277,6 +257,8 @@ def region(graph: Graph) -> Kernel | Refusal:
         return held
     if isinstance(again, Refusal):
         return again
+    if not held.frame.trailing:
+        return column_regions.region(graph, held, again)
     if not held_layouts(held) and held.frame.rows < _FEWEST_LONG_ROWS:
         first = next(i for i, node in enumerate(graph.nodes) if node.op.name in KINDS)
         return Refusal(max(first, 1), "a few long rows are work for more blocks than one each")
@@ -287,15 +269,6 @@ def region(graph: Graph) -> Kernel | Refusal:
 def cost(held: Rows, again: Rows) -> CostTerms:
     """Return what a region costs beside one look at every operand: second looks, and multiprocessors without rows."""
     rows = held if held_layouts(held) else again
-    once, moved = _row_bytes(held, True), _row_bytes(rows, rows is held)
+    once, moved = held.moved(True), rows.moved(rows is held)
     busy = min(held.frame.rows / _MULTIPROCESSORS, 1.0)
     return CostTerms(memory=once / moved * busy if once and busy else 1.0)
-
-
-def _row_bytes(rows: Rows, once: bool) -> int:
-    """Return the bytes that a row moves: each operand once, or once in every pass that needs it; and its results."""
-    read = [v for each in rows.passes for v in each.given if v in rows.operands and rows.frame.wide(v)]
-    types = rows.types()
-    kinds = [types[v] for v in (dict.fromkeys(read) if once else read)]
-    kinds += [rows.output_types[i] for each in rows.passes for i in each.stored]
-    return rows.frame.length * sum(dtypes.dtype(t).itemsize for t in kinds)

@@ -59,39 +59,113 @@ def source(variant: Variant) -> str:
     return _Text(variant).whole()
 
 
-class _Text:
-    def __init__(self, variant: Variant) -> None:
-        self.variant = variant
-        rows = self.rows = variant.rows
+class Text:
+    """What the texts of kernels over rows share, however the elements of a row lie.
+
+    Args:
+        rows: what is computed.
+        holds: whether registers hold what lives from pass to pass.
+
+    Attributes:
+        held: arrays that live from pass to pass, and the pass that fills them.
+        functions: what passes compute, as C++.
+    """
+
+    def __init__(self, rows: Rows, holds: bool) -> None:
+        self.rows, self.holds = rows, holds
         self.types = rows.types()
         self.operand = {view: o for o, view in enumerate(rows.operands)}
         self.reduced = {number: r for r, number in enumerate(rows.reduced)}
-        #: Arrays that live from pass to pass, and the pass that fills them.
-        self.held: dict[View, tuple[str, int]] = {}
-        if not variant.turns:
-            self.held = {view: (f"held{i}", first) for i, (view, first, _) in enumerate(rows.held())}
+        held = enumerate(rows.held() if holds else ())
+        self.held = {view: (f"held{i}", first) for i, (view, first, _) in held}
         self.functions: list[str] = []
 
-    def whole(self) -> str:
-        variant, rows = self.variant, self.rows
-        place = f"rows::{'SideBySide' if variant.side_by_side else 'Apart'}<{variant.width}, {variant.team}>"
-        totals = MOST_VALUES + MOST_VALUES // WARP if variant.turns else variant.threads // WARP
-        body = [
-            *(f"__shared__ Fold{r}::Value totals{r}[{totals}];" for r in sorted(set(self._over_rows()))),
-            *(f"{self._type(v)} {name}[STEPS][WIDTH];" for v, (name, _) in self.held.items()),
-            *self._rows_of_operands(),
-        ]
+    def in_turn(self) -> list[str]:
+        """Return all passes, reductions of one term, and what is stored once per row."""
+        rows, body = self.rows, list[str]()
         for k in range(len(rows.passes) + 1):
             for before, single in rows.singles:
                 if before == k:
-                    body += self._single(single)
+                    body += self.single(single)
             if k < len(rows.passes):
-                body += self._pass(k, rows.passes[k])
-        body += self._last()
-        folds = [fold.source_text(f"Fold{r}") for r, fold in enumerate(rows.folds)]
+                body += self.a_pass(k, rows.passes[k])
+        return [*body, *([] if rows.last is None else self.last(rows.last))]
+
+    def a_pass(self, k: int, each: Pass) -> list[str]:
+        """Return a pass and the reductions after it."""
+        raise NotImplementedError
+
+    def single(self, single: Pass) -> list[str]:
+        """Return the reduction of the one term of a row."""
+        raise NotImplementedError
+
+    def last(self, last: Pass) -> list[str]:
+        """Return what is stored once per row."""
+        raise NotImplementedError
+
+    def folds(self) -> str:
+        """Return the structs of all reductions."""
+        return "".join(fold.source_text(f"Fold{r}") for r, fold in enumerate(self.rows.folds))
+
+    def over_rows(self) -> list[int]:
+        """Return the numbers of the reductions that have more than one term."""
+        return sorted({r for each in self.rows.passes for r in each.terms})
+
+    def type_of(self, view: View) -> str:
+        """Return the type of an array of values: as in memory for operands, as in registers for what was computed."""
+        return (emit.MEMORY if view in self.operand else emit.REGISTER)[self.types[view]]
+
+    def result_type(self, r: int) -> str:
+        """Return the register type of what a reduction makes."""
+        return emit.REGISTER[self.rows.folds[r].result]
+
+    def finished(self, r: int, value: str) -> str:
+        """Return the register value of what a reduction makes."""
+        return emit.from_memory(self.rows.folds[r].result, f"Fold{r}::finish({value})")
+
+    def combined(self, r: int, lane: str, made: str, index: str) -> str:
+        """Return a lane with one more term."""
+        term = f"Fold{r}::term({emit.to_memory(self.rows.folds[r].source, made)}, {index})"
+        return f"Fold{r}::combine({lane}, {term})"
+
+    def batch(self, loads: Sequence[View], width: int, steps: int) -> int:
+        """Return how many steps of these operands a thread loads at once, of so many that each are so wide."""
+        each = sum(max(dtypes.dtype(self.types[v]).itemsize, 4) for v in loads) * width
+        budget = _BATCH_BYTES_ALONE if self.holds and not self.held else _BATCH_BYTES
+        instructions = self.rows.instructions() * width
+        while steps > 1 and (steps * each > budget or steps * instructions > MOST_UNROLLED):
+            steps //= 2
+        return steps
+
+    def call(self, name: str, each: Pass, given: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Define what a pass computes; return what comes before its results for one element, and those."""
+        if not each.program.instructions:
+            return [], [given[i] for i in each.program.results]
+        self.functions.append(emit.function(name, each.program))
+        call = f"{name}({', '.join(given)})"
+        if not each.program.more:
+            return [], [call]
+        return [f"const auto made = {call};"], [f"made.r{i}" for i in range(len(each.program.results))]
+
+
+class _Text(Text):
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(variant.rows, not variant.turns)
+        self.variant = variant
+
+    def whole(self) -> str:
+        variant = self.variant
+        place = f"rows::{'SideBySide' if variant.side_by_side else 'Apart'}<{variant.width}, {variant.team}>"
+        totals = MOST_VALUES + MOST_VALUES // WARP if variant.turns else variant.threads // WARP
+        body = [
+            *(f"__shared__ Fold{r}::Value totals{r}[{totals}];" for r in self.over_rows()),
+            *(f"{self.type_of(v)} {name}[STEPS][WIDTH];" for v, (name, _) in self.held.items()),
+            *self._rows_of_operands(),
+            *self.in_turn(),
+        ]
         text = "\n".join(f"    {line}" for block in body for line in block.split("\n"))
         return f"""\
-{"".join(folds)}
+{self.folds()}
 constexpr int WIDTH = {variant.width}, STEPS = {variant.steps}, THREADS = {variant.threads};
 typedef {place} Place;
 
@@ -106,9 +180,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, {variant.blocks}) {ENTRY}(
 }}
 OPMUX_ENTRY({ENTRY})
 """
-
-    def _over_rows(self) -> list[int]:
-        return [r for each in self.rows.passes for r in each.terms]
 
     def _parameters(self) -> list[str]:
         rows, variant = self.rows, self.variant
@@ -132,10 +203,6 @@ OPMUX_ENTRY({ENTRY})
                 lines.append(f"const {emit.MEMORY[dtype]}* const row{o} = in{o} + at[{o}];")
         return lines
 
-    def _type(self, view: View) -> str:
-        """The type of an array of values: as in memory for operands, as in registers for what was computed."""
-        return (emit.MEMORY if view in self.operand else emit.REGISTER)[self.types[view]]
-
     def _value(self, view: View) -> str:
         """The register value of what a pass is given, for one element."""
         if view.value in self.reduced:
@@ -148,32 +215,19 @@ OPMUX_ENTRY({ENTRY})
         loaded = f"{held[0]}[b + s][v]" if held else f"x{self.operand[view]}[s][v]"
         return emit.from_memory(self.types[view], loaded)
 
-    def _call(self, name: str, each: Pass) -> tuple[list[str], list[str]]:
-        """Define what a pass computes; return what comes before its results for one element, and those."""
-        given = [self._value(v) for v in each.given]
-        if not each.program.instructions:
-            return [], [given[i] for i in each.program.results]
-        self.functions.append(emit.function(name, each.program))
-        call = f"{name}({', '.join(given)})"
-        if not each.program.more:
-            return [], [call]
-        return [f"const auto made = {call};"], [f"made.r{i}" for i in range(len(each.program.results))]
-
-    def _pass(self, k: int, each: Pass) -> list[str]:
+    def a_pass(self, k: int, each: Pass) -> list[str]:
         variant = self.variant
-        element, made = self._call(f"pass{k}", each)
+        element, made = self.call(f"pass{k}", each, [self._value(v) for v in each.given])
         results = iter(made)
         new = [v for v in each.given if v in self.operand and variant.walks[self.operand[v]] not in _NARROW]
         ahead = [v for v in new if v in self.held and self.held[v][1] == k]
         batch_loads = [v for v in new if v not in self.held]
-        batch = self._batch(batch_loads)
+        batch = self.batch(batch_loads, variant.width, variant.steps)
         after: list[str] = []
         for r in each.terms:
-            fold = f"Fold{r}"
-            value = emit.to_memory(self.rows.folds[r].source, next(results))
-            term = f"{fold}::term({value}, first + i + Place::lane(v))"
             lanes = f"lanes{r}[v]"
-            element.append(f"{lanes} = i + Place::lane(v) < left ? {fold}::combine({lanes}, {term}) : {lanes};")
+            combined = self.combined(r, lanes, next(results), "first + i + Place::lane(v)")
+            element.append(f"{lanes} = i + Place::lane(v) < left ? {combined} : {lanes};")
         for i in each.stored:
             value = emit.to_memory(self.rows.output_types[i], next(results))
             if variant.side_by_side:
@@ -187,17 +241,17 @@ OPMUX_ENTRY({ENTRY})
         inner = [
             "const int i = (b + s) * Place::LANES;",
             *(before if variant.side_by_side else []),
-            *_loop("int v = 0; v < WIDTH; ++v", element),
+            *loop("int v = 0; v < WIDTH; ++v", element),
             *after,
         ]
         steps = [
-            *(f"{self._type(v)} x{self.operand[v]}[{batch}][WIDTH];" for v in batch_loads),
+            *(f"{self.type_of(v)} x{self.operand[v]}[{batch}][WIDTH];" for v in batch_loads),
             *self._loads(batch_loads, batch, "x{}[s]"),
-            *_loop(f"int s = 0; s < {batch}; ++s", inner),
+            *loop(f"int s = 0; s < {batch}; ++s", inner),
         ]
-        walked = _loop(f"int b = 0; b < STEPS; b += {batch}", steps, not variant.turns)
+        walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, not variant.turns)
         if variant.turns:
-            walked = _block(walked, "if (left > 0) ")
+            walked = block(walked, "if (left > 0) ")
         turn = [
             *(f"Fold{r}::Value lanes{r}[WIDTH];\nreduction::clear<Fold{r}>(lanes{r});" for r in each.terms),
             "const u32 first = here.first(turn);",
@@ -208,9 +262,9 @@ OPMUX_ENTRY({ENTRY})
         ]
         values = [f"Fold{r}::Value value{r};" for r in each.terms]
         if variant.turns:
-            lines = [*values, *_loop("u32 turn = 0; turn < spread.turns; ++turn", turn, False)]
+            lines = [*values, *loop("u32 turn = 0; turn < spread.turns; ++turn", turn, False)]
         else:
-            lines = [*values, *_block(["constexpr u32 turn = 0;", *turn])]
+            lines = [*values, *block(["constexpr u32 turn = 0;", *turn])]
         if each.terms:
             lines.append("here.meet();")
         most = MOST_VALUES if variant.turns else WARP
@@ -218,18 +272,7 @@ OPMUX_ENTRY({ENTRY})
         return [*lines, *(self._reduced(r, value) for r, value in zip(each.terms, taken, strict=True))]
 
     def _reduced(self, r: int, value: str) -> str:
-        dtype = self.rows.folds[r].result
-        return f"const {emit.REGISTER[dtype]} r{r} = {emit.from_memory(dtype, f'Fold{r}::finish({value})')};"
-
-    def _batch(self, loads: Sequence[View]) -> int:
-        """Return how many steps of these operands a thread loads at once."""
-        each = sum(max(dtypes.dtype(self.types[v]).itemsize, 4) for v in loads) * self.variant.width
-        budget = _BATCH_BYTES if self.held or self.variant.turns else _BATCH_BYTES_ALONE
-        batch = self.variant.steps
-        instructions = self.rows.instructions() * self.variant.width
-        while batch > 1 and (batch * each > budget or batch * instructions > MOST_UNROLLED):
-            batch //= 2
-        return batch
+        return f"const {self.result_type(r)} r{r} = {self.finished(r, value)};"
 
     def _loads(self, views: Sequence[View], count: int | str, to: str) -> list[str]:
         if not views:
@@ -243,39 +286,36 @@ OPMUX_ENTRY({ENTRY})
                 lines.append(f"rows::load({target}, row{o} + first, i, i < left);")
                 continue
             one = f"(row{o} + first)[{j}]" if walk == UNIT else f"row{o}[walk{o}.at(first + {j})]"
-            inside = f"{target}[v] = {j} < left ? {one} : ({self._type(view)})0;"
-            lines += _loop("int v = 0; v < WIDTH; ++v", [inside])
-        return _loop(f"int s = 0; s < {count}; ++s", ["const int i = (b + s) * Place::LANES;", *lines])
+            inside = f"{target}[v] = {j} < left ? {one} : ({self.type_of(view)})0;"
+            lines += loop("int v = 0; v < WIDTH; ++v", [inside])
+        return loop(f"int s = 0; s < {count}; ++s", ["const int i = (b + s) * Place::LANES;", *lines])
 
     def _loads_ahead(self, views: Sequence[View]) -> list[str]:
         if not views:
             return []
         lines = [line for v in views for line in self._loads([v], "STEPS", f"{self.held[v][0]}[s]")]
-        return _block(["constexpr int b = 0;", *lines])
+        return block(["constexpr int b = 0;", *lines])
 
-    def _single(self, single: Pass) -> list[str]:
-        """Reduce the one term of a row."""
-        (r,), (_, (made,)) = single.terms, self._call(f"single{single.terms[0]}", single)
-        fold = f"Fold{r}"
-        term = f"{fold}::term({emit.to_memory(self.rows.folds[r].source, made)}, 0)"
-        return [self._reduced(r, f"{fold}::combine({fold}::identity(), {term})")]
+    def single(self, single: Pass) -> list[str]:
+        (r,) = single.terms
+        _, (made,) = self.call(f"single{r}", single, [self._value(v) for v in single.given])
+        return [self._reduced(r, self.combined(r, f"Fold{r}::identity()", made, "0"))]
 
-    def _last(self) -> list[str]:
-        last = self.rows.last
-        if last is None:
-            return []
-        before, made = self._call("last", last)
+    def last(self, last: Pass) -> list[str]:
+        before, made = self.call("last", last, [self._value(v) for v in last.given])
         stores = (
             f"out{i}[here.row] = {emit.to_memory(self.rows.output_types[i], value)};"
             for i, value in zip(last.stored, made, strict=True)
         )
-        return _block([*before, *stores], "if (here.leads()) ")
+        return block([*before, *stores], "if (here.leads()) ")
 
 
-def _loop(head: str, body: Sequence[str], unrolled: bool = True) -> list[str]:
-    return [f"#pragma unroll{'' if unrolled else ' 1'}", *_block(body, f"for ({head}) ")]
+def loop(head: str, body: Sequence[str], unrolled: bool = True) -> list[str]:
+    """Return a loop."""
+    return [f"#pragma unroll{'' if unrolled else ' 1'}", *block(body, f"for ({head}) ")]
 
 
-def _block(body: Sequence[str], head: str = "") -> list[str]:
+def block(body: Sequence[str], head: str = "") -> list[str]:
+    """Return statements in braces."""
     inner = "\n".join(body).replace("\n", "\n    ")
     return [f"{head}{{\n    {inner}\n}}"]

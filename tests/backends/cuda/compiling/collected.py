@@ -23,7 +23,7 @@ from tests.backends.cuda.resources import calls
 
 #: Samples of each op and dtype. Those of a cast are its targets, so all of them are taken.
 _MOST = 3
-#: Functions whose regions are kernels of their own: over rows held or read again, along the first axis, in chains.
+#: Functions whose regions are kernels of their own: over rows or columns, held or read again; in chains.
 REGIONS: tuple[Callable[[Array], object], ...] = (
     ox.softmax,
     ox.log_softmax,
@@ -31,6 +31,8 @@ REGIONS: tuple[Callable[[Array], object], ...] = (
     lambda x: ox.logsumexp(x, axis=-1),
     lambda x: ox.var(x, axis=-1),
     lambda x: ox.softmax(ox.gelu(x), axis=0),
+    lambda x: (x - ox.mean(x, axis=0)) / ox.std(x, axis=0),
+    lambda x: (ox.logsumexp(x, axis=0), ox.max(x, axis=0)),
     lambda x: (ox.exp(-x) * x, ox.tanh(x) + 1.0),
 )
 PRIMITIVES = sorted(op.name for op in OPS if op.primitive)
@@ -74,7 +76,7 @@ def collected() -> Collected:
             pass
         for t in (float16, float32, float64):
             for function in REGIONS:
-                for shape in ((64, 100), (64, 4096)):
+                for shape in ((64, 100), (64, 4096), (1024, 4096), (5000, 512)):
                     calls.region(function, shape, dtype=t)()
     return Collected(refused, tuple(dict.fromkeys(runtime.texts.values())))
 
