@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
+import sys
 import threading
 import weakref
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..devices.device import DEVICES, Device, find_device
 from ..errors import ArgumentError, ArgumentTypeError, CollectiveError, DeviceError, shown
+from ..locks import Order, held_across_fork
 from .communicator import Communicator, Endpoint
 from .meeting import Member, check_not_launched, identity, meet
+from .turn import is_held
 
 if TYPE_CHECKING:  # messages between processes are loaded with the first one
     from ..arrays.array import Array
@@ -27,6 +30,10 @@ if TYPE_CHECKING:  # messages between processes are loaded with the first one
 
 #: Seconds after which a rank that does not answer counts as failed, where the mesh says nothing else.
 TIMEOUT: Final = 60.0
+#: Seconds that a call waits at most for a thread that only looks for news, which takes microseconds.
+_LOOK: Final = 1.0
+#: Held while a turn that was left behind is looked into.
+_taking_over: Final = held_across_fork(Order.TABLE)
 
 
 class Mesh:
@@ -97,11 +104,14 @@ class Mesh:
         self._lines: tuple[tuple[Endpoint, Control], ...] | None = None
         self._begun: list[Begun] = []
         #: Held while a thread makes a call or moves those on that it has begun: their order is what ranks agree on.
+        #: Whoever takes it has it in a variable named ``turn``.
         self.in_use = threading.Lock()
+        #: Held while a thread looks for news outside of a call.
+        self._news = threading.Lock()
         self._pairs: dict[tuple[int, int], Mesh] = {}
         #: Arrays on their way between two ranks of this process, for a mesh made by :meth:`pair`.
         self.mailbox: deque[Array] = deque()
-        self._made: dict[tuple[int, ...], int] = {}
+        self._made: dict[tuple[int, ...], Iterator[int]] = {}
         #: Keeps the messages of meshes apart; all processes make their groups in the same order, so they agree on it.
         self.number = zlib.crc32(path.encode())
 
@@ -131,7 +141,7 @@ class Mesh:
                 raise ArgumentError(f"Mesh.group: {shown(r)} is no rank of {self}", rank=r)
         if not found or len(set(found)) < len(found):
             raise ArgumentError(f"Mesh.group: ranks {shown(list(found))}; give each rank of it once", ranks=found)
-        nth = self._made[found] = self._made.get(found, 0) + 1
+        nth = next(self._made.setdefault(found, itertools.count(1)))  # in one step, whichever thread asks
         made = self._part(found, f"{self._path}/{','.join(map(str, found))}#{nth}")
         made._open()
         return made
@@ -212,19 +222,53 @@ class Mesh:
         begun.round()
         return begun
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the mesh for this thread.
+    def take_turn(self) -> threading.Lock:
+        """Return the lock of the mesh, taken; to be released in the ``finally`` of a ``try`` that follows at once.
 
         Raises:
             CollectiveError: another thread is in a call.
         """
-        if not self.in_use.acquire(False):
+        turn = self.in_use
+        found = turn if turn.acquire(False) else self._left_behind(turn, sys._getframe())
+        if found is None:
             raise self.used_by_another()
-        try:
-            yield
-        finally:
-            self.in_use.release()
+        return found
+
+    def take_over(self, old: threading.Lock) -> threading.Lock:
+        """Return a lock in place of one that is taken, where the call that took it has ended without giving it back.
+
+        Args:
+            old: what :attr:`in_use` was, which the caller has in its variable ``turn``.
+
+        Raises:
+            CollectiveError: it is taken by a call.
+        """
+        found = self._left_behind(old, sys._getframe(1))
+        if found is None:
+            raise self.used_by_another()
+        return found
+
+    def _left_behind(self, old: threading.Lock, asking: FrameType) -> threading.Lock | None:
+        """Return a new lock, taken, in place of one that nobody will release; None where somebody will.
+
+        Who only looks for news is waited for. Holders are looked for once the new one is in place: whoever comes from
+        then on meets that, and who came before is found.
+        """
+        if old.acquire(timeout=_LOOK if self._news.locked() else 0):
+            return old
+        made = threading.Lock()
+        made.acquire()
+        with _taking_over:
+            if self.in_use is not old:  # another thread was first
+                return None
+            kept = old
+            try:
+                self.in_use = made
+                if not is_held(old, asking):
+                    kept = made
+            finally:
+                self.in_use = kept
+        return made if kept is made else None
 
     def used_by_another(self) -> CollectiveError:
         """Return what a thread is told that comes while another one is in a call."""
@@ -246,8 +290,28 @@ class Mesh:
         """
         if self.failure is not None:
             raise self.failure.again()
-        for _, control in self._lines or ():
-            control.check()  # another rank may have seen what this one has not
+        if not self._lines:
+            return
+        if not self._news.locked():
+            with self._news:
+                self._look()
+        for _, control in self._lines:
+            if control.failure is not None:
+                raise control.failure.again()
+
+    def _look(self) -> None:
+        """Take what other ranks may have seen that this one has not, unless a call of another thread does that.
+
+        Two that look at once would take the same message, and lose the one after it.
+        """
+        turn = self.in_use
+        if not turn.acquire(False):
+            return
+        try:
+            for _, control in self._lines or ():
+                control.poll()
+        finally:
+            turn.release()
 
     def fail(self, error: CollectiveError) -> None:
         """Note a failure after which ranks may be out of step; the first one stays."""

@@ -97,8 +97,9 @@ class Prepared:
     def at_once(self, x: Array) -> tuple[Array, ...]:
         """Do the call of one rank, whose slots are its operand's and its result's own memory."""
         mesh = self.mesh
-        if not mesh.in_use.acquire(False):
-            raise mesh.used_by_another()
+        turn = mesh.in_use
+        if not turn.acquire(False):
+            turn = mesh.take_over(turn)
         try:
             if self.results is not None:
                 (y,) = self.results.take()
@@ -116,7 +117,7 @@ class Prepared:
                 mesh.begin([rest]).advance(True)
             return (y,)
         finally:
-            mesh.in_use.release()
+            turn.release()
 
     @cached_property
     def exchange(self) -> Exchange:
@@ -142,7 +143,8 @@ class Prepared:
     def begin(self, operands: Sequence[Array | None]) -> Handle:
         """Begin the call; the first messages go out at once."""
         mesh = self.mesh
-        with mesh.alone():
+        turn = mesh.take_turn()
+        try:
             made: list[tuple[Array, list[Elements]]] = []
             for plan, rank, x in zip(self.plans, mesh.local_ranks, operands, strict=True):
                 assert x is not None  # a collective has no optional operands
@@ -153,10 +155,15 @@ class Prepared:
             header = Header(mesh.number, mesh.next_call(), **self.said, **mesh.identity)
             parts = list(map(partial(self.part, header), range(len(made)), operands, made))
             begun = mesh.begin(parts)
+        finally:
+            turn.release()
 
         def advance(wait: bool) -> bool:
-            with mesh.alone():
+            turn = mesh.take_turn()
+            try:
                 return begun.advance(wait)
+            finally:
+                turn.release()
 
         def result() -> tuple[Array, ...]:
             return tuple(
