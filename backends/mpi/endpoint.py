@@ -118,20 +118,26 @@ class MpiEndpoint:
         return Message(self._mpi, request, peer, -1 if out else size, tag != 0, self._guard)
 
     def standing(self, into: Mapping[int, HostBytes], out: Mapping[int, HostBytes]) -> StandingMessages | None:
-        """Return MPI's persistent requests for headers; None where MPI is called under a lock."""
+        """Return MPI's persistent requests for headers.
+
+        None where MPI is called under a lock, and where it makes none: each header is posted by itself then, and if that
+        fails too, why is what the call ends with on every rank.
+        """
         if self._guard is not None:
             return None
-        made = [
-            {
-                peer: init((data, data.nbytes, self._byte), self._owners[peer], rooms[peer] + _HEADERS)
-                for peer, data in messages.items()
-            }
-            for init, rooms, messages in (
-                (self.comm.Recv_init, self._in, into),
-                (self.comm.Send_init, self._out, out),
-            )
-        ]
-        found = StandingMessages(self._mpi, made[0], made[1], self._is_closed)
+        coming: dict[int, Any] = {}
+        going: dict[int, Any] = {}
+        try:
+            for requests, init, rooms, messages in (
+                (coming, self.comm.Recv_init, self._in, into),
+                (going, self.comm.Send_init, self._out, out),
+            ):
+                for peer, data in messages.items():
+                    requests[peer] = init((data, data.nbytes, self._byte), self._owners[peer], rooms[peer] + _HEADERS)
+        except self._mpi.Exception:
+            StandingMessages(self._mpi, coming, going, self._is_closed).free()
+            return None
+        found = StandingMessages(self._mpi, coming, going, self._is_closed)
         self._standing.append(found)
         return found
 

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from opmux.backends.mpi import launch, opmux_communicators
+from opmux.backends.mpi.endpoint import MpiEndpoint
 from opmux.backends.mpi.messages import StandingMessages
+from opmux.core.collectives.frames import Frames
 from opmux.core.errors import CollectiveError
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +107,33 @@ def test_a_header_that_an_interrupt_kept_back_says_so():
     _, going = messages.tickets()
     with pytest.raises(CollectiveError, match="interrupt"):
         going[1].done()
+
+
+class Refusal(Exception):
+    def Get_error_class(self):
+        return 75
+
+    def Get_error_string(self):
+        return "the process has failed"
+
+
+def test_requests_that_mpi_does_not_make_end_in_an_error_of_the_call():
+    made = Request()
+
+    def refused(*given):
+        raise Refusal
+
+    mpi = types.SimpleNamespace(Exception=Refusal, REQUEST_NULL=None, Status=object, BYTE=None, ERR_PROC_FAILED=75)
+    comm = types.SimpleNamespace(Recv_init=lambda *given: made, Send_init=refused, Isend=refused, Irecv=refused)
+    endpoint = MpiEndpoint(mpi, comm, [0, 1], 0, 1 << 30, None, lambda: None, lambda: False)
+    messages = Frames(endpoint).messages
+    messages.start(1 << 16)
+    assert not messages.have_come(1)
+    for tickets in messages.tickets():
+        with pytest.raises(CollectiveError, match="has failed") as caught:
+            tickets[1].done()
+        assert (caught.value.rank, caught.value.cause) == (1, "died")
+    assert made.freed
 
 
 @needs_mpi
