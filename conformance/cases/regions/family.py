@@ -26,7 +26,7 @@ from .trial import Given, Trial, same_bits
 DTYPES: Final = ("float32", "float64", "float16", "bfloat16", "int32", "int8", "bool")
 #: Cases of drawn graphs, and graphs in each, of so many nodes.
 _DRAWN: Final = 6
-_GRAPHS: Final = 8
+_GRAPHS: Final = 4
 _NODES: Final = (4, 16)
 
 
