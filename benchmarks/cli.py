@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +18,7 @@ from rich.progress import Progress as Bar
 
 from opmux.conformance.performance.timing import Settings
 
-from . import collectives, plot, report, sim, table
+from . import collectives, page, plot, report, sim, table
 from .devices import check_device
 from .errors import BenchmarkError
 from .peers import parse_peers
@@ -24,7 +26,7 @@ from .run import QUICK, Progress, Request, run
 from .suites import SUITES, suite
 
 #: Benchmarks that measure no calls of arrays, and so have a command line and a report of their own.
-_APART: Final = {collectives.NAME: collectives.main, sim.NAME: sim.main}
+_APART: Final = {collectives.NAME: collectives.main, sim.NAME: sim.main, page.NAME: page.main}
 
 _messages = Console(stderr=True, highlight=False)
 
@@ -38,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--cases", metavar="TEXT", default="", help="only cases whose name contains TEXT")
     made.add_argument("--rounds", metavar="N", type=int, help="samples per peer and case")
     made.add_argument("--timeout", metavar="SECONDS", type=float, default=120.0, help="for one answer of a worker")
+    made.add_argument(
+        "--within", metavar="SECONDS", type=float, default=math.inf, help="begin no case after so long; tell which"
+    )
     made.add_argument("--quick", action="store_true", help="tiny sizes, for tests; not quotable")
     return made
 
@@ -48,12 +53,13 @@ def _request(options: argparse.Namespace) -> Request:
         if options.rounds < 1:
             raise BenchmarkError(f"--rounds {options.rounds}: at least one round is needed")
         settings = replace(settings, rounds=options.rounds)
-    if options.timeout <= 0:
-        raise BenchmarkError(f"--timeout {options.timeout:g}: it must be more than 0 seconds")
+    for name in ("timeout", "within"):
+        seconds = getattr(options, name)
+        if not seconds > 0:
+            raise BenchmarkError(f"--{name} {seconds:g}: it must be more than 0 seconds")
     wanted = suite(options.name)
-    made = Request(
-        wanted, parse_peers(options.peers, wanted.device), settings, options.quick, options.cases, options.timeout
-    )
+    peers = parse_peers(options.peers, wanted.device)
+    made = Request(wanted, peers, settings, options.quick, options.cases, options.timeout, options.within)
     made.cases()
     check_device(wanted.device)
     for path in (options.json, options.plot):
@@ -85,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = _request(options)
         with _progress() as progress:
-            made = run(request, progress)
+            keep = (lambda made: None) if options.json is None else functools.partial(report.write, path=options.json)
+            made = run(request, progress, keep)
         table.show(made)
         if options.json is not None:
             report.write(made, options.json)

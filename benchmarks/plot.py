@@ -1,4 +1,4 @@
-"""A report as a figure: speed beside NumPy's, and shares of the machine's limit."""
+"""A report as a figure: speed beside NumPy's, on a GPU beside CuPy's, and shares of the machine's limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .peers import PROBE
 
 _Points = list[tuple[float, int]]
 _MARKERS: Final = "osD^vP*X"
-_REFERENCE: Final = "numpy"
+#: Whom speeds are shown beside, by the peer's name: the first of these that ran.
+_REFERENCES: Final = {"numpy": "NumPy", "cupy": "CuPy"}
 _ROW_INCHES: Final = 0.24
 
 
@@ -25,7 +26,7 @@ def check_available() -> None:
         raise BenchmarkError("--plot needs matplotlib, which is not installed: pip install matplotlib")
 
 
-def _points(report: dict[str, Any], peer: str, cases: list[str]) -> tuple[_Points, _Points]:
+def _points(report: dict[str, Any], peer: str, cases: list[str], reference: str) -> tuple[_Points, _Points]:
     """Return (speed beside the reference, row) and (share of the limit, row) of a peer."""
     speeds: _Points = []
     shares: _Points = []
@@ -33,7 +34,7 @@ def _points(report: dict[str, Any], peer: str, cases: list[str]) -> tuple[_Point
         if row["peer"] != peer:
             continue
         place = cases.index(row["case"])
-        over = next((r["paired"] for r in row["ratios"] if r["over"] == _REFERENCE), None)
+        over = next((r["paired"] for r in row["ratios"] if r["over"] == reference), None)
         if over is not None:
             speeds.append((over, place))
         if row["share"] is not None:
@@ -48,22 +49,23 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
     cases = [case["name"] for case in report["cases"]]
     peers = [p["name"] for p in report["peers"] if p["status"] == "ran" and p["name"] != PROBE]
+    reference = next((name for name in _REFERENCES if name in peers), "numpy")
     with_shares = any(row["share"] for row in report["summary"])
     figure = Figure(figsize=(13 if with_shares else 9, 1.6 + _ROW_INCHES * len(cases)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if with_shares else 1, sharey=True, squeeze=False)[0]
     for number, peer in enumerate(peers):
         colour, marker = f"C{number}", _MARKERS[number % len(_MARKERS)]
-        for axis, points in zip(axes, _points(report, peer, cases), strict=False):
+        for axis, points in zip(axes, _points(report, peer, cases, reference), strict=False):
             if points:
                 xs, ys = zip(*points, strict=True)
                 axis.scatter(xs, ys, s=26, marker=marker, color=colour, label=peer, zorder=3, alpha=0.85)
-            elif axis is axes[0] and peer == _REFERENCE:
+            elif axis is axes[0] and peer == reference:
                 axis.axvline(1.0, color=colour, linewidth=1.2, label=peer, zorder=2)
     axes[0].set_xscale("log")
     axes[0].xaxis.set_major_formatter("{x:g}")
     axes[0].xaxis.set_minor_formatter(lambda x, place: f"{x:g}" if f"{x:e}"[0] in "235" else "")
-    axes[0].set_xlabel("times faster than NumPy (log scale)")
+    axes[0].set_xlabel(f"times faster than {_REFERENCES[reference]} (log scale)")
     axes[0].set_yticks(range(len(cases)), cases, fontsize=7)
     axes[0].invert_yaxis()
     axes[0].set_ylim(len(cases) - 0.5, -0.5)

@@ -77,7 +77,7 @@ class WorkerHandle:
 
         Raises:
             UnsupportedCaseError: for a case that the peer does not offer.
-            WorkerError: when it raised, died, or took too long; in the last two cases it is gone.
+            WorkerError: when it raised, died, or took too long; it is gone then.
         """
         try:
             self._signal(signal.SIGCONT)
@@ -94,6 +94,7 @@ class WorkerHandle:
         if "error" in answer:
             if answer["error"] == "unsupported":
                 raise UnsupportedCaseError(answer["message"])
+            self.kill()  # a library or a device may be the worse for it: the next case has a process of its own
             raise WorkerError(f"{self.name}: {do}: {answer['message']}")
         return answer, payload
 

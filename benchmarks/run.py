@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -24,6 +26,8 @@ from .suites import Suite
 QUICK: Final = Settings(rounds=2, sample_seconds=2e-4, budget_seconds=0.05, fewest=1, most_repetitions=1000)
 #: Told before each case: its number, how many there are, its name; and after the last one.
 Progress = Callable[[int, int, str], None]
+#: Given the report after every case, as far as it is made.
+Keep = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Request:
         quick: tiny cases, for tests.
         only: cases whose name contains this.
         timeout: seconds that any one answer of a worker may take.
+        within: seconds after which no case is begun any more.
     """
 
     suite: Suite
@@ -45,6 +50,7 @@ class Request:
     quick: bool = False
     only: str = ""
     timeout: float = 120.0
+    within: float = math.inf
 
     def cases(self) -> list[Case]:
         """Return the cases.
@@ -60,9 +66,9 @@ class Request:
         return chosen
 
 
-def run(request: Request, progress: Progress) -> dict[str, Any]:
+def run(request: Request, progress: Progress, keep: Keep = lambda made: None) -> dict[str, Any]:
     """Run a benchmark and return its report, checked against the schema."""
-    cases = request.cases()
+    begun, cases = time.monotonic(), request.cases()
     made: dict[str, Any] = {
         "schema": schema.VERSION,
         "benchmark": request.suite.name,
@@ -73,7 +79,8 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
         "machine": machine.describe(),
         "peers": [],
         "probes": [],
-        "cases": [case.to_data() for case in cases],
+        "cases": [],
+        "left_out": [],
         "measurements": [],
         "summary": [],
         "targets": [],
@@ -84,18 +91,29 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
         progress(0, total, "probes")
         made["probes"] += _limits(request, "before")
         for number, case in enumerate(cases):
+            if time.monotonic() - begun > request.within:
+                made["left_out"].append(case.name)
+                continue
             progress(number, total, case.name)
             outcomes = measure_case(case, [*usable, PROBE], workers.worker, request.settings)
             _add(made, case, outcomes)
+            _judge(request, made)
+            keep({**made, "left_out": [c.name for c in cases[number + 1 :]]})
         progress(total, total, "probes")
         made["probes"] += _limits(request, "after")
-    made["targets"] = report.targets(request.suite, made["summary"])
-    made["machine"]["load_after"] = machine.load_average()
+    _judge(request, made)
     schema.check_report(made)
     return made
 
 
+def _judge(request: Request, made: dict[str, Any]) -> None:
+    """Complete a report with what depends on all that was measured so far."""
+    made["targets"] = report.targets(request.suite, made["summary"])
+    made["machine"]["load_after"] = machine.load_average()
+
+
 def _add(made: dict[str, Any], case: Case, outcomes: dict[str, Outcome]) -> None:
+    made["cases"].append(case.to_data())
     made["measurements"] += report.measurements(case, outcomes)
     made["summary"] += report.summary(case, outcomes)
 

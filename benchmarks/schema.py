@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .errors import SchemaError
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Path, type, meaning. ``[]`` is any element of a list, ``{}`` any value of a map with free keys; a type that ends in
 #: ``?`` may be null.
@@ -39,6 +39,7 @@ FIELDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("probes[].value", "float", "best burst"),
     ("probes[].median", "float", "median burst"),
     ("probes[].unit", "str", "GFLOP/s or GB/s"),
+    ("left_out[]", "str", "cases that were not begun: the time was over, or the run was ended"),
     ("cases[].name", "str", "a case"),
     ("cases[].kind", "str", "what is computed"),
     ("cases[].dtype", "str", "dtype of the operands"),

@@ -119,6 +119,8 @@ def notes(report: dict[str, Any]) -> list[str]:
     told once per peer. The whole text is in the JSON.
     """
     made = [f"{p['name']}: {p['status']}: {_cut(p['note'], _NOTE)}" for p in report["peers"] if p["status"] != "ran"]
+    if report["left_out"]:
+        made.append(f"not begun, for want of time: {', '.join(report['left_out'])}")
     unsupported: dict[str, list[str]] = {}
     for row in report["summary"]:
         if row["status"] in ("wrong", "failed"):

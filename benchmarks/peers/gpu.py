@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -34,8 +35,16 @@ _DEVICE_TO_DEVICE: Final = 3
 _L2_CACHE_SIZE: Final = 38
 #: Where libraries keep what they have compiled.
 _CACHE_VARIABLES: Final = ("OPMUX_CACHE_DIR", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH", "TORCHINDUCTOR_CACHE_DIR")
-#: In the order that nvidia-smi is asked.
-_STATE: Final = ("driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "power.limit")
+#: What nvidia-smi is asked: what every version of it knows, and what has held the clocks down, a set of bits.
+_STATE: Final = (
+    "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "power.draw", "power.limit",
+    "temperature.gpu",
+)  # fmt: skip
+_REASONS: Final = "clocks_event_reasons.active"
+#: Seconds of work behind which nvidia-smi is asked: it takes some tenths of a second, and clocks fall on an idle GPU.
+_LOAD: Final = 0.5
+#: Seconds that the process of a first call may take.
+_FIRST_CALL: Final = 90.0
 
 
 def sets_of(nbytes: float, cache: int) -> int:
@@ -87,6 +96,16 @@ class Launches:
 
         return self._timed(work)
 
+    def beside(self, repetitions: int, look: Callable[[], object]) -> None:
+        """Put so many calls on the GPU, and look at something while it does them."""
+
+        def work() -> None:
+            for operands in islice(self._sets, repetitions):
+                self._function(*operands)
+            look()
+
+        self._timed(work)
+
     def result(self) -> Array:
         """Return what the last call computed."""
         return self._to_numpy(self._last)
@@ -118,6 +137,7 @@ class FirstCall:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.first_call", self._peer],
             input=json.dumps(self._case.to_data()), env=environment, capture_output=True, text=True, check=False,
+            timeout=_FIRST_CALL,
         )  # fmt: skip
         if done.returncode != 0:
             raise WorkerError(f"the process of a first call failed: {done.stderr.strip()[-300:]}")
@@ -153,6 +173,7 @@ class Gpu:
         cache: bytes of the second-level cache.
         described: versions, for the report.
         trim: gives back to the GPU what the library keeps of memory that is free; other processes need it.
+        loaded: whether its details tell the clocks under the load of a matrix product.
     """
 
     name: str
@@ -163,6 +184,7 @@ class Gpu:
     cache: int
     described: Mapping[str, str]
     trim: Callable[[], object]
+    loaded: bool = False
 
     def versions(self) -> dict[str, str]:
         """Return the versions of everything that decides its speed."""
@@ -177,7 +199,10 @@ class Gpu:
         count = 1 if case.limit is None else sets_of(case.bytes, self.cache)
         sets = [as_given(case, tuple(self.put(x) for x in stored)) for _ in range(count)]
         function, detail = self.ready(case, sets[0])
-        return Launches(function, sets, self.timed, self.to_numpy, detail)
+        made = Launches(function, sets, self.timed, self.to_numpy, detail)
+        if self.loaded and case.limit == "device flops":
+            made.detail += f"; {clocks_under(made)}"
+        return made
 
 
 def cuda_events(stream: int) -> Timed:
@@ -204,17 +229,30 @@ def second_level_cache() -> int:
 
 
 def state() -> dict[str, str]:
-    """Return driver and clocks (MHz) of the first GPU as nvidia-smi reads them now; empty where it cannot be asked."""
+    """Return driver, clocks (MHz), power (W), temperature (C) and what holds the clocks of the first GPU down, as
+    nvidia-smi reads them now; empty where it cannot be asked.
+    """
     from cupy_backends.cuda.api import runtime
 
-    query = ["nvidia-smi", f"--id={runtime.deviceGetPCIBusId(0)}", f"--query-gpu={','.join(_STATE)}"]
-    try:
-        done = subprocess.run(
-            [*query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return dict(zip(_STATE, (part.strip() for part in done.stdout.split(",")), strict=True))
+    gpu = f"--id={runtime.deviceGetPCIBusId(0)}"
+    for fields in ((*_STATE, _REASONS), _STATE):  # an nvidia-smi that does not know a field tells nothing at all
+        query = ["nvidia-smi", gpu, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+            return dict(zip(fields, (part.strip() for part in done.stdout.split(",")), strict=False))
+    return {}
+
+
+def clocks_under(load: Launches) -> str:
+    """Return clocks, power and what holds them down, read while the GPU is at work."""
+    each = max(load.seconds(3) / 3, 1e-6)
+    seen: dict[str, str] = {}
+    load.beside(max(int(_LOAD / each), 1), lambda: seen.update(state()))
+    if not seen:
+        return "clocks not readable"
+    told = f"SM {seen['clocks.sm']} MHz, memory {seen['clocks.mem']} MHz, {seen['power.draw']} W"
+    reasons = seen.get(_REASONS)
+    return told if reasons is None else f"{told}, held down by {reasons}"
 
 
 def device_copy(nbytes: float) -> Launches:
@@ -231,14 +269,12 @@ def device_copy(nbytes: float) -> Launches:
     cupy.get_default_memory_pool().free_all_blocks()
     half = max(int(nbytes) // 2, 1)
     count = sets_of(2 * half, second_level_cache())
-    sets = [(cupy.zeros(half, np.uint8), cupy.ones(half, np.uint8)) for _ in range(count)]
+    numbers = cupy.asarray(np.random.default_rng(1).integers(0, 256, min(half, 1 << 22), np.uint8))
+    sets = [(cupy.zeros(half, np.uint8), cupy.resize(numbers, half)) for _ in range(count)]
 
     def copy(target: Any, source: Any) -> None:
         runtime.memcpyAsync(target.data.ptr, source.data.ptr, half, _DEVICE_TO_DEVICE, 0)
 
     made = Launches(copy, sets, cuda_events(0), lambda last: np.empty(0), work=2.0 * half)
-    made.seconds(100)
-    clocks = state()  # right behind work, before the clocks fall
-    seen = f"SM {clocks['clocks.sm']} MHz, memory {clocks['clocks.mem']} MHz" if clocks else "clocks not readable"
-    made.detail = f"cudaMemcpyAsync, {2 * half:.3g} bytes; {seen}"
+    made.detail = f"cudaMemcpyAsync, {2 * half:.3g} bytes; {clocks_under(made)}"
     return made

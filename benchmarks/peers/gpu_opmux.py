@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 import opmux as ox
 from opmux.core.devices.device import Device
 
-from .base import versions_of
+from ..case import Case
+from ..errors import UnsupportedCaseError
+from .base import Function, versions_of
 from .gpu import Gpu, Timed, cuda_events, state
 from .opmux import ready
 
@@ -23,8 +25,17 @@ def _to_numpy(x: Any) -> NDArray[Any]:
     return np.asarray(x.numpy())
 
 
-def on(device: Device, timed: Timed, cache: int, described: dict[str, str]) -> Gpu:
-    """Return opmux on a device."""
+def _own(case: Case, operands: tuple[Any, ...]) -> tuple[Function, str]:
+    """Make a matrix product ready, which opmux's own kernels do."""
+    if case.kind != "matmul":
+        raise UnsupportedCaseError("without cuBLAS, matrix products alone are done otherwise")
+    return ready(case, operands)
+
+
+def on(device: Device, timed: Timed, cache: int, described: dict[str, str], *, own: bool = False) -> Gpu:
+    """Return opmux on a device, or its own kernels alone, without cuBLAS."""
+    if own:
+        device.driver.runtime.lacks_blas = lambda: "cuBLAS is left out: opmux's own kernels are measured"
 
     def put(x: NDArray[Any]) -> Any:
         return ox.asarray(x, copy=True, device=device)
@@ -33,16 +44,17 @@ def on(device: Device, timed: Timed, cache: int, described: dict[str, str]) -> G
         device.synchronize()  # memory is given back behind the work that used it
         device.driver.runtime.trim()
 
-    return Gpu("opmux-cuda", ready, put, _to_numpy, timed, cache, described, trim)
+    name, make = ("opmux-own-cuda", _own) if own else ("opmux-cuda", ready)
+    return Gpu(name, make, put, _to_numpy, timed, cache, described, trim, loaded=True)
 
 
-def peer(backend: str | None) -> Gpu:
-    """Return opmux on the first GPU, with what that is."""
+def peer(way: str | None) -> Gpu:
+    """Return opmux on the first GPU, with what that is; ``"own"`` for its own kernels alone."""
     from cupy_backends.cuda.api import runtime
 
     from opmux.backends.cuda.compiling import nvrtc
 
-    _policy.enter_context(ox.policy(backends=backend))
+    _policy.enter_context(ox.policy(backends="cuda"))
     device = ox.device("cuda:0")
     properties = device.driver.runtime.properties
     described = {
@@ -54,4 +66,5 @@ def peer(backend: str | None) -> Gpu:
         "NVRTC": ".".join(map(str, nvrtc.version())),
         **state(),
     }
-    return on(device, cuda_events(device.default_queue.handle.handle), properties.cache, described)
+    timed = cuda_events(device.default_queue.handle.handle)
+    return on(device, timed, properties.cache, described, own=way == "own")

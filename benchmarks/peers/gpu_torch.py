@@ -30,6 +30,7 @@ def _ready(case: Case, operands: tuple[Any, ...], *, compiled: bool) -> tuple[Fu
     def whole(*given: Any) -> Any:  # a builtin or a partial cannot be compiled
         return function(*given)
 
+    torch._dynamo.reset()  # one function has few compiled forms, and then runs eagerly; a second shape is made general
     return torch.compile(whole), "torch.compile"
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, nullcontext
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from opmux.benchmarks import devices
 from opmux.benchmarks import run as run_module
 from opmux.benchmarks.case import Case
 from opmux.benchmarks.cli import main
-from opmux.benchmarks.errors import PeerUnavailableError, WorkerError, WrongResultError
+from opmux.benchmarks.errors import PeerUnavailableError, UnsupportedCaseError, WorkerError, WrongResultError
 from opmux.benchmarks.kinds import as_given, draw, expected, make_case
 from opmux.benchmarks.measure import measure_case
 from opmux.benchmarks.peers import PEERS, PROBE, AsGiven, Peer, gpu, parse_peers
@@ -35,6 +36,7 @@ from opmux.benchmarks.worker import Worker
 from opmux.core.plugins.status import BackendStatus, State
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
 from tests.backends.cuda.host.plugin import OnHost, registered
+from tests.backends.cuda.host.runtime import HostRuntime
 
 GPU = SUITES["gpu"]
 
@@ -73,8 +75,9 @@ class InProcess:
 def opmux_on_gpu() -> Iterator[InProcess]:
     from opmux.benchmarks.peers.gpu_opmux import on
 
-    with registered(OnHost()), ox.policy(backends="cuda"):
-        yield InProcess(on(ox.device("cuda:0"), by_clock, 1 << 12, {}))
+    with registered(OnHost(HostRuntime(blas=True))), ox.policy(backends="cuda"):
+        made = on(ox.device("cuda:0"), by_clock, 1 << 12, {})
+        yield InProcess(dataclasses.replace(made, loaded=False))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,22 @@ def test_quick_cases_are_right_on_a_pretended_gpu(opmux_on_gpu: InProcess, start
     assert (outcome.status, outcome.note) == ("measured", "")
     assert outcome.samples
     assert "cuda/" in outcome.detail
+
+
+def test_own_kernels_are_measured_without_the_library() -> None:
+    from opmux.benchmarks.peers.gpu_opmux import on
+
+    product, other = (make_case(k, "float32", (64, 64), (64, 64), limit="device flops") for k in ("matmul", "add"))
+    no_clocks = mock.patch.object(gpu, "state", return_value={})
+    with registered(OnHost(HostRuntime(blas=True))), no_clocks:
+        peers = [InProcess(on(ox.device("cuda:0"), by_clock, 1 << 12, {}, own=own)) for own in (False, True)]
+        with ox.policy(backends="cuda"):
+            detail = peers[1].prepare(product, 1)["detail"]
+            with pytest.raises(UnsupportedCaseError, match="matrix products alone"):
+                peers[1].prepare(other, 1)
+    assert "cublas" not in detail
+    assert "cuda/matmul" in detail
+    assert detail.endswith("clocks not readable")
 
 
 class Copies:
@@ -172,13 +191,26 @@ def test_limit_is_the_copy_of_half_the_bytes_and_tells_the_clocks(
 
     runtime = SimpleNamespace(memcpyAsync=lambda to, source, nbytes, kind, stream: copied.append(nbytes))
     pool = SimpleNamespace(free_all_blocks=list)
-    fake = {"zeros": memory, "ones": memory, "get_default_memory_pool": lambda: pool}
+    given: list[NDArray[Any]] = []
+    fake = {
+        "zeros": memory, "asarray": lambda x: given.append(x) or x, "resize": lambda x, n: memory(n, x.dtype),
+        "get_default_memory_pool": lambda: pool,
+    }  # fmt: skip
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), **fake))
-    read = subprocess.CompletedProcess([], 0, "580.1, 1980, 2619, 1980, 2619, 700.00\n")
-    monkeypatch.setattr(subprocess, "run", lambda *given, **how: read)
+    asked: list[tuple[int, str]] = []
+
+    def smi(query: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
+        asked.append((len(copied), events.recorded[-1][0]))
+        if "event_reasons" in query[2]:
+            raise subprocess.CalledProcessError(6, query)  # as one that does not know the field
+        return subprocess.CompletedProcess([], 0, "580.1, 1980, 2619, 1980, 2619, 698.10, 700.00, 61\n")
+
+    monkeypatch.setattr(subprocess, "run", smi)
     made = device_copy(1000.0)
     assert (made.work, set(copied)) == (1000.0, {500})
-    assert made.detail.endswith("SM 1980 MHz, memory 2619 MHz")
+    assert made.detail.endswith("SM 1980 MHz, memory 2619 MHz, 698.10 W")
+    assert asked == [(len(copied), "start")] * 2  # behind all launches, and before what waits for them
+    assert len(np.unique(given[0])) > 100, "what is copied does not vary"
 
 
 def test_operands_take_turns_within_the_events() -> None:
@@ -283,7 +315,7 @@ def test_every_target_is_about_peers_that_exist() -> None:
 
 
 def test_peers_are_those_of_the_device() -> None:
-    assert parse_peers(None, "cuda") == ["opmux-cuda", "cupy", "torch-cuda", "torch-compile-cuda"]
+    assert parse_peers(None, "cuda") == ["opmux-cuda", "opmux-own-cuda", "cupy", "torch-cuda", "torch-compile-cuda"]
     assert "cupy" not in parse_peers(None)
 
 

@@ -82,6 +82,13 @@ def test_worker_that_dies_is_an_error_that_says_so() -> None:
     assert not made.alive
 
 
+def test_worker_whose_library_raised_is_not_used_again() -> None:
+    made = script("channel.send({'error': 'failed', 'message': 'device lost'}); channel.receive()")
+    with pytest.raises(WorkerError, match="scripted: hello: device lost"):
+        made.hello()
+    assert not made.alive
+
+
 def test_worker_that_hangs_is_killed() -> None:
     made = script("import time; time.sleep(100)", timeout=2.0)
     with pytest.raises(WorkerError, match=r"time limit; it was killed after 2 s"):
