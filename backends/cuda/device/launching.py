@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -131,10 +131,27 @@ class _Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the addresses of the first arrays are taken in order, as they are."""
-        return self.places == [(i, 0) for i in range(len(self.places))]
+        """Whether kernels take the addresses of the first arrays in order, as they are, and no maps."""
+        return not self.maps and self.places == [(i, 0) for i in range(len(self.places))]
 
 
+_Directly = Callable[[Sequence[Array], Array], tuple[int, ...]]
+
+
+def _of_one(ins: Sequence[Array], out: Array) -> tuple[int, ...]:
+    return ins[0].ptr, out.ptr
+
+
+def _of_two(ins: Sequence[Array], out: Array) -> tuple[int, ...]:
+    return ins[0].ptr, ins[1].ptr, out.ptr
+
+
+def _of_three(ins: Sequence[Array], out: Array) -> tuple[int, ...]:
+    return ins[0].ptr, ins[1].ptr, ins[2].ptr, out.ptr
+
+
+#: The addresses that most launches take, by the number of operands; to go through all arrays takes twice as long.
+_DIRECTLY: Final[dict[int, _Directly]] = {1: _of_one, 2: _of_two, 3: _of_three}
 _POINTER: Final = 8
 _ALIGNMENT: Final = 16
 #: Addresses whose tensor maps are kept: a few calls' worth of operands that come again and again.
@@ -155,8 +172,9 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
     launch; later calls find it there.
     """
     layout = _Layout(steps)
-    places, plain, count = layout.places, layout.is_plain, len(layout.places)
+    places, count = layout.places, len(layout.places)
     write = struct.Struct(f"<{count}Q").pack_into
+    directly: _Directly | None = None
     put = runtime.launch
     spare: list[_Block] = []
     maps = [
@@ -165,18 +183,21 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
     ]
 
     def launch(outs: Sequence[Array], ins: Sequence[Array], workspace: Array | None, queue: Any) -> None:
-        pointers = [0 if x is None else x.ptr for x in (*ins, *outs, workspace)]
+        nonlocal directly
         try:
             block = spare.pop()
         except IndexError:
             block = _Block(layout)
-        if plain:
-            write(block.memory, block.start, *pointers[:count])
+            if layout.is_plain and count == len(ins) + 1 and len(outs) == 1 and all(x is not None for x in ins):
+                directly = _DIRECTLY.get(len(ins))  # so it is at every call: what operands there are is planned
+        if directly is not None:
+            write(block.memory, block.start, *directly(ins, outs[0]))
         else:
+            pointers = [0 if x is None else x.ptr for x in (*ins, *outs, workspace)]
             write(block.memory, block.start, *[pointers[i] + offset for i, offset in places])
-        for at, place, encoded in maps:
-            at += block.start
-            block.memory[at : at + tensor_maps.BYTES] = encoded(pointers[place.index] + place.offset)
+            for at, place, encoded in maps:
+                at += block.start
+                block.memory[at : at + tensor_maps.BYTES] = encoded(pointers[place.index] + place.offset)
         for function, grid, threads, shared, arguments in block.launches:
             put(function, grid, threads, shared, queue, arguments)
         spare.append(block)

@@ -60,6 +60,17 @@ def test_kernels_get_values_addresses_and_structs_of_them_in_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("operands", [[100], [100, 200], [100, 200, 300], [100, 200, 300, 400], [100, None]], ids=str)
+def test_addresses_come_in_order_whatever_their_number(operands: list[int | None]) -> None:
+    runtime = Recorder()
+    SIZES[3] = (8,) * (len(operands) + 1)
+    ins = [None if a is None else arrays(a)[0] for a in operands]
+    launch = launcher(runtime, [Step(Made(3), (1, 1, 1), (1, 1, 1), [Pointer(i) for i in range(len(ins) + 1)])])
+    for out in (500, 600):
+        launch(arrays(out), ins, None, None)
+    assert runtime.seen == [[words(a or 0) for a in (*operands, out)] for out in (500, 600)]
+
+
 def test_addresses_of_large_values_are_aligned_to_16() -> None:
     runtime = SimpleNamespace(found=[])
     runtime.launch = lambda *a: runtime.found.append(ctypes.c_uint64.from_address(a[-1] + 8).value % 16)
