@@ -218,7 +218,7 @@ template <class T> struct OverRow {
 
 // Gives results to an epilogue. A warp puts COLUMNS of its 16 rows into shared memory at a time, then LANES lanes take W
 // neighbours each of a row, so that operands and results go by whole sectors; FLIGHT rows' operands are under way at once.
-// The loops over columns and rows stay loops: an epilogue may be long, and is there FLIGHT times W times only.
+// Columns are a multiple of W. The loops over columns and rows stay loops: an epilogue may be long, and is there FLIGHT times W times only.
 template <class Out, int W, int LANES, int FLIGHT, class SinkOf> struct ToEpilogue {
     typedef typename Out::Memory Memory;
     static constexpr int COLUMNS = W * LANES, ROWS = PANEL / 4, AT_ONCE = 32 / LANES, TURNS = ROWS / AT_ONCE / FLIGHT;
@@ -271,12 +271,14 @@ template <class Out, int W, int LANES, int FLIGHT, class SinkOf> struct ToEpilog
             int first = turn / TURNS * COLUMNS, step = turn % TURNS * FLIGHT;
             i64 at_column = column + first + place, line = first_line + step * AT_ONCE;
             if (column + first >= work.columns) break;
-            int left = (int)(work.columns - at_column < W ? work.columns - at_column : W);
-            i64 rows = left > 0 ? work.rows - line : 0;
+            bool inside = at_column < work.columns;
             typename decltype(sink)::template Operands<W> operands[FLIGHT];
+            // What lies outside is read from the last row or column: branches would let one load wait for the other.
 #pragma unroll
-            for (int f = 0; f < FLIGHT; ++f)
-                if (f * AT_ONCE < rows) sink.load(operands[f], line + f * AT_ONCE, at_column, left);
+            for (int f = 0; f < FLIGHT; ++f) {
+                i64 from = line + f * AT_ONCE < work.rows ? line + f * AT_ONCE : work.rows - 1;
+                sink.load(operands[f], from, inside ? at_column : work.columns - W, W);
+            }
             if (step == 0) {
                 __syncwarp();  // what lay here is read
                 stage_from<0>(first, sums);
@@ -285,10 +287,10 @@ template <class Out, int W, int LANES, int FLIGHT, class SinkOf> struct ToEpilog
             i64 at = ((i64)batch * work.rows + line) * work.columns + at_column;
 #pragma unroll
             for (int f = 0; f < FLIGHT; ++f) {
-                if (f * AT_ONCE >= rows) break;
+                if (!inside || line + f * AT_ONCE >= work.rows) break;
                 Memory made[W];
                 load_vector(made, mine + (step + f) * AT_ONCE * PITCH);
-                sink.template put<(W > 1)>(at + f * AT_ONCE * work.columns, left, operands[f], made);
+                sink.template put<(W > 1)>(at + f * AT_ONCE * work.columns, W, operands[f], made);
             }
         }
     }

@@ -80,15 +80,24 @@ def outputs(function: Function, *arrays: Array) -> list[np.ndarray]:
     return [y.numpy() for y in run(list(arrays), None)]
 
 
-def check(gpu: HostRuntime, entry: str, function: Function, x: Array, y: Array, *others: Array, **given: Any) -> None:
-    """Hold a region to the ops one by one, its product being that of the kernel for products alone."""
-    product = by_kernel(WGMMA, x, y, given.get("dtype"))
-    expected = function(AfterProduct(product), None, None, *(z.numpy() for z in others))
-    found = outputs(function, x, y, *others)
+def check(gpu: HostRuntime, entry: str, function: Function, product: np.ndarray, *arrays: Array) -> None:
+    """Hold a region to the ops one by one after a product that was made alone."""
+    expected = function(AfterProduct(product), None, None, *(z.numpy() for z in arrays[2:]))
+    found = outputs(function, *arrays)
     assert gpu.launches[-1] == entry
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    for got, wanted in zip(found, expected, strict=True):
+    for got, wanted in zip(found, expected if isinstance(expected, tuple) else (expected,), strict=True):
         assert_same_bits(got, wanted)
+
+
+def integers(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
+    """Integers, whose products are exact in any order."""
+    made = np.random.default_rng(seed).integers(-3, 4, shape)
+    return made.astype(BFLOAT16 if dtype == "bfloat16" else dtype)
+
+
+def exact(x: np.ndarray, w: np.ndarray, dtype: str) -> np.ndarray:
+    product = x.astype(np.float64) @ w.astype(np.float64)
+    return product.astype(BFLOAT16 if dtype == "bfloat16" else dtype)
 
 
 def linear(o: Any, x: Any, w: Any, bias: Any, residual: Any) -> Any:
@@ -98,7 +107,7 @@ def linear(o: Any, x: Any, w: Any, bias: Any, residual: Any) -> Any:
 def test_a_layer_in_clusters_with_vectors_of_eight(gpu: HostRuntime) -> None:
     x, w = on_device(random("bfloat16", 130, 136)), on_device(random("bfloat16", 136, 392, seed=1))
     bias, residual = on_device(random("bfloat16", 392, seed=2)), on_device(random("bfloat16", 130, 392, seed=3))
-    check(gpu, "matmul_wgmma_256x256", linear, x, w, bias, residual)
+    check(gpu, "matmul_wgmma_256x256", linear, by_kernel(WGMMA, x, w), x, w, bias, residual)
 
 
 def test_a_wider_product_is_the_start_and_results_are_narrow(gpu: HostRuntime) -> None:
@@ -107,15 +116,17 @@ def test_a_wider_product_is_the_start_and_results_are_narrow(gpu: HostRuntime) -
         return o.cast(o.gelu(y), dtype=ox.float16)
 
     x, w = on_device(random("float16", 328, 72), True), on_device(random("float16", 72, 56, seed=1), True)
-    check(gpu, "matmul_wgmma_128x64", function, x, w, on_device(random("float32", 328, seed=2)), dtype=ox.float32)
+    product = by_kernel(WGMMA, x, w, ox.float32)
+    check(gpu, "matmul_wgmma_128x64", function, product, x, w, on_device(random("float32", 328, seed=2)))
 
 
 def test_odd_columns_go_one_by_one_and_residuals_lie_anyhow(gpu: HostRuntime) -> None:
     def function(o: Any, x: Any, w: Any, residual: Any) -> Any:
         return o.cast(o.sigmoid(o.subtract(o.matmul(x, w), o.permute_dims(residual, (1, 0)))), dtype=ox.float32)
 
-    x, w = on_device(random("bfloat16", 600, 136)), on_device(random("bfloat16", 136, 113, seed=1), True)
-    check(gpu, "matmul_wgmma_256x128", function, x, w, on_device(random("bfloat16", 113, 600, seed=2)))
+    x, w, residual = integers("bfloat16", 600, 72), integers("bfloat16", 72, 113), random("bfloat16", 113, 600)
+    arrays = on_device(x), on_device(w, True), on_device(residual)
+    check(gpu, "matmul_wgmma_256x128", function, exact(x, w, "bfloat16"), *arrays)
 
 
 def test_integers_are_scaled_by_row_and_by_column(gpu: HostRuntime) -> None:
@@ -123,9 +134,9 @@ def test_integers_are_scaled_by_row_and_by_column(gpu: HostRuntime) -> None:
         y = o.cast(o.matmul(x, w, dtype=ox.int32), dtype=ox.float32)
         return o.cast(o.multiply(o.multiply(y, rows), columns), dtype=ox.float16)
 
-    x, w = on_device(random("int8", 130, 208)), on_device(random("int8", 208, 100, seed=1), True)
+    x, w = integers("int8", 130, 144), integers("int8", 144, 100, seed=1)
     rows, columns = on_device(random("float32", 130, 1, seed=2)), on_device(random("float32", 100, seed=3))
-    check(gpu, "matmul_wgmma_128x64", function, x, w, rows, columns, dtype=ox.int32)
+    check(gpu, "matmul_wgmma_128x64", function, exact(x, w, "int32"), on_device(x), on_device(w, True), rows, columns)
 
 
 def scaled(o: Any, x: Any, w: Any, scale: Any, residual: Any) -> Any:
@@ -134,19 +145,10 @@ def scaled(o: Any, x: Any, w: Any, scale: Any, residual: Any) -> Any:
     return y, o.less(o.subtract(y, residual), 0.0)
 
 
-def batched() -> list[np.ndarray]:
-    """Integers, whose products are exact in any order."""
-    shapes = (2, 2, 20, 72), (2, 2, 72, 104), (2, 1, 104), (2, 1, 20, 1)
-    return [np.random.default_rng(i).integers(-3, 4, s).astype(BFLOAT16) for i, s in enumerate(shapes)]
-
-
 def check_batched(gpu: HostRuntime) -> None:
-    x, w, *others = batched()
-    product = (x.astype(np.float64) @ w.astype(np.float64)).astype(BFLOAT16)
-    found = outputs(scaled, *map(on_device, (x, w, *others)))
-    assert gpu.launches[-1] == "matmul_wgmma_128x128"
-    for got, wanted in zip(found, scaled(AfterProduct(product), None, None, *others), strict=True):
-        assert_same_bits(got, wanted)
+    shapes = (2, 2, 20, 72), (2, 2, 72, 104), (2, 1, 104), (2, 1, 20, 1)
+    arrays = [integers("bfloat16", *s, seed=i) for i, s in enumerate(shapes)]
+    check(gpu, "matmul_wgmma_128x128", scaled, exact(*arrays[:2], "bfloat16"), *map(on_device, arrays))
 
 
 def test_a_batch_has_a_place_in_every_operand_and_there_may_be_several_results(gpu: HostRuntime) -> None:
