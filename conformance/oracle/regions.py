@@ -183,15 +183,24 @@ def _error(call: _Call, value: Host, *, flushes: bool) -> Host:
     if not moved and not flushes and _gives_every_bit(call.op, t):
         return np.zeros(value.shape)
     if not moved:
-        made = 2 * spread(call.op, call.given, call.attributes, value) + _overflow(call, t)
+        made = 2 * spread(call.op, call.given, call.attributes, value)
     else:
         made = np.broadcast_to(_reached(call, t), value.shape)
         if call.op.name not in _ROUND_NOTHING:
             far = np.abs(value.astype(np.float64)) + made
             largest = tuple(np.abs(x) + e for x, e in zip(call.xs, call.es, strict=True))
             own = spread(call.op, largest, call.attributes, far.astype(value.dtype))
-            made = made + 2 * np.maximum(own, half_ulp(far, form_of(t))) + _overflow(call, t)
+            made = made + 2 * np.maximum(own, half_ulp(far, form_of(t)))
+    made = np.where(np.isfinite(value.astype(np.float64)), made, _beside_infinity(call)) + _overflow(call, t)
     return np.asarray(made + (least_normal(t.name) if flushes and t.kind == REAL else 0.0))
+
+
+def _beside_infinity(call: _Call) -> Host | float:
+    """Return the error of a NaN or an infinity: none where it came in as an operand, any where a rounding made it."""
+    if "elementwise" not in call.op.facts or not any(e.any() for e in call.es):
+        return 0.0
+    given = [~np.isfinite(x) & (e == 0) for x, e in zip(call.xs, call.es, strict=True)]
+    return np.where(np.logical_or.reduce(np.broadcast_arrays(*given)), 0.0, np.inf)
 
 
 def _overflow(call: _Call, t: DType) -> Host | float:

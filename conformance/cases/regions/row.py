@@ -66,7 +66,7 @@ class Operand:
         >>> Operand.parse("4x5 int8")
         Operand(shape=(4, 5), dtype='int8', layout='', fill='')
         """
-        size, *words = text.split()
+        size, *words = text.split() or [""]
         if not re.fullmatch(r"-|\d+(x\d+)*", size):
             raise ArgumentError(f"operand {text!r}: it begins with a shape such as 4x5, or -", operand=text)
         made: dict[str, Any] = {"shape": () if size == "-" else tuple(map(int, size.split("x")))}
