@@ -168,7 +168,8 @@ OPMUX_ENTRY({ENTRY})
         batch = self.batch(loads, variant.width, variant.steps)
         for r in each.terms:
             lane = f"lanes{r}[(b + s) % Place::OWN][v]"
-            element.append(f"if (whole || i < left) {lane} = {self.combined(r, lane, next(results), 'first + i')};")
+            combined = self.combined(r, lane, next(results), "first + i")
+            element.append(f"{lane} = whole || i < left ? {combined} : {lane};")
         element += [f"y{i}[v] = {emit.to_memory(types[i], next(results))};" for i in each.stored]
         element += [f"{self.held[v][0]}[turn * STEPS + b + s][v] = {next(results)};" for v in each.kept]
         inner = [
@@ -180,20 +181,21 @@ OPMUX_ENTRY({ENTRY})
         for i in each.stored:
             to, more, advance = self._walked(f"target{i}", f"step{i}", self.results[i].along, f"to{i}")
             begin += to
-            inner += [f"if (here.inside && (whole || i < left)) store<WIDTH>({more}, 0, y{i});", *advance]
+            inner += [f"if (whole || i < left) store<WIDTH>({more}, 0, y{i});", *advance]
         steps = [
             *(f"{self.type_of(v)} x{self.operand[v]}[{batch}][WIDTH];" for v in loads),
             *self._loads(loads, batch, "x{}[s]"),
             *begin,
             *loop(f"int s = 0; s < {batch}; ++s", inner),
         ]
+        walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, variant.turns > 0)
         turn = [
             "const u32 first = here.first(turn);",
             "const int left = (int)(n - first);",
             *(f"Fold{r}::Value lanes{r}[Place::OWN][WIDTH];" for r in each.terms),
             *(line for r in each.terms for line in loop(
                 "int k = 0; k < Place::OWN; ++k", [f"reduction::clear<Fold{r}>(lanes{r}[k]);"])),
-            *loop(f"int b = 0; b < STEPS; b += {batch}", steps, variant.turns > 0),
+            *(block(walked, "if (here.inside) ") if each.stored else walked),
             *(f"here.template leave<Fold{r}>(lanes{r}, value{r}, {self._left(r)}, turn);" for r in each.terms),
         ]  # fmt: skip
         whole = f"constexpr bool whole = {str(variant.even).lower()};"

@@ -87,6 +87,11 @@ class Layout:
         """Rows of a block."""
         return self.threads // WARP // self.warps * (WARP // self.team // self.teams)
 
+    @property
+    def length(self) -> int:
+        """Elements of a row of which every thread has as many as it can have."""
+        return self.width * self.team * self.steps * self.teams * self.warps * max(self.turns, 1)
+
     def words(self) -> tuple[int, int, int]:
         """Return the members of ``Spread`` of rows.cuh."""
         return self.teams.bit_length() - 1, self.warps.bit_length() - 1, max(self.turns, 1)
@@ -178,8 +183,8 @@ class _Region:
             walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
             packs += pack
         variant = Variant(
-            rows, layout.side_by_side, layout.width, layout.team, layout.steps, layout.turns > 0, layout.threads,
-            layout.blocks, len(kept.shape), tuple(walks),
+            rows, layout.side_by_side, layout.width, layout.team, layout.steps, layout.turns > 0,
+            frame.length == layout.length, layout.threads, layout.blocks, len(kept.shape), tuple(walks),
         )  # fmt: skip
         numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length), struct.pack("<3I", *layout.words())]
         values = iter(constants(self._graph, rows.operands))

@@ -36,6 +36,7 @@ class Variant:
         team: threads that share a canonical block.
         steps: how often a thread takes one element for each of its lanes.
         turns: whether it does so for several blocks in turn, and holds nothing from pass to pass.
+        even: whether every thread with a row has all of its elements.
         threads: of a block.
         blocks: that a multiprocessor holds at least, which limits registers.
         kept_rank: dimensions of the nest of rows.
@@ -48,6 +49,7 @@ class Variant:
     team: int
     steps: int
     turns: bool
+    even: bool
     threads: int
     blocks: int
     kept_rank: int
@@ -227,15 +229,17 @@ OPMUX_ENTRY({ENTRY})
         for r in each.terms:
             lanes = f"lanes{r}[v]"
             combined = self.combined(r, lanes, next(results), "first + i + Place::lane(v)")
-            element.append(f"{lanes} = i + Place::lane(v) < left ? {combined} : {lanes};")
+            element.append(f"{lanes} = {combined};")
+            if not variant.even:  # by lane, not by vector: of those the compiler made branches
+                element[-1] = f"{lanes} = i + Place::lane(v) < left ? {combined} : {lanes};"
         for i in each.stored:
             value = emit.to_memory(self.rows.output_types[i], next(results))
             if variant.side_by_side:
                 element.append(f"y{i}[v] = {value};")
-                after.append(f"if (i < left) store<WIDTH>(out{i} + start + first, i, y{i});")
+                after.append(f"if ({self._inside()}) store<WIDTH>(out{i} + start + first, i, y{i});")
             else:
                 to = f"(out{i} + start + first)[i + Place::lane(v)]"
-                element.append(f"if (i + Place::lane(v) < left) {to} = {value};")
+                element.append(f"if ({self._inside()}) {to} = {value};")
         element += [f"{self.held[v][0]}[b + s][v] = {next(results)};" for v in each.kept]
         before = [f"{emit.MEMORY[self.rows.output_types[i]]} y{i}[WIDTH];" for i in each.stored]
         inner = [
@@ -250,7 +254,9 @@ OPMUX_ENTRY({ENTRY})
             *loop(f"int s = 0; s < {batch}; ++s", inner),
         ]
         walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, not variant.turns)
-        if variant.turns:
+        if variant.even and each.stored:
+            walked = block(walked, "if (here.inside) ")
+        elif variant.turns and not variant.even:
             walked = block(walked, "if (left > 0) ")
         turn = [
             *(f"Fold{r}::Value lanes{r}[WIDTH];\nreduction::clear<Fold{r}>(lanes{r});" for r in each.terms),
@@ -271,6 +277,12 @@ OPMUX_ENTRY({ENTRY})
         taken = (f"here.template take<Fold{r}, {most}>(value{r}, totals{r})" for r in each.terms)
         return [*lines, *(self._reduced(r, value) for r, value in zip(each.terms, taken, strict=True))]
 
+    def _inside(self) -> str:
+        """Return whether a row has an element; vectors are within it whole, or not at all."""
+        if self.variant.even:
+            return "true"
+        return "i < left" if self.variant.side_by_side else "i + Place::lane(v) < left"
+
     def _reduced(self, r: int, value: str) -> str:
         return f"const {self.result_type(r)} r{r} = {self.finished(r, value)};"
 
@@ -283,11 +295,12 @@ OPMUX_ENTRY({ENTRY})
             target = to.format(o)
             walk, j = self.variant.walks[o], "i + Place::lane(v)"
             if walk == VECTOR:
-                lines.append(f"rows::load({target}, row{o} + first, i, i < left);")
+                lines.append(f"rows::load({target}, row{o} + first, i, {self._inside()});")
                 continue
             one = f"(row{o} + first)[{j}]" if walk == UNIT else f"row{o}[walk{o}.at(first + {j})]"
-            inside = f"{target}[v] = {j} < left ? {one} : ({self.type_of(view)})0;"
-            lines += loop("int v = 0; v < WIDTH; ++v", [inside])
+            inside = self._inside()
+            value = f"{inside} ? {one} : ({self.type_of(view)})0"
+            lines += loop("int v = 0; v < WIDTH; ++v", [f"{target}[v] = {one if inside == 'true' else value};"])
         return loop(f"int s = 0; s < {count}; ++s", ["const int i = (b + s) * Place::LANES;", *lines])
 
     def _loads_ahead(self, views: Sequence[View]) -> list[str]:
