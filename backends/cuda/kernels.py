@@ -15,7 +15,7 @@ from . import (
     reduction_kernels,
     sorting,
 )
-from .products import cublas_kernels, matmul_kernels, wgmma_kernels
+from .products import cublas_kernels, matmul_kernels, skinny_kernels, wgmma_kernels
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     *creation_kernels.KERNELS,
@@ -27,6 +27,7 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     *nccl_kernels.KERNELS,
     *random_kernels.KERNELS,
     *reduction_kernels.KERNELS,
+    *skinny_kernels.KERNELS,
     *sorting.KERNELS,
     *wgmma_kernels.KERNELS,
 )

@@ -58,7 +58,7 @@ _COMPLEX: Final = Promises(order="complex-chains", determinism=Determinism.BATCH
 #: Sums in ascending steps of 32 bytes of terms, whatever the tile: what else is in the batch changes no bit.
 MMA: Final = Promises(order="mma", determinism=Determinism.BATCH)
 #: Shares, and lanes, take terms by the sizes of a call; they are added in ascending order.
-_BY_SIZES: Final = Promises(determinism=Determinism.RUN)
+BY_SIZES: Final = Promises(determinism=Determinism.RUN)
 #: Declared. It takes only calls for which the other leaves multiprocessors idle, which the cost model does not count:
 #: it is to be the cheaper of the two.
 _SHARES_COST: Final = CostTerms(compute=0.62, memory=0.82, tile=(64, 64))
@@ -121,7 +121,7 @@ class Product:
         return matmul.problem_of((*self.spec.outputs[0].shape, x.shape[-1]), x.strides, y.strides, others)
 
 
-def _alone(spec: CallSpec) -> Product:
+def alone(spec: CallSpec) -> Product:
     return Product(spec, (0, 1), (), ((2, spec.outputs[0].dtype.itemsize),), 3)
 
 
@@ -137,18 +137,18 @@ def by_chains(call: Product) -> Prepared:
     steps = _multiplying(call, problem, plan, value)
     if plan.shares == 1:
         return Prepared(launcher(driver.runtime, steps))
-    steps.append(_adding(call, plan.shares))
+    steps.append(adding_step(call, plan.shares))
     return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * value)
 
 
-def _adding(call: Product, shares: int) -> Step:
+def adding_step(call: Product, shares: int) -> Step:
     """Return the launch that adds the shares of a product."""
     (out,) = call.spec.outputs
     tail = call.tail
     nest = merge(out.shape, [*(tail.strides if tail else ()), out.strides])
     nest = Nest(nest.shape, nest.strides[:-1]) if nest.shape else Nest((1,), ((0,),) * len(call.read))
     text = matmul.adding(out.dtype.name, tail.everywhere() if tail else None, len(nest.shape))
-    function = driver_of(call.spec).loader.function(text, _parts(out.dtype.name), ADDING)
+    function = driver_of(call.spec).loader.function(text, parts_of(out.dtype.name), ADDING)
     arguments: Arguments = [
         struct.pack("<Q", out.size),
         struct.pack("<I", shares),
@@ -159,7 +159,7 @@ def _adding(call: Product, shares: int) -> Step:
     return Step(function, blocks_for(out.size, ADDING_THREADS), (ADDING_THREADS, 1, 1), arguments)
 
 
-def _parts(result: str) -> tuple[str, ...]:
+def parts_of(result: str) -> tuple[str, ...]:
     return (*formulas.parts((result,)), *PARTS)
 
 
@@ -173,8 +173,8 @@ def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> lis
         x.dtype.name,
         out.dtype.name,
         tile,
-        matmul.access(x, *_along_a(problem), matmul.vector_of(x)),
-        matmul.access(y, *_along_b(problem), matmul.vector_of(y)),
+        matmul.access(x, *along_a(problem), matmul.vector_of(x)),
+        matmul.access(y, *along_b(problem), matmul.vector_of(y)),
         len(problem.batch.shape),
         partial,
         problem.columns % width == 0 and (partial or out.aligned),
@@ -182,11 +182,11 @@ def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> lis
     )
     header = matmul.product(problem, plan.tiles, plan.shares)
     shared = tile.shared(value, 1 if partial else -(-problem.depth // orders.MATMUL_BLOCK))
-    function = driver_of(call.spec).loader.function(_source(variant), _parts(out.dtype.name), variant.name, shared)
+    function = driver_of(call.spec).loader.function(_source(variant), parts_of(out.dtype.name), variant.name, shared)
     blocks = plan.tiles[0] * plan.tiles[1] * plan.shares
     if partial:
         call = replace(call, read=(), written=((call.workspace, value),), tail=None)
-    return _steps(function, call, problem, header, blocks, tile.threads, shared)
+    return launches(function, call, problem, header, blocks, tile.threads, shared)
 
 
 def on_tensor_cores(call: Product) -> Prepared:
@@ -212,7 +212,7 @@ def in_shares(call: Product) -> Prepared | Rejection:
             f"{problem.count} x {problem.rows} x {problem.columns} results of {problem.depth} terms are done as soon, "
             "or nearly, by tiles that take all terms",
         )
-    steps = [*_on_cores(call, problem, plan), _adding(call, plan.shares)]
+    steps = [*_on_cores(call, problem, plan), adding_step(call, plan.shares)]
     return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * ELEMENTS[out.dtype.name][1])
 
 
@@ -225,8 +225,8 @@ def _on_cores(call: Product, problem: Problem, plan: MmaPlan) -> list[Step]:
         x.dtype.name,
         out.dtype.name,
         tile,
-        tensor_cores.reading(x, *_along_a(problem)),
-        tensor_cores.reading(y, *_along_b(problem)),
+        tensor_cores.reading(x, *along_a(problem)),
+        tensor_cores.reading(y, *along_b(problem)),
         len(problem.batch.shape),
         partial,
         problem.columns % 2 == 0 and (partial or out.aligned),
@@ -236,22 +236,22 @@ def _on_cores(call: Product, problem: Problem, plan: MmaPlan) -> list[Step]:
     function = driver_of(call.spec).loader.function(_mma_source(variant), MMA_PARTS, variant.name, tile.shared)
     if partial:
         call = replace(call, read=(), written=((call.workspace, ELEMENTS[out.dtype.name][1]),), tail=None)
-    return _steps(function, call, problem, header, math.prod(plan.tiles) * plan.shares, tile.threads, tile.shared)
+    return launches(function, call, problem, header, math.prod(plan.tiles) * plan.shares, tile.threads, tile.shared)
 
 
-_Along = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
+Along = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
 
 
-def _along_a(p: Problem) -> _Along:
+def along_a(p: Problem) -> Along:
     """Return length and stride of A along the result and along the terms, and its strides over the batch."""
     return (p.rows, p.a[0]), (p.depth, p.a[1]), p.batch.strides[0]
 
 
-def _along_b(p: Problem) -> _Along:
+def along_b(p: Problem) -> Along:
     return (p.columns, p.b[1]), (p.depth, p.b[0]), p.batch.strides[1]
 
 
-def _steps(
+def launches(
     function: Function, call: Product, problem: Problem, header: bytes, blocks: int, threads: int, shared: int
 ) -> list[Step]:
     """Return one launch, or several where the batch is beyond one grid.
@@ -293,15 +293,15 @@ def _mma_source(variant: MmaVariant) -> str:
 
 
 def _by_chains(spec: CallSpec) -> Prepared:
-    return by_chains(_alone(spec))
+    return by_chains(alone(spec))
 
 
 def _on_tensor_cores(spec: CallSpec) -> Prepared:
-    return on_tensor_cores(_alone(spec))
+    return on_tensor_cores(alone(spec))
 
 
 def _in_shares(spec: CallSpec) -> Prepared | Rejection:
-    return in_shares(_alone(spec))
+    return in_shares(alone(spec))
 
 
 KERNELS: Final = (
@@ -312,7 +312,7 @@ KERNELS: Final = (
         "matmul.mma", "matmul", KIND, _on_tensor_cores, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), MMA, MMA_COST, 1
     ),
     Kernel(
-        "matmul.mma.shares", "matmul", KIND, _in_shares, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), _BY_SIZES,
+        "matmul.mma.shares", "matmul", KIND, _in_shares, Accepts(dtypes=(frozenset(INSTRUCTIONS),)), BY_SIZES,
         _SHARES_COST,
     ),
 )  # fmt: skip

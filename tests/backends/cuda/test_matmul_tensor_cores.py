@@ -79,8 +79,8 @@ def test_shares_are_within_the_bound_of_a_sum_and_the_same_again(gpu: HostRuntim
     x, y = ox.asarray(a, device="cuda:0"), ox.asarray(b, device="cuda:0")
     found, again = (by_kernel("matmul.mma.shares", x, y, ox.float32) for _ in range(2))
     wide = a.astype(np.float64), b.astype(np.float64)
-    # A sum of n terms in any order is off by at most (n - 1) u times the sum of their sizes, to the first order (Higham,
-    # "Accuracy and Stability of Numerical Algorithms", 4.2), u being 2^-24; products of float16 are exact in float32.
+    # A sum of n terms in any order is off by at most (n - 1) u times the sum of their sizes, to the first order
+    # (Higham, "Accuracy and Stability of Numerical Algorithms", 4.2), u being 2^-24; products of float16 are exact.
     assert (np.abs(found - wide[0] @ wide[1]) <= 2048 * 2.0**-24 * (np.abs(wide[0]) @ np.abs(wide[1]))).all()
     assert (found == again).all()
 
