@@ -120,8 +120,8 @@ class MpiEndpoint:
     def standing(self, into: Mapping[int, HostBytes], out: Mapping[int, HostBytes]) -> StandingMessages | None:
         """Return MPI's persistent requests for headers.
 
-        None where MPI is called under a lock, and where it makes none: each header is posted by itself then, and if that
-        fails too, why is what the call ends with on every rank.
+        None where MPI is called under a lock, and where it makes none: each header is posted by itself then, and where
+        that fails too, the call does, on every rank.
         """
         if self._guard is not None:
             return None

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from ..errors import CollectiveError
 from .engine import rest
 from .watch import Running
+
+if TYPE_CHECKING:
+    from .mesh import Mesh
 
 
 class Begun:
@@ -80,3 +88,35 @@ class Begun:
             if isinstance(self._error, CollectiveError):
                 self._fail(self._error)
         return moved
+
+
+#: Meshes over processes, whose calls nobody may have waited for when the process ends; none of them is a child's.
+_meshes: Final[weakref.WeakSet[Mesh]] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_meshes.clear)
+
+
+def end_at_exit(mesh: Mesh) -> None:
+    """Have the calls of a mesh ended before the process says goodbye to the other ranks.
+
+    They wait for this one's part of a call until their time is over, if nobody moves it on.
+    """
+    _meshes.add(mesh)
+    # Registered last of all, hence run first.
+    atexit.unregister(_end_all)
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    for mesh in tuple(_meshes):
+        with suppress(CollectiveError):  # a thread that nobody ends is in a call
+            _end(mesh)
+
+
+def _end(mesh: Mesh) -> None:
+    turn = mesh.take_turn()
+    try:
+        for begun in tuple(mesh.begun):
+            with suppress(Exception):  # the other ranks are told; here nobody asks for the result
+                begun.advance(True)
+    finally:
+        turn.release()

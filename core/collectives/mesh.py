@@ -102,7 +102,8 @@ class Mesh:
         self._path = path
         self._calls = itertools.count(1)
         self._lines: tuple[tuple[Endpoint, Control], ...] | None = None
-        self._begun: list[Begun] = []
+        #: Calls under way that nobody has waited for yet.
+        self.begun: list[Begun] = []
         #: Held while a thread makes a call or moves those on that it has begun: their order is what ranks agree on.
         #: Whoever takes it has it in a variable named ``turn``.
         self.in_use = threading.Lock()
@@ -199,6 +200,7 @@ class Mesh:
     def lines(self) -> tuple[tuple[Endpoint, Control], ...]:
         """Return for each local rank its messages, and its side of the control messages."""
         if self._lines is None:
+            from .begun import end_at_exit
             from .control import Control
 
             carrier = self.communicator
@@ -207,6 +209,7 @@ class Mesh:
             opened = [carrier.open(self.number, owners, rank) for rank in self.local_ranks]
             self._lines = tuple((endpoint, Control(endpoint)) for endpoint in opened)
             weakref.finalize(self, _close, self._lines)
+            end_at_exit(self)
         return self._lines
 
     def _open(self) -> None:
@@ -218,7 +221,7 @@ class Mesh:
         """Begin a collective: its first messages go out."""
         from .begun import Begun
 
-        begun = Begun(parts, self._begun, self.fail)
+        begun = Begun(parts, self.begun, self.fail)
         begun.round()
         return begun
 

@@ -88,7 +88,7 @@ class Prepared:
 
     def run(self, operands: Sequence[Array | None], into: Buffer | None = None) -> tuple[Array, ...]:
         """Do the call and return the local ranks' results."""
-        x = operands[0] if self.is_plain and not self.mesh._begun else None
+        x = operands[0] if self.is_plain and not self.mesh.begun else None
         if x is not None and x._sig.contiguous and x._buffer.status is None:
             return self.at_once(x)
         found: tuple[Array, ...] = self.begin(operands).wait()

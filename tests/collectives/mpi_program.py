@@ -233,6 +233,31 @@ def forget() -> None:
     print("right", flush=True)
 
 
+def unwaited() -> None:
+    """One process begins a call that takes several steps and ends; the others make it some time later."""
+    import opmux as ox
+
+    mesh = ox.Mesh(timeout=30)
+    with ox.policy(pins={"all_reduce": "ring"}):
+        if mesh.local_ranks[0] == 0:
+            globals()["kept"] = ox.all_reduce(ox.ones(100_000), mesh, wait=False)
+            return
+        time.sleep(0.5)
+        start = time.monotonic()
+        total = float(ox.all_reduce(ox.ones(100_000), mesh)[-1])
+    print("right" if total == mesh.size else total, time.monotonic() - start < 10, flush=True)
+
+
+def alone() -> None:
+    """One process begins a call that no other makes, while they end, and ends too."""
+    import opmux as ox
+
+    mesh = ox.Mesh(timeout=30)
+    if mesh.local_ranks[0] == 0:
+        globals()["kept"] = ox.all_reduce(ox.ones(100_000), mesh, wait=False)
+    print("right", flush=True)
+
+
 def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
     start = time.monotonic()
     try:
@@ -246,7 +271,10 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
         print(f"rank {rank.rank} again: {'cannot be used' in str(error)}", flush=True)
 
 
-_ALL = right, native, public, two_each, die, stall, hang, differ, recover, leave, orders, lengths, forget
+_ALL = (
+    *(right, native, public, two_each, die, stall, hang, differ),
+    *(recover, leave, orders, lengths, forget, unwaited, alone),
+)
 SCENARIOS: dict[str, Callable[[], None]] = {f.__name__: f for f in _ALL}
 
 if __name__ == "__main__":

@@ -170,6 +170,20 @@ def test_a_process_may_end_with_calls_that_it_never_waited_for():
 
 
 @needs_mpi
+def test_a_call_that_a_process_never_waited_for_ends_before_the_process():
+    done = mpiexec("unwaited")
+    assert (done.returncode, done.stdout.count("right True")) == (0, 2), done.stdout + done.stderr
+
+
+@needs_mpi
+def test_a_process_does_not_wait_at_its_end_for_others_that_have_ended():
+    start = time.monotonic()
+    done = mpiexec("alone", 2)
+    assert done.stdout.count("right") == 2, done.stdout + done.stderr
+    assert time.monotonic() - start < 25  # the time limit of the call alone is 30 s
+
+
+@needs_mpi
 def test_mesh_in_another_order_is_named():
     done = mpiexec("orders")
     assert "rank 0: process 1 opens another mesh" in done.stdout
