@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends import cuda as plugin
 from opmux.backends.cuda.compiling import nvrtc
 from opmux.backends.cuda.compiling.cubin import resources
 from opmux.backends.cuda.compiling.targets import TARGETS
@@ -23,6 +24,7 @@ from opmux.core.arrays.array import Array
 from opmux.core.dispatch.decision import Candidate, Decision
 from opmux.core.kernel import Reason
 from opmux.plugin import build_program
+from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
 from tests.backends.cuda.host.compiler import HostCompiler
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
@@ -201,6 +203,17 @@ def test_other_gpus_do_without() -> None:
         found = fused(linear, *layer(256, 64)).rejection
     assert found is not None
     assert (found.reason, found.detail) == (Reason.FEATURE, "cuda:0 lacks sm_90a")
+
+
+def test_a_launch_has_the_maps_of_the_product_and_the_arrays_of_the_epilogue() -> None:
+    with installed(FakeCuda(Gpu())) as machine, registered(plugin):
+        x, w, bias, residual = layer(256, 64)
+        run = fused(linear, x, w, bias, residual).run
+        assert run is not None
+        (out,) = run([x, w, bias, residual], None)
+        launch = machine.launches[-1]
+        assert (launch.entry, launch.block) == ("matmul_wgmma_128x64", (384, 1, 1))
+        assert launch.pointers == tuple(a.ptr for a in (x, w, bias, residual, out))
 
 
 def fused_for(columns: int, operands: int, strides: tuple[int, int]) -> wgmma.Fused:
