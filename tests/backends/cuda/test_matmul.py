@@ -15,6 +15,7 @@ from opmux.backends.cuda.products.matmul import (
     WIDE,
     Access,
     Problem,
+    Tile,
     access,
     plan_for,
     problem_of,
@@ -60,7 +61,7 @@ SHAPES = {
 def test_every_cut_has_the_canonical_bits(gpu: HostRuntime, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     a, b = random((m, k), "float32", 1), random((k, n), "float32", 2)
-    found = ox.matmul(ox.asarray(a, device="cuda:0"), ox.asarray(b, device="cuda:0")).numpy()
+    found = by_kernel("matmul", ox.asarray(a, device="cuda:0"), ox.asarray(b, device="cuda:0"))
     assert (found == canonical_matmul(a, b)).all()
     assert gpu.launches == SHAPES[shape]
 
@@ -154,3 +155,50 @@ def test_vectors_are_read_only_where_all_of_them_are_whole(gpu: HostRuntime) -> 
     assert access(sig, (8, 13), (12, 1), (0,), 4) == Access(1, True)
     assert access(sig, (8, 12), (11, 1), (0,), 4) == Access(1, True)
     assert access(sig, (8, 12), (12, 1), (98,), 4) == Access(1, True)
+
+
+def lanes(tile: Tile) -> list[tuple[int, int]]:
+    """Return each lane's row and column within its warp, as ``multiply`` has them."""
+    columns = tile.lanes[1]
+    return [(lane // (2 * columns) * 2 + lane % 2, lane // 2 % columns) for lane in range(32)]
+
+
+def spread(threads: int, extent: int, depth: int, vector: int) -> tuple[int, int, int]:
+    """Return ACROSS, UNIT and SPREAD of a ``Loader`` along the terms, of values of 4 bytes."""
+    across = depth // vector
+    unit = max(32 // min(across, 32), 4)
+    return across, unit, max(min(across, min(extent, 32) // unit), 1)
+
+
+BLOCKED = [HUGE, LARGE, MEDIUM, SMALL]
+
+
+@pytest.mark.parametrize("tile", BLOCKED, ids=lambda t: f"{t.rows}x{t.columns}")
+def test_lanes_share_rows_and_columns_in_pairs(tile: Tile) -> None:
+    """Reads of shared memory then take half of the requests: all lanes have the address of lane ^ 1, or of lane ^ 2."""
+    at = lanes(tile)
+    assert sorted(at) == [(r, c) for r in range(tile.lanes[0]) for c in range(tile.lanes[1])]
+    assert all(at[lane][1] == at[lane ^ 1][1] and at[lane][0] == at[lane ^ 2][0] for lane in range(32))
+
+
+@pytest.mark.parametrize("vector", [1, 4])
+@pytest.mark.parametrize("tile", BLOCKED, ids=lambda t: f"{t.rows}x{t.columns}")
+@pytest.mark.parametrize("side", [0, 1], ids=["rows", "columns"])
+def test_words_of_a_warp_are_in_different_banks(tile: Tile, side: int, vector: int) -> None:
+    """What lanes write term by term, and what eight of them read in one go.
+
+    Vectors that are read stay whole, so there are eight places to exchange: over eight lanes along the terms, as there
+    are where elements come one by one, wait for each other.
+    """
+    extent = (tile.rows, tile.columns)[side]
+    across, unit, spreads = spread(tile.threads, extent, tile.depth, vector)
+
+    def place(e: int, d: int) -> int:
+        return d * extent + (e ^ d // vector % spreads * unit)
+
+    written = [place(lane // across, lane % across * vector) % 32 for lane in range(32)]
+    assert len(set(written)) == 32 // max(across // 8, 1)
+    for d in range(tile.depth):
+        for first in range(0, 32, 8):
+            read = {place(at[side] * 4, d) for at in lanes(tile)[first : first + 8]}
+            assert len({word // 4 % 8 for word in read}) == len(read)

@@ -146,8 +146,8 @@ def random(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
     ("m", "k", "n", "launches"),
     [
         (20, 33, 40, ["matmul_32x32"]),
-        (65, 70, 67, ["matmul_64x64"]),
-        (65, 1100, 33, ["matmul_64x64", "matmul_add_shares"]),
+        (193, 20, 191, ["matmul_64x64"]),
+        (33, 1600, 30, ["matmul_32x32", "matmul_add_shares"]),
         (5, 0, 4, ["matmul_128x8"]),
     ],
 )
