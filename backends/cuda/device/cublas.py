@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from .libcuda import during_captures
 from .runtime import CudaError, Gemm
 
 MISSING: Final = "cuBLAS is not found: pip install nvidia-cublas"
@@ -113,12 +114,15 @@ class Cublas:
         try:
             return self._spare.pop()
         except IndexError:
-            handle = _POINTER()
-            _check(self._library.cublasCreate_v2(ctypes.addressof(handle)))
-            made = int(handle.value or 0)
-            _check(self._library.cublasSetPointerMode_v2(made, _SCALARS_ON_HOST))
-            _check(self._library.cublasSetMathMode(made, _MATH))
-            return made
+            return during_captures(self._made)
+
+    def _made(self) -> int:
+        handle = _POINTER()
+        _check(self._library.cublasCreate_v2(ctypes.addressof(handle)))
+        made = int(handle.value or 0)
+        _check(self._library.cublasSetPointerMode_v2(made, _SCALARS_ON_HOST))
+        _check(self._library.cublasSetMathMode(made, _MATH))
+        return made
 
     def start(self) -> None:
         """Make a handle for the GPU that is current, where there is none: what is wrong with the library shows here.

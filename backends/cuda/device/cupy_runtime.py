@@ -18,7 +18,7 @@ from .current import process
 from .errors import check, translated
 from .memory import Memory
 from .runtime import CudaError, Extent, Gemm, Properties
-from .streams import Capture, Stream, Streams
+from .streams import Capture, Stream
 from .tensor_maps import Tiling
 
 _CLOCK, _MULTIPROCESSORS, _MEMORY_CLOCK, _BUS, _CACHE, _MAJOR, _MINOR, _POOLS = 13, 16, 36, 37, 38, 75, 76, 115
@@ -28,7 +28,7 @@ _MAX_DYNAMIC_SHARED: Final = 8
 _SHARED_UNASKED: Final = 48 << 10
 
 
-class CupyRuntime(Memory, Streams):
+class CupyRuntime(Memory):
     """One GPU: what it is, its memory, its streams, and what is launched on them.
 
     Args:
@@ -103,7 +103,7 @@ class CupyRuntime(Memory, Streams):
         if isinstance(self._blas, str):
             return self._blas
         try:
-            self.call_during_captures(self._blas.start)
+            self.call(self._blas.start)
         except (CudaError, MemoryError) as error:
             if isinstance(error, CudaError) and error.sticky:
                 raise

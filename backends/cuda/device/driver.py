@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from ....plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostBytes, Link, Replay
 from ..compiling.targets import Target, refusal, target_for
@@ -12,6 +12,8 @@ from .loading import Loader
 from .rates import rates
 from .runtime import CudaError, Event, Runtime, Stream
 from .watching import watched
+
+R = TypeVar("R")
 
 #: The kind of device.
 KIND: Final = "cuda"
@@ -47,7 +49,7 @@ class CudaDriver:
         if found is None:
             raise DeviceError(refusal(properties.name, properties.capability))
         self.target = found
-        self.loader = Loader(self.runtime, found.name)
+        self.loader = Loader(self.runtime, found.name, self._with_room)
         self._releases: Stream | None = None
         self._default: Stream | None = None
         self._info = DeviceInfo(
@@ -78,13 +80,19 @@ class CudaDriver:
 
     def alloc(self, nbytes: int, queue: Stream) -> int:
         """Return memory for a stream's later work; where none is left, what is kept for later is given back first."""
+        return self._with_room(self.runtime.allocate, nbytes, queue)
+
+    def _with_room(self, call: Callable[..., R], *args: object) -> R:
+        """Call for what takes memory of the GPU: CUDA gives nothing else the memory that a pool keeps."""
         try:
-            return self.runtime.allocate(nbytes, queue)
+            return call(*args)
         except MemoryError:
+            if self._default is None:  # nothing was allocated
+                raise
             self.runtime.synchronize(self._default)
             self.runtime.synchronize(self._releases)
             self.runtime.trim()
-            return self.runtime.allocate(nbytes, queue)
+            return call(*args)
 
     def free(self, handle: int, last_uses: Sequence[Event]) -> None:
         """Give memory back after the default queue's work and the last uses; a lost GPU's is gone already.

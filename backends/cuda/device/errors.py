@@ -15,8 +15,8 @@ NO_DEVICE: Final = 100
 #: Errors after which "the process must be terminated and relaunched" or the GPU is gone: ECC 214, NVLink 220, illegal
 #: address 700, timeout 702, context destroyed 709, assertion 710, hardware stack 714, illegal instruction 715,
 #: misaligned address 716, address space 717, program counter 718, launch failure 719, tensor memory 721, contained 226,
-#: devices unavailable 46.
-STICKY: Final = frozenset({46, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721})
+#: devices unavailable 46, MPS client terminated 810, external device 911.
+STICKY: Final = frozenset({46, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911})
 
 
 def translated(error: Exception) -> CudaError | MemoryError:

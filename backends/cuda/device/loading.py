@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import WeakSet
 
@@ -51,11 +51,13 @@ class Loader:
     Args:
         runtime: the GPU.
         target: what code is compiled for, by name.
+        with_room: calls for what takes memory of the GPU, and once more where there was none.
     """
 
-    def __init__(self, runtime: Runtime, target: str) -> None:
+    def __init__(self, runtime: Runtime, target: str, with_room: Callable[..., Module]) -> None:
         self._runtime = runtime
         self._target = target
+        self._with_room = with_room
         self._modules: dict[Text, Module] = {}
         self.renew_lock()
         _loaders.add(self)
@@ -82,7 +84,8 @@ class Loader:
             try:
                 module = self._modules.get(text)
                 if module is None:
-                    module = self._modules[text] = self._runtime.load(self._runtime.compiler.image(*text))
+                    image = self._runtime.compiler.image(*text)
+                    module = self._modules[text] = self._with_room(self._runtime.load, image)
                 return self._runtime.function(module, name, dynamic_shared)
             except CudaError as error:
                 where = f"entry {name} for {self._target}"

@@ -1,17 +1,14 @@
-"""Memory of one GPU: a pool in stream order, and copies to it, from it, and from other GPUs."""
+"""Memory of one GPU: a pool in the order of its streams, and copies to it, from it, and from other GPUs."""
 
 from __future__ import annotations
 
-import functools
+import itertools
 import threading
 from typing import Any, Final
 
 from ....plugin import HostBytes
-from .current import CurrentGpu
-from .streams import Stream
+from .streams import Stream, Streams
 
-#: ``cudaDeviceAttr``.
-_HOST_PAGE_TABLES: Final = 100
 #: ``cudaMemcpyKind``.
 _HOST_TO_DEVICE: Final = 1
 _DEVICE_TO_HOST: Final = 2
@@ -20,9 +17,13 @@ _PINNED, _NO_HANDLE, _ON_DEVICE = 1, 0, 1
 #: ``cudaMemPoolAttr``.
 _RELEASE_THRESHOLD: Final = 4
 _KEEP_ALL: Final = 2**64 - 1
+#: Bytes of what is kept until it has been copied, and how many such copies a stream may have: a mebibyte in all.
+_SMALL: Final = 4096
+_MOST_KEPT: Final = 256
+_numbers: Final = itertools.count()
 
 
-class Memory(CurrentGpu):
+class Memory(Streams):
     """The memory of one GPU.
 
     It comes from a pool of its own, which keeps what is released until :meth:`trim`: other libraries of the process
@@ -62,27 +63,26 @@ class Memory(CurrentGpu):
         if self._pool_made is not None:
             self.call_during_captures(self.runtime.memPoolTrimTo, self._pool_made, 0)
 
-    @functools.cached_property
-    def _reads_pages(self) -> bool:
-        """Whether the GPU copies from any host memory by itself, hence later than it is told to."""
-        return bool(self.runtime.deviceGetAttribute(_HOST_PAGE_TABLES, self.ordinal))
-
     def upload(self, pointer: int, source: HostBytes, stream: Stream) -> None:
-        """Copy from host memory, which may be written again when this returns."""
-        self.call(self._upload, pointer, source.ctypes.data, source.nbytes, stream.whole)
+        """Copy from host memory, which may be written again when this returns.
 
-    def _upload(self, pointer: int, source: int, nbytes: int, stream: int) -> None:
-        # From memory that CUDA does not know it copies to memory of its own before it returns (CUDA runtime API, API
-        # synchronization behavior); from any other the copy may come later.
-        known = self.runtime.pointerGetAttributes(source).type > 0
-        self.runtime.memcpyAsync(pointer, source, nbytes, _HOST_TO_DEVICE, stream)
-        if known or self._reads_pages:
-            self.runtime.streamSynchronize(stream)
+        CUDA promises of no memory that it has been read by then: where it does not know it, the copy "might be
+        synchronous" (CUDA runtime API, API synchronization behavior). So a few small values, such as numbers beside an
+        array, are kept until somebody waits for the stream; for all else this waits.
+        """
+        few = source.nbytes <= _SMALL and len(stream.kept) < _MOST_KEPT
+        if few:
+            source = source.copy()
+        self.call(self.runtime.memcpyAsync, pointer, source.ctypes.data, source.nbytes, _HOST_TO_DEVICE, stream.whole)
+        if few:
+            stream.kept[next(_numbers)] = source  # not before the copy was put there: `synchronize` may drop it
+        else:
+            self.synchronize(stream)
 
     def download(self, target: HostBytes, pointer: int, stream: Stream) -> None:
         """Copy to host memory after the stream's work, and wait for it."""
         self.call(self.runtime.memcpyAsync, target.ctypes.data, pointer, target.nbytes, _DEVICE_TO_HOST, stream.whole)
-        self.call(self.runtime.streamSynchronize, stream.whole)
+        self.synchronize(stream)
 
     def copy_peer(self, pointer: int, source: int, source_pointer: int, nbytes: int, stream: Stream) -> None:
         """Put a copy from the memory of another GPU on a stream; without a way between them CUDA goes over the host."""

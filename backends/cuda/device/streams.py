@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from ....plugin import HostBytes
 from .current import CurrentGpu, process
 from .runtime import CudaError
 
@@ -40,14 +41,16 @@ class Stream(_Owned):
 
     Attributes:
         whole: what :attr:`handle` is, for all but kernels: a stream that is captured takes only those.
+        kept: host memory that work of the stream may still read, by numbers that never come again.
     """
 
-    __slots__ = ("whole",)
+    __slots__ = ("kept", "whole")
 
     def __init__(self, owner: CurrentGpu) -> None:
         handle = owner.call(owner.runtime.streamCreateWithFlags, _NON_BLOCKING)
         super().__init__(owner, handle, owner.runtime.streamDestroy)
         self.whole = self.handle
+        self.kept: dict[int, HostBytes] = {}
 
 
 class Capture:
@@ -120,7 +123,11 @@ class Streams(CurrentGpu):
 
     def synchronize(self, stream: Stream) -> None:
         """Wait for all that is on a stream."""
-        self.call(self.runtime.streamSynchronize, stream.whole)
+        whole = stream.whole
+        kept = list(stream.kept)  # what other threads add from here on may come after the wait
+        self.call(self.runtime.streamSynchronize, whole)
+        for number in kept:
+            stream.kept.pop(number, None)
 
     def begin_capture(self) -> Capture:
         """Return a stream that notes kernels and products and does none of them; it takes nothing else."""

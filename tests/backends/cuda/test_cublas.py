@@ -263,6 +263,14 @@ def test_a_library_that_cannot_be_started_is_told_and_another_kernel_is_taken(bl
     assert ox.matmul(a, a).shape == (1024, 1024)
 
 
+def test_a_handle_is_made_also_while_somebody_else_captures(blas: FakeCublas) -> None:
+    library = cublas.find()
+    assert isinstance(library, cublas.Cublas)
+    blas.cuda.captured_elsewhere = True
+    library.start()
+    assert len(blas.handles) == 1
+
+
 def test_a_library_that_is_too_old_is_told() -> None:
     class Old:
         def __getattr__(self, name: str) -> object:

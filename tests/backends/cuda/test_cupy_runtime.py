@@ -101,6 +101,8 @@ def test_memory_that_another_queue_uses_is_released_after_it(cuda: FakeCuda) -> 
         ("streamSynchronize", 719, "cudaErrorLaunchFailure"),
         ("mallocFromPoolAsync", 46, "cudaErrorDevicesUnavailable"),
         ("memcpyAsync", 214, "cudaErrorECCUncorrectable"),
+        ("launchKernel", 810, "CUDA_ERROR_810"),
+        ("streamSynchronize", 911, "cudaError911"),
     ],
 )
 def test_a_sticky_error_loses_the_device_and_not_the_host(cuda: FakeCuda, call: str, status: int, name: str) -> None:
@@ -229,16 +231,44 @@ def test_another_librarys_capture_keeps_nobody_from_work(gpus: int) -> None:
         assert machine.thread.captures == 0, "the thread's mode is not its own any more"
 
 
-@pytest.mark.parametrize(("known", "tables", "waits"), [(False, 0, 0), (True, 0, 1), (False, 1, 1)])
-def test_an_upload_waits_where_cuda_may_still_read_the_source(known: bool, tables: int, waits: int) -> None:
-    with installed(FakeCuda(Gpu(page_tables=tables))) as machine:
+@pytest.mark.parametrize(("nbytes", "waits"), [(16, 0), (8192, 1)])
+def test_what_was_uploaded_may_be_written_again(nbytes: int, waits: int) -> None:
+    with installed(FakeCuda(Gpu())) as machine:
         (runtime,) = runtimes()
         stream = runtime.open_stream()
-        source = np.arange(16, dtype=np.uint8)
-        machine.pinned = {source.ctypes.data} if known else set()
-        pointer = runtime.allocate(16, stream)
+        source, found = np.arange(nbytes, dtype=np.uint32).astype(np.uint8), np.zeros(nbytes, np.uint8)
+        pointer = runtime.allocate(nbytes, stream)
         runtime.upload(pointer, source, stream)
         assert machine.calls.count("streamSynchronize") == waits
+        source[:] = 7
+        runtime.download(found, pointer, stream)
+        assert found.tolist() == [i % 256 for i in range(nbytes)]
+        assert stream.kept == {}
+
+
+def test_what_small_uploads_keep_is_bounded() -> None:
+    with installed(FakeCuda(Gpu())) as machine:
+        (runtime,) = runtimes()
+        stream = runtime.open_stream()
+        pointer = runtime.allocate(1 << 16, stream)
+        for i in range(1000):
+            runtime.upload(pointer + 16 * i, np.full(16, i % 256, np.uint8), stream)
+        assert machine.calls.count("streamSynchronize") == 3
+        found = np.zeros(16000, np.uint8)
+        runtime.download(found, pointer, stream)
+        assert (found.reshape(1000, 16) == np.arange(1000)[:, None] % 256).all()
+
+
+def test_memory_that_is_kept_is_given_back_for_code(cuda: FakeCuda) -> None:
+    x = ox.asarray(np.ones(8, np.float32), device="cuda:0")
+    spare = ox.full((10 * MIB,), 1, dtype=ox.uint8, device="cuda:0")
+    del spare
+    cuda.failures["moduleLoadData"] = deque([2])
+    assert ox.add(x, x).shape == (8,)
+    assert cuda.used(0) < MIB
+    cuda.failures["moduleLoadData"] = deque([2, 2])
+    with pytest.raises(OutOfMemoryError, match=r"multiply on cuda:0 ran out of memory"):
+        ox.multiply(x, x)
 
 
 def test_more_shared_memory_than_48_kib_is_asked_for_and_never_taken_back(cuda: FakeCuda) -> None:

@@ -87,7 +87,7 @@ class Counting(HostRuntime):
 
 def test_code_is_compiled_and_loaded_once_for_all_threads() -> None:
     runtime = Counting()
-    loader = Loader(runtime, "sm_90a")
+    loader = Loader(runtime, "sm_90a", lambda call, *args: call(*args))
     entries = [loader.function("text", (), "f") for _ in range(8)]
     assert runtime.made == [], "compiled before anybody launches it"
     threads = [threading.Thread(target=entry.loaded) for entry in entries]
@@ -113,7 +113,7 @@ def test_code_that_is_refused_is_named_with_its_target_and_tried_again(runtime: 
 
 def test_a_child_forked_while_another_thread_loads_does_not_wait_for_it() -> None:
     runtime = Counting()
-    loader = Loader(runtime, "sm_90a")
+    loader = Loader(runtime, "sm_90a", lambda call, *args: call(*args))
     runtime.may_go_on.clear()
     thread = threading.Thread(target=loader.function("slow", (), "f").loaded)
     thread.start()

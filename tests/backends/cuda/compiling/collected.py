@@ -67,7 +67,7 @@ def collected() -> Collected:
     refused: dict[str, list[str]] = {}
     gpu = OnHost(runtime)
     for driver in gpu.drivers:
-        driver.loader = _AtOnce(driver.runtime, driver.target.name)
+        driver.loader = _AtOnce(driver.runtime, driver.target.name, lambda call, *args: call(*args))
     with registered(gpu):
         target = targets("cuda")[0]
         for name in PRIMITIVES:

@@ -165,7 +165,11 @@ def _runtime(cuda: FakeCuda) -> ModuleType:
         cuda.check(rightly, f"a copy of kind {kind} from {source:#x} to {to:#x}")
         block, at = cuda.place(device, nbytes, stream, tick, cuda.thread.device)
         if kind == 1:
-            block.data[at : at + nbytes] = ctypes.string_at(host, nbytes)
+
+            def arrive() -> None:
+                block.data[at : at + nbytes] = ctypes.string_at(host, nbytes)
+
+            block.coming.append((stream, arrive))
         else:
             ctypes.memmove(host, bytes(block.data[at : at + nbytes]), nbytes)
 
@@ -176,10 +180,6 @@ def _runtime(cuda: FakeCuda) -> ModuleType:
         values = bytes(read.data[at : at + nbytes])
         written, at = cuda.place(to, nbytes, stream, tick, target)
         written.data[at : at + nbytes] = values
-
-    @bound
-    def pointerGetAttributes(pointer: int) -> SimpleNamespace:
-        return SimpleNamespace(type=int(pointer in cuda.pinned))
 
     @bound
     def streamCreateWithFlags(flags: int) -> int:

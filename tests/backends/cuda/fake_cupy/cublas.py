@@ -99,10 +99,13 @@ class FakeCublas:
                 self.misuse.append(f"{call}: {error}")
                 return 14
 
-    def _cublasCreate(self, at: int) -> None:
+    def _cublasCreate(self, at: int) -> int:
+        if self.cuda.captured_elsewhere and self.cuda.thread.captures == 0:
+            return 14
         number = self.cuda.number()
         self.handles[number] = _Handle(self.cuda.thread.device)
         ctypes.c_void_p.from_address(at).value = number
+        return 0
 
     def _known(self, handle: int) -> _Handle:
         self.cuda.check(handle in self.handles, f"there is no handle {handle:#x}")

@@ -29,7 +29,7 @@ FIRST_ADDRESS: Final = 0x6F00 << 32
 LAST_ADDRESS: Final = 0x7000 << 32
 #: Handles of contexts begin here.
 CONTEXTS: Final = 0xC000
-STICKY: Final = (46, 214, 700, 719)
+STICKY: Final = (46, 214, 700, 719, 810, 911)
 
 #: How much of each stream's work lies before a moment.
 Clock = dict[int, int]
@@ -48,13 +48,12 @@ class Gpu:
     memory: int = 1 << 30
     shared: int = 227 << 10
     pools: int = 1
-    page_tables: int = 0
     lost: int = 0
 
     def attribute(self, number: int) -> int:
         return {
             13: 1980000, 16: 132, 36: 3201000, 37: 6144, 38: 60 << 20, 75: self.capability[0], 76: self.capability[1],
-            97: self.shared, 100: self.page_tables, 115: self.pools,
+            97: self.shared, 115: self.pools,
         }[number]  # fmt: skip
 
 
@@ -62,7 +61,8 @@ class Gpu:
 class Block:
     """Memory, with the uses that a release has to come after, and those that every use has to.
 
-    Arrays are values: the first use of memory writes it, and the later ones read.
+    Arrays are values: the first use of memory writes it, and the later ones read. A copy from the host reads its source
+    as late as CUDA may: when somebody waits for its stream, or uses the memory.
     """
 
     device: int
@@ -71,6 +71,14 @@ class Block:
     uses: Clock
     written: Clock = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
+    coming: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+
+    def arrive(self, stream: int | None = None) -> None:
+        """Let copies from the host be made, those of one stream or all."""
+        due = [(on, copy) for on, copy in self.coming if stream in (None, on)]
+        self.coming = [entry for entry in self.coming if entry not in due]
+        for _, copy in due:
+            copy()
 
 
 @dataclass
@@ -136,7 +144,6 @@ class FakeCuda:
         launches: all launches, in order.
         maps: the tensor maps that were encoded, with their addresses.
         failures: by call, the errors that it gives next; 0 lets one pass.
-        pinned: host addresses that CUDA knows.
         contexts: the GPUs that have a context.
         captured_elsewhere: whether somebody captures launches in CUDA's default mode.
         gives_again: whether memory that was released comes again under its address, as pools do; else under a new one,
@@ -150,7 +157,6 @@ class FakeCuda:
         self.launches: list[Launch] = []
         self.maps: list[tuple[int, Tiling]] = []
         self.failures: dict[str, deque[int]] = {}
-        self.pinned: set[int] = set()
         self.contexts: set[int] = set()
         self.captured_elsewhere = False
         self.blocks: dict[int, Block] = {}
@@ -216,6 +222,8 @@ class FakeCuda:
 
     def synchronized(self, stream: int) -> None:
         _merge(self._host, self.work(stream)[1])
+        for block in self.blocks.values():
+            block.arrive(stream)
 
     def wait(self, stream: int, event: int) -> None:
         self.check(event in self.events, f"there is no event {event:#x}")
@@ -282,6 +290,7 @@ class FakeCuda:
     def place(self, pointer: int, nbytes: int, stream: int, tick: int, device: int) -> tuple[Block, int]:
         """Note that work of a stream uses memory of a GPU; return the block, with its bytes there, and where it is."""
         block = self.touch(pointer, nbytes, stream, tick)
+        block.arrive()
         self.check(block.device == device, f"{pointer:#x} is of GPU {block.device}, not of {device}")
         at = pointer - next(p for p, b in self.blocks.items() if b is block)
         if len(block.data) < at + nbytes:
