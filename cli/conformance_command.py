@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +39,7 @@ def conformance(
     resume: given.Resume = False,
     exit_first: given.ExitFirst = False,
     timeout: given.Timeout = 60.0,
+    within: given.Within = None,
     workers: given.Workers = None,
     seed: given.Seed = 0,
     waivers: given.Waivers = None,
@@ -82,6 +84,7 @@ def conformance(
         shard=None if shard is None else Shard.parse(shard),
         resume=resume,
         strict_claims=strict_claims,
+        within=math.inf if within is None else within,
         lenient=last_failed,
     )
     if performance or (performance is None and not (quick or selection.partial)):

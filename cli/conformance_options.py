@@ -21,7 +21,7 @@ def _option(panel: str, text: str, *names: str, metavar: str | None = None) -> A
 Backends = Annotated[list[str] | None, _option(_WHAT, "Only this one; repeatable.", "--backend")]
 Profile = Annotated[str | None, _option(_WHAT, "Only this profile, e.g. core-f32.")]
 Ops = Annotated[
-    list[str] | None, _option(_WHAT, "Only this op; repeatable; 'device' is what is about no single op.", "--op")
+    list[str] | None, _option(_WHAT, "Only this op; repeatable; 'device' and 'regions' are about no single op.", "--op")
 ]
 Dtypes = Annotated[list[str] | None, _option(_WHAT, "Only this dtype; repeatable.", "--dtype")]
 Cases = Annotated[list[str] | None, _option(_WHAT, "Only this case, by its exact id; repeatable.", "--case")]
@@ -32,6 +32,9 @@ ShardText = Annotated[str | None, _option(_WHAT, "Part I of N, by a hash of the 
 Resume = Annotated[bool, _option(_HOW, "Go on with the same run where it was interrupted.", "--resume")]
 ExitFirst = Annotated[bool, _option(_HOW, "Stop at the first failure.", "--exit-first", "-x")]
 Timeout = Annotated[float, _option(_HOW, "Seconds that one case may take: 0.1 or more; 60 where absent.")]
+Within = Annotated[
+    float | None, _option(_HOW, "Seconds after which it ends with what it found; --resume goes on.", metavar="SECONDS")
+]
 Workers = Annotated[int | None, _option(_HOW, "Worker processes; one per core, at most four.")]
 Seed = Annotated[int, _option(_HOW, "Of what cases draw at random; 0 where absent.")]
 

@@ -22,7 +22,7 @@ class Missing(StrEnum):
 
     QUICK = "quick"  # a sample of the cases, with fewer values
     PARTIAL = "partial"  # some ops, dtypes or cases were chosen
-    STOPPED = "stopped"  # ended at the first failure
+    STOPPED = "stopped"  # ended at the first failure, or when its time was over
     SHARD = "shard"  # one part of a run, to be merged
     NOT_RUN = "not-run"  # cases that could not be run
     ABSENT = "absent"  # cases of the suite without a result
@@ -77,7 +77,7 @@ def _flags(run: Run, backend: Backend) -> Iterator[Obstacle]:
     table = (
         (run.quick, Missing.QUICK, "a quick run takes a sample of the cases"),
         (run.partial, Missing.PARTIAL, "ops, dtypes or cases were chosen"),
-        (run.stopped, Missing.STOPPED, "it ended at its first failure"),
+        (run.stopped, Missing.STOPPED, "it ended at its first failure, or when its time was over"),
         (not run.isolated, Missing.IN_PROCESS, "it was not made by the command in worker processes of the suite"),
         (backend.implementation == UNIDENTIFIED, Missing.UNIDENTIFIED, "the implementation has no files to know it by"),
     )

@@ -40,7 +40,7 @@ class Report:
         begun: when, as ISO 8601 in UTC.
         seed: of what the cases drew at random.
         shard: ``"2/4"`` where it is one part of a run.
-        stopped: whether it ended at the first failure.
+        stopped: whether it ended at the first failure, or when its time was over.
         profile: the profile that was asked for, if one was.
         strict_claims: whether an under-claim is a failure.
         waivers: those that turned a failure.
@@ -113,8 +113,8 @@ class Report:
         return any(c.outcome is Outcome.PASS for c in self.cases) and bool(self.lacking(self.profiles()))
 
     def lacking(self, verdicts: Iterable[ProfileVerdict]) -> list[ProfileVerdict]:
-        """Return those of the profile that was asked for which do not pass; of a shard nothing can be said."""
-        return [] if self.shard else [v for v in verdicts if v.profile == self.profile and v.missing]
+        """Return those of the profile that was asked for which do not pass; of a part nothing can be said."""
+        return [] if self.shard or self.stopped else [v for v in verdicts if v.profile == self.profile and v.missing]
 
     @property
     def scope(self) -> str:

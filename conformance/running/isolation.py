@@ -251,7 +251,7 @@ class Runner:
         Raises:
             ConformanceError: no worker can be started, or it fails outside of every case.
         """
-        done: list[str] = []
+        done = list(job.skip)
         while not self._ended.is_set():
             started: dict[str, Any] | None = None
             last: CaseResult | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -62,7 +63,9 @@ class Journal:
         root = cache_root()
         if root is None or not selection.isolate:
             return cls(None)
-        about = replace(selection, resume=False, exit_first=False, workers=None, waivers=None, performance=0.0)
+        about = replace(
+            selection, resume=False, exit_first=False, workers=None, waivers=None, performance=0.0, within=math.inf
+        )
         tried = (f"{t.backend} {t.device.name} {implementation_of(t.backend)}" for t in ready)
         key = cache_key(repr(about), suite_digest(), core_digest(), json.dumps(environment(), sort_keys=True), *tried)
         path = root / _FOLDER / f"run-{key[:24]}.jsonl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -56,6 +57,8 @@ def run(selection: Selection, console: Console | None = None) -> Report:
         versions={t.backend: REGISTRY.contributions[t.backend].version for t in ready},
         partial=selection.partial or selection.quick or work.stopped,
     )
+    if work.stopped:
+        selection = replace(selection, performance=0.0)
     figures, notes = _measured(selection, ready, [pair for pair in chosen if pair[0] in OPS], console)
     return Report(
         names,

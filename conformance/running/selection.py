@@ -75,6 +75,7 @@ class Selection:
         resume: go on with the same run where it was interrupted.
         strict_claims: an under-claim is a failure.
         performance: seconds that each backend's performance may be measured for; 0 measures none.
+        within: seconds after which the run ends with what it has found.
         lenient: whether ids of cases that are not among those selected are left out instead of being an error.
     """
 
@@ -95,6 +96,7 @@ class Selection:
     resume: bool = False
     strict_claims: bool = False
     performance: float = 0.0
+    within: float = math.inf
     lenient: bool = False
 
     def __post_init__(self) -> None:
@@ -104,6 +106,11 @@ class Selection:
                 f"a case cannot have {self.limit:g} seconds: the timeout is {LEAST_LIMIT:g} or more, and "
                 f"{TIME_LIMIT:g} where none is given",
                 timeout=self.limit,
+            )
+        if not self.within > 0:
+            raise ArgumentError(
+                f"a run cannot end within {self.within:g} seconds: it is more than 0; none is given for no end",
+                within=self.within,
             )
         for what, given, least in (("workers", self.workers, 1), ("seed", self.seed, 0)):
             if given is not None and given < least:

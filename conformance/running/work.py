@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -25,6 +26,9 @@ from .selection import Selection
 _MOST_WORKERS: Final = 4
 #: Jobs whose failures are run a second time: each costs a fresh process.
 _MOST_RETRIES: Final = 24
+#: Cases of a job that may lose their device before the rest of it is not run, and cases that may do so in a run before
+#: any has passed: each costs a fresh process or two.
+_MOST_LOSSES: Final = 3
 
 
 class Work:
@@ -50,7 +54,10 @@ class Work:
         self._targets = {(t.backend, t.device.name): t for t in ready}
         self._results: list[dict[str, CaseResult]] = [journal.known(job) for job in jobs]
         self._stop = threading.Event()
+        self._deadline = time.monotonic() + selection.within
         self._lost: dict[tuple[str, str], str] = {}
+        self._losses: dict[tuple[str, str], int] = {}
+        self._passed: dict[tuple[str, str], Job] = {}
         self._retries = _MOST_RETRIES
         self._lock = threading.Lock()
         self._runners: list[Runner] = []
@@ -58,7 +65,7 @@ class Work:
 
     @property
     def stopped(self) -> bool:
-        """Whether the run ended at a failure, before its time."""
+        """Whether the run ended at a failure, or when its time was over."""
         return self._stop.is_set()
 
     def run(self) -> list[CaseResult]:
@@ -77,6 +84,9 @@ class Work:
                 for i, job in enumerate(self._jobs):
                     self._here(i, job)
                     advance(len(job.only))
+        left = sum(len(set(job.only) - set(found)) for job, found in zip(self._jobs, self._results, strict=True))
+        if left and time.monotonic() > self._deadline:
+            self.troubles.append(f"{left} cases were left when the time was over; --resume goes on")
         return [
             found[case]
             for job, found in zip(self._jobs, self._results, strict=True)
@@ -87,9 +97,7 @@ class Work:
     def _note(self, i: int, result: CaseResult) -> None:
         self._results[i][result.id] = result
         self._journal.write(result)
-        if result.lost:
-            self._lost[result.backend, result.device] = result.id
-        if self._selection.exit_first and result.outcome in BAD:
+        if (self._selection.exit_first and result.outcome in BAD) or time.monotonic() > self._deadline:
             self._stop.set()
 
     def _rest_not_run(self, i: int, job: Job, why: str) -> None:
@@ -116,7 +124,10 @@ class Work:
             if self._skipped(i, job):
                 return
             if case.id in todo:
-                self._note(i, execute(case, target, job))
+                result = execute(case, target, job)
+                if result.lost:
+                    self._lost[result.backend, result.device] = result.id
+                self._note(i, result)
 
     def _in_workers(self, advance: Callable[[int], None]) -> None:
         waiting: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
@@ -152,18 +163,55 @@ class Work:
             runner.close()
 
     def _one(self, runner: Runner, i: int, job: Job) -> None:
-        todo = replace(job, skip=tuple(self._results[i]))
-        if set(todo.only) <= set(todo.skip) or self._skipped(i, job):
+        if set(job.only) <= set(self._results[i]) or self._skipped(i, job):
             return
+        losses = 0
         try:
-            for result in runner.run(todo):
-                self._note(i, result)
+            while self._until_lost(runner, i, job):
+                losses += 1
                 if self._skipped(i, job):
                     return
+                if losses == _MOST_LOSSES:
+                    self._rest_not_run(i, job, f"{job.op} on {job.dtype} has lost {job.device} {losses} times")
+                    break
         except ConformanceError as error:
             self.troubles.append(str(error))
             self._rest_not_run(i, job, str(error))
         self._try_again(runner, i, job)
+
+    def _until_lost(self, runner: Runner, i: int, job: Job) -> bool:
+        """Run what is left of a job; return whether its device was lost to the process that ran it."""
+        for result in runner.run(replace(job, skip=tuple(self._results[i]))):
+            if result.lost:
+                self._note(i, self._judged(runner, job, result))
+                return True
+            if result.outcome is Outcome.PASS:
+                self._passed[job.backend, job.device] = replace(job, only=(result.id,), skip=())
+            self._note(i, result)
+            if self._skipped(i, job):
+                return False
+        return False
+
+    def _judged(self, runner: Runner, job: Job, result: CaseResult) -> CaseResult:
+        """Return what a loss was: a crash where a fresh process does what has passed before, else the device's end."""
+        runner.close()
+        key = job.backend, job.device
+        witness = self._passed.get(key)
+        if witness is None:
+            self._losses[key] = self._losses.get(key, 0) + 1
+            usable = self._losses[key] < _MOST_LOSSES
+        else:
+            try:
+                usable = [again.outcome for again in runner.run(witness)] == [Outcome.PASS]
+            except ConformanceError:
+                usable = False
+        if not usable:
+            self._lost[key] = result.id
+            return result
+        if witness is None:
+            return result
+        text = f"{result.message}; in a fresh process {job.device} works"
+        return replace(result.turned(Outcome.CRASH, text), lost=False)
 
     def _try_again(self, runner: Runner, i: int, job: Job) -> None:
         """Run what failed a second time, in a fresh process: what passes then is still a failure, and flaky."""
@@ -180,5 +228,8 @@ class Work:
                     first = before[again.id]
                     text = f"flaky: it passed when it was run again; the first time: {first.message}"
                     self._note(i, replace(first, flaky=True, message=text))
+                if again.lost:  # the process has no device any more
+                    runner.close()
+                    return
         except ConformanceError as error:
             self.troubles.append(str(error))

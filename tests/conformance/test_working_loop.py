@@ -120,6 +120,38 @@ def test_after_a_lost_device_the_rest_is_not_run(tmp_path: Path, monkeypatch: py
     assert found.exit_code == 3
 
 
+def test_a_device_lost_to_one_process_costs_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD_MARK", str(tmp_path / "mark"))
+    selection = Selection((), ops=("exp", "multiply"), dtypes=("float32",), command=ODD, workers=1)
+    with registered("zoo-stray", Zoo([kernel("exp", TWINS["exp"]), kernel("multiply", TWINS["multiply"])])) as name:
+        ids = [c.id for op in ("multiply", "exp") for c in cases(op, "float32")[:6]]
+        found = run(replace(selection, backends=(name,), cases=tuple(ids)))
+    of_exp = [c for c in found.cases if c.op == "exp"]
+    crashed = [c for c in of_exp if c.outcome is Outcome.CRASH]
+    assert len(crashed) == 3
+    assert "in a fresh process cpu:0 works" in crashed[0].message
+    assert {c.outcome for c in found.cases if c.op == "multiply"} <= {Outcome.PASS, Outcome.UNSUPPORTED}
+    rest = [c for c in of_exp if c.outcome is Outcome.NOT_RUN]
+    assert "exp on float32 has lost cpu:0 3 times" in rest[0].message
+    assert found.exit_code == 1
+
+
+def test_a_run_ends_within_its_time_and_goes_on() -> None:
+    selection = Selection(("numpy",), **EXP, workers=1)
+    part = run(replace(selection, within=1e-3))
+    whole = len(cases("exp", "float32"))
+    assert 0 < len(part.cases) < whole
+    assert part.stopped
+    assert f"{whole - len(part.cases)} cases were left when the time was over" in part.summary()
+    assert part.exit_code == 3
+    found = run(replace(selection, resume=True))
+    times = {c.id: c.seconds for c in found.cases}
+    assert all(times[c.id] == c.seconds for c in part.cases), "what was found before was run again"
+    assert (len(found.cases), found.stopped, found.exit_code) == (whole, False, 0)
+    with pytest.raises(ArgumentError, match="more than 0"):
+        replace(selection, within=0.0)
+
+
 def test_under_claims_warn_and_fail_when_asked_to() -> None:
     with registered("zoo-under", Zoo([kernel("exp", TWINS["exp"])])) as name:
         found = run(Selection((name,), **EXP, cases=("exp-float32-values",), isolate=False))
