@@ -135,7 +135,7 @@ def test_int8_that_lies_askew_and_no_terms_are_left_to_others(host: HostRuntime)
 def test_the_table_shows_both_and_classes_that_it_does_not_promise(host: HostRuntime) -> None:
     a = put(small((64, 64), "float32"))
     table = str(ox.explain(ox.matmul, a, a))
-    assert "cuda/matmul.cublas would be chosen" in table
+    assert "cuda/matmul.cublas" in table
     with (
         ox.policy(determinism="threads", claims="declared"),
         pytest.raises(UnsupportedError, match=r"matmul.cublas: determinism \(it promises run; threads is demanded"),
