@@ -75,12 +75,21 @@ bench: $(STAMP) ## run the benchmarks (BENCH="gemm reductions"), each into build
 	@mkdir -p build/bench
 	@for name in $(BENCH); do $(BIN)/python -m benchmarks "$$name" --json "build/bench/$$name.json"; done
 
-gpu: $(GPU_STAMP) ## with an NVIDIA GPU: conformance of cuda, then its benchmark, into build/gpu/
+# What tells most comes first: what is there, then trials, each in a process of its own. A GPU that is not there or does not
+# answer ends it; else all is run and reported, whatever failed. WITHIN bounds the suite, and the next time goes on with it.
+WITHIN ?=
+gpu: $(GPU_STAMP) ## with an NVIDIA GPU: trials, conformance of cuda, its benchmark, into build/gpu/ (WITHIN=600: seconds)
 	@mkdir -p build/gpu
+	@$(BIN)/opmux doctor || true
 	@status=0; \
-	$(BIN)/opmux conformance --backend cuda --json build/gpu/conformance.json --markdown build/gpu/conformance.md \
-		|| status=$$?; \
+	$(BIN)/python -m tests.backends.cuda.hardware --json build/gpu/trials.json || status=$$?; \
+	if (( status > 1 )); then exit $$status; fi; \
+	$(BIN)/opmux conformance --backend cuda --workers "$$(nproc)" $(if $(WITHIN),--resume --within $(WITHIN)) \
+		--json build/gpu/conformance.json --markdown build/gpu/conformance.md || status=$$?; \
 	$(BIN)/python -m benchmarks gpu --json build/gpu/benchmarks.json || status=$$?; \
+	if [[ -f build/gpu/benchmarks.json ]]; then \
+		$(BIN)/python -m benchmarks page build/gpu/benchmarks.json > build/gpu/benchmarks.md || status=$$?; \
+	fi; \
 	exit $$status
 
 docs: $(DOCS_STAMP) ## build the documentation into docs/_build/html; a warning is an error

@@ -26,7 +26,7 @@ def _shown(made: Seen) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run trials; return 0, 1 where one failed, 2 where there is no GPU or no such trial."""
+    """Run trials; return 0, 1 where one failed, 2 without a GPU or such a trial, 3 where it does not answer."""
     parser = argparse.ArgumentParser(prog="python -m tests.backends.cuda.hardware", description=__doc__)
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="only trials whose names contain one of these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen to FILE after each trial")
@@ -53,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
     counts = {outcome: sum(m.outcome == outcome for m in found) for outcome in dict.fromkeys(m.outcome for m in found)}
     print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" in {monotonic() - begun:.0f} s")
-    return 1 if any(m.outcome in BAD or m.outcome == "not run" for m in found) else 0
+    if found[0].outcome != "pass" or found[-1].outcome == "not run":
+        print("The GPU does not answer: nothing else would tell anything.")
+        return 3
+    return 1 if any(m.outcome in BAD for m in found) else 0
 
 
 if __name__ == "__main__":

@@ -84,6 +84,16 @@ def test_without_a_gpu_the_reason_is_that_of_doctor(
     assert "no driver" in capsys.readouterr().out
 
 
+def test_a_gpu_that_does_not_answer_has_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = [Seen(FIRST, "crash", 0.1, "aborted")], [Seen(FIRST, "pass", 0.1, ""), Seen("scan", "not run", 0.0, "")]
+    for end in ends:
+        monkeypatch.setattr(command_line, "run", lambda trials, end=end, **how: iter(end))
+        assert command_line.main([]) == 3
+        assert "does not answer" in capsys.readouterr().out
+
+
 def test_every_trial_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["--list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(TRIALS) == len(in_order())
