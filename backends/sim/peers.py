@@ -85,7 +85,8 @@ class LinkedDevice(SimulatedDevice):
         """Return what a copy from another simulated device costs where nothing else is on the way."""
         with self.world.lock:
             way = self._way(source)
-        return Link(way.hop * len(way.links) / SECOND, way.bandwidth, "model")
+            by_host = way in self._by_host.values()
+        return Link(way.hop * len(way.links) / SECOND, way.bandwidth, "model", is_shared=by_host)
 
     def _way(self, source: SimulatedDevice) -> Way:
         """Return the links from a device, or the buses to the host and from it."""

@@ -24,11 +24,14 @@ class Link:
         latency: seconds.
         bandwidth: bytes per second, in each direction.
         source: where the numbers come from: ``"measured"``, ``"declared"``, ``"model"``.
+        is_shared: whether all that a rank sends and receives goes over one bus, which has this bandwidth in both
+            directions together.
     """
 
     latency: float
     bandwidth: float
     source: str = "declared"
+    is_shared: bool = False
 
 
 class Ticket(Protocol):

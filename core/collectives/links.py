@@ -163,7 +163,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Pairwise:
-    """A link for every pair of ranks, as measured, without a model of what they share.
+    """A link for every pair of ranks, as measured; what they share is one bus of each rank, where a link says so.
 
     Attributes:
         between: returns the link from one rank to another.
@@ -180,5 +180,11 @@ class Pairwise:
         return range(math.prod(radices))
 
     def busy(self, messages: Sequence[Message], ranks: int) -> float:
-        """See :class:`Links`."""
-        return 0.0
+        """See :class:`Links`; here messages share the buses of the ranks that they go between."""
+        buses: dict[int, float] = {}
+        for source, target, nbytes in messages:
+            link = self.between(source, target)
+            if link.is_shared:
+                for rank in (source, target):
+                    buses[rank] = buses.get(rank, 0.0) + nbytes / link.bandwidth
+        return max(buses.values(), default=0.0)

@@ -40,13 +40,16 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     if not mesh.is_local:
         return _over_processes(schedule, problem, mesh, Rates(_memory(mesh), _COMBINE), _IN_STEP, RIDING)
     layout, itemsize = problem.layout.bound(schedule), problem.accumulator.itemsize
-    bandwidth, links = _bandwidth(mesh), links_of_devices(mesh)
+    links = links_of_devices(mesh)
     if links is None:
+        bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
         # One thread carries out every rank's part, one after the other.
         alone = Switch(Link(_CALL, bandwidth / schedule.ranks, "model"))
         found = price(schedule, layout, itemsize, alone, Rates(bandwidth / schedule.ranks, _CALL)).terms
         calls = schedule.ranks * (found["latency"] + sum(p.times for p in schedule.phases) * _CALL)
         return _cost(found, calls, found["local"])
+    combined = 3 * max(layout.lengths, default=0) * itemsize  # devices combine chunk by chunk
+    bandwidth = min(d.rates.bandwidth_at(combined) for d in mesh.local_devices)
     rates = Rates(bandwidth, max(d.rates.launch for d in mesh.local_devices))
     found = price(schedule, layout, itemsize, links, rates).terms
     latency = found["latency"] + _in_pieces(schedule, links, rates.start)
@@ -81,11 +84,6 @@ def _memory(mesh: Mesh) -> float:
 
 def _cost(found: Mapping[str, float], launch: float, local: float) -> Cost:
     return Cost(launch, 0.0, local, transfers=found["transfer"] + found["contention"])
-
-
-def _bandwidth(mesh: Mesh) -> float:
-    """Return the bytes per second that the slowest of the local devices reads and writes."""
-    return min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
 
 
 def _in_pieces(schedule: Schedule, links: Links, start: float) -> float:

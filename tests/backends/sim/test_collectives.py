@@ -103,7 +103,7 @@ def test_the_predicted_time_is_near_the_virtual_one(algorithm: str, length: int)
         with ox.policy(pins={"all_reduce": algorithm}):
             mesh = mesh_of(8)
             told = ox.explain(ox.all_reduce, placed(brought(8, length), mesh), mesh)
-        assert told.rows[0].seconds == pytest.approx(elapsed, rel=0.08)
+        assert told.rows[0].seconds == pytest.approx(elapsed, rel=0.09)
 
 
 def test_a_mesh_of_the_host_and_simulated_devices_has_canonical_bits() -> None:
@@ -161,15 +161,37 @@ def test_without_links_values_go_by_way_of_the_host() -> None:
 
 
 @pytest.mark.parametrize("nbytes", [4, 1 << 16])
-def test_without_links_the_predicted_time_is_virtual_and_not_pythons(nbytes: int) -> None:
+def test_without_links_the_predicted_time_counts_both_directions_of_the_buses(nbytes: int) -> None:
     with registered(simulated(UNLINKED, UNLINKED)) as simulation:
         mesh = mesh_of(2)
         arrays = placed([np.ones(nbytes // 4, np.float32)] * 2, mesh)
         told = ox.explain(ox.permute, arrays, mesh, pairs=((0, 1), (1, 0)))
         simulation.reset_timeline()
         ox.permute(arrays, mesh, pairs=((0, 1), (1, 0)))
-        # Both directions share the buses, which a prediction from one message does not know.
-        assert simulation.elapsed() / 2 <= told.rows[0].seconds <= simulation.elapsed() * 1.01
+        assert told.rows[0].seconds == pytest.approx(simulation.elapsed(), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["tpu-v1", "edge-npu"])
+@pytest.mark.parametrize("nbytes", [1 << 20, 1 << 22])
+def test_without_links_an_all_reduce_takes_what_was_predicted(name: str, nbytes: int) -> None:
+    with registered(simulated(*[preset(name)] * 2)) as simulation:
+        mesh = mesh_of(2)
+        arrays = placed([np.ones(nbytes // 4, np.int32)] * 2, mesh)
+        told = ox.explain(ox.all_reduce, arrays, mesh)
+        simulation.reset_timeline()
+        ox.all_reduce(arrays, mesh)
+        assert told.rows[0].seconds == pytest.approx(simulation.elapsed(), rel=0.01)
+
+
+@pytest.mark.parametrize("length", [100_000, 3_000_000, 30_000_000])
+def test_one_op_takes_about_what_was_predicted(length: int) -> None:
+    """Values come from off-chip memory and go back there, also those that would fit on the chip."""
+    with registered(simulated(preset("tpu-v1"))) as simulation:
+        x = ox.ones(length, dtype="int32", device="sim:0")
+        told = ox.explain(ox.add, x, x)
+        simulation.reset_timeline()
+        ox.add(x, x)
+        assert told.rows[0].seconds == pytest.approx(simulation.elapsed(), rel=0.03)
 
 
 def test_a_broken_link_fails_every_rank_and_names_both_devices() -> None:
