@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -83,7 +84,8 @@ class CurrentGpu:
             try:
                 return function(*args)
             finally:
-                self.driver.ctxSetCurrent(before)
+                with contextlib.suppress(*self._errors):  # of a GPU that is lost, which is no loss of this one
+                    self.driver.ctxSetCurrent(before)
         except self._errors as error:
             raise translated(error) from error
 

@@ -221,6 +221,15 @@ def test_a_callers_context_is_current_again_after_an_error() -> None:
         assert one.allocate(8, stream)
 
 
+def test_the_loss_of_the_gpu_that_was_current_is_no_loss_of_another() -> None:
+    with installed(FakeCuda(Gpu(), Gpu())) as machine, registered(plugin):
+        x = ox.asarray(np.ones(4, np.float32), device="cuda:1")
+        machine.make_current(machine.context(0))
+        machine.failures["ctxSetCurrent"] = deque([0, 700, 0, 700])
+        assert ox.add(x, x).shape == (4,)
+        assert x.numpy().tolist() == [1.0] * 4
+
+
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_another_librarys_capture_keeps_nobody_from_work(gpus: int) -> None:
     with installed(FakeCuda(*[Gpu() for _ in range(gpus)])) as machine, registered(plugin):

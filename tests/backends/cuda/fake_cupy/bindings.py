@@ -80,7 +80,7 @@ def _bound(cuda: FakeCuda, module: ModuleType, error: Callable[[int], Exception]
                 if name in UNSAFE and cuda.captured_elsewhere and cuda.thread.captures == 0:
                     raise error(900)
                 if status:
-                    if status in STICKY and gpu is not None:
+                    if status in STICKY and gpu is not None and not asks:
                         gpu.lost = status
                     raise error(status)
                 return function(*args)
