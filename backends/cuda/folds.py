@@ -91,6 +91,10 @@ class Fold:
         width = 64 if programs.WIDTH[dtype] == 64 else 32
         return f"{'i' if dtype in programs.SIGNED or dtype in programs.FLOATS else 'u'}{width}"
 
+    def lying(self, moving: tuple[bool, ...]) -> Fold:
+        """Return the fold of inputs that have strides of their own, of which these move along what is side by side."""
+        return self
+
     def operands(self) -> tuple[str, ...]:
         """Return the C++ types of what is read for a term."""
         return (emit.MEMORY[self.source],)

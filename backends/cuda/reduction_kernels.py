@@ -47,7 +47,7 @@ class Reduction:
     Args:
         spec: the call; its only result is the reduction's.
         fold: what is done to terms.
-        plan: how they lie, the same for all operands.
+        plan: how they lie, the same for all operands, or with strides of each.
         operands: numbers of the inputs that terms are made of.
         values: what else results are made of, as bytes.
     """
@@ -65,22 +65,23 @@ class Reduction:
         self._values = values
         self._size = spec.outputs[0].dtype.itemsize
         done = 0
-        for kept, (offset,) in parts(plan.kept):
-            self._part(Plan(kept, plan.reduced), offset, done)
+        for kept, offsets in parts(plan.kept):
+            self._part(Plan(kept, plan.reduced), offsets, done)
             done += math.prod(kept.shape)
 
-    def _part(self, plan: Plan, offset: int, done: int) -> None:
-        """Reduce a part of the rows, whose input is so far, and before which so many rows are done."""
-        given = [Pointer(i, offset * size) for i, size in self._operands]
+    def _part(self, plan: Plan, offsets: Sequence[int], done: int) -> None:
+        """Reduce a part of the rows, whose inputs are so far, and before which so many rows are done."""
+        each = offsets if len(offsets) > 1 else tuple(offsets) * len(self._operands)
+        given = [Pointer(i, at * size) for (i, size), at in zip(self._operands, each, strict=True)]
         result = Pointer(self._output, done * self._size)
-        form = plan.form(self._fold.most_few)
+        form = plan.form(self._fold.most_few, self._fold.width)
         if form is Form.FEW:
             few = reductions.power_of_two(max(plan.terms, 1))
             variant = self._variant(form, plan, few=few)
             arguments = [struct.pack("<I", plan.rows), struct.pack("<I", plan.terms), packed(plan.kept)]
             self._add(variant, -(-plan.rows // THREADS), [*arguments, walk(plan.reduced), *given, result])
         elif form is Form.COLUMNS:
-            self._columns(plan, offset, given, result)
+            self._columns(plan, offsets, given, result)
         else:
             team = orders.LANES // self._fold.width if form is Form.ROWS else WARP
             variant = self._variant(form, plan)
@@ -99,12 +100,14 @@ class Reduction:
         if how.tiles > 1:
             self._tree(plan.rows, how.tiles, [target], result)
 
-    def _columns(self, plan: Plan, offset: int, given: Sequence[Pointer], result: Pointer) -> None:
+    def _columns(self, plan: Plan, offsets: Sequence[int], given: Sequence[Pointer], result: Pointer) -> None:
         width = plan.kept.shape[-1]
-        outer = Nest(plan.kept.shape[:-1] or (1,), (plan.kept.strides[0][:-1] or (1,),))
+        outer = Nest(plan.kept.shape[:-1] or (1,), tuple(s[:-1] or (1,) for s in plan.kept.strides))
         most = 1 if self._fold.kind in ("argmax", "argmin") else _MOST_WIDTH
         wide = min(max(_VECTOR_BYTES // self._fold.bytes_of_term, 1), most)
-        steps = (offset, width, *plan.reduced.strides[0], *outer.strides[0][: len(plan.kept.shape) - 1])
+        steps = [width]
+        for at, kept, reduced in zip(offsets, plan.kept.strides, plan.reduced.strides, strict=True):
+            steps += (at, *reduced, *kept[:-1]) if kept[-1] else ()
         blocks = reductions.blocks_of(plan.terms)
         rows = math.prod(outer.shape)
         busy = rows * -(-width // (WARP * wide)) * blocks >= reductions.ENOUGH
@@ -113,7 +116,8 @@ class Reduction:
         across = min(max(reductions.power_of_two(-(-width // wide)), _FEWEST_ACROSS), WARP)
         stripes = -(-width // (across * wide)) * rows
         turns, tiles = reductions.columns_spread(stripes, blocks)
-        variant = self._variant(Form.COLUMNS, Plan(outer, plan.reduced), across=across, width=wide, partial=tiles > 1)
+        variant = self._variant(Form.COLUMNS, plan, across=across, width=wide, partial=tiles > 1)
+        variant = replace(variant, kept_rank=len(outer.shape))
         target = self._partials(plan.rows * tiles) if tiles > 1 else result
         numbers = [struct.pack("<I", width), struct.pack("<Q", plan.terms), struct.pack("<I", turns)]
         arguments: Arguments = [*numbers, struct.pack("<I", tiles), packed(outer), walk(plan.reduced), *given, target]
@@ -134,9 +138,10 @@ class Reduction:
     def _variant(
         self, form: Form, plan: Plan, *, few: int = 0, across: int = 0, width: int = 0, partial: bool = False
     ) -> Variant:
-        ranks = len(plan.kept.shape), len(plan.reduced.shape)
+        ranks, walks = (len(plan.kept.shape), len(plan.reduced.shape)), len(plan.kept.strides)
         far = ranks[1] > 1 and reductions.far(plan.reduced)
-        return Variant(self._fold, form, *ranks, far, partial, few, across, width)
+        fold = self._fold.lying(plan.moving(form)) if walks > 1 else self._fold
+        return Variant(fold, form, *ranks, far, partial, few, across, width, walks)
 
     def _add(self, variant: Variant, blocks: int, arguments: Arguments) -> None:
         parts = (*formulas.parts((self._fold.source, self._fold.result)), *PARTS)
@@ -145,8 +150,10 @@ class Reduction:
 
 
 def walk(reduced: Nest) -> bytes:
-    """Return the bytes of what finds terms: ``Line``, ``Near`` or ``Far`` of reductions.cuh."""
-    (strides,) = reduced.strides
+    """Return the bytes of what finds terms: ``Line``, ``Near``, ``Nears`` or ``Far`` of reductions.cuh."""
+    strides, *more = reduced.strides
+    if more:
+        return packed(reduced)
     if len(strides) == 1:
         return struct.pack("<q", strides[0])
     if not reductions.far(reduced):

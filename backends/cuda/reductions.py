@@ -60,8 +60,9 @@ class Plan:
     """A reduction's loops, outermost first.
 
     Attributes:
-        kept: the kept dimensions in row-major order, which is the order of results in memory; the input's strides.
-        reduced: the reduced dimensions in the order of terms; the input's strides.
+        kept: the kept dimensions in row-major order, which is the order of results in memory; the input's strides, or
+            those of each input where they do not lie alike.
+        reduced: the reduced dimensions in the order of terms; strides likewise.
     """
 
     kept: Nest
@@ -77,15 +78,33 @@ class Plan:
         """Number of terms of each result."""
         return math.prod(self.reduced.shape)
 
-    def form(self, most_few: int = FEW) -> Form:
-        """Return the kernel that suits these strides, where a thread may take so many terms alone."""
-        in_row = len(self.reduced.shape) == 1 and self.reduced.strides[0][0] == 1
+    def form(self, most_few: int = FEW, width: int = 1) -> Form:
+        """Return the kernel that suits these strides.
+
+        Args:
+            most_few: terms that a thread may take alone.
+            width: terms side by side that a thread takes, which must begin alike in all inputs that move.
+        """
+        in_row = len(self.reduced.shape) == 1 and _side_by_side(self.reduced) and self._begin_alike(width)
         if self.terms <= min(FEW_IN_ROW if in_row else FEW, most_few):
             return Form.FEW
         if in_row:
             return Form.ROWS
-        side_by_side = self.kept.shape[-1] > 1 and self.kept.strides[0][-1] == 1
-        return Form.COLUMNS if side_by_side else Form.STRIDED
+        return Form.COLUMNS if self.kept.shape[-1] > 1 and _side_by_side(self.kept) else Form.STRIDED
+
+    def moving(self, form: Form) -> tuple[bool, ...]:
+        """Return which inputs move along what a kernel takes side by side; the others stay."""
+        return tuple(s[-1] == 1 for s in (self.kept if form is Form.COLUMNS else self.reduced).strides)
+
+    def _begin_alike(self, width: int) -> bool:
+        begins = zip(self.kept.strides, self.reduced.strides, strict=True)
+        return len({tuple(s % width for s in kept) for kept, reduced in begins if reduced[-1] == 1}) == 1
+
+
+def _side_by_side(nest: Nest) -> bool:
+    """Return whether all inputs move by one element along the innermost dimension, or stay, but not all of them."""
+    last = {s[-1] for s in nest.strides}
+    return 1 in last and last <= {0, 1}
 
 
 def plan(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int], ordered: bool = True) -> Plan:
@@ -100,15 +119,24 @@ def plan(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int], orde
     >>> plan((4, 60), (60, 1), (1,)).form(), plan((60, 4), (4, 1), (0,)).form()
     (<Form.ROWS: 'reduce_rows'>, <Form.COLUMNS: 'reduce_columns'>)
     """
+    return plan_of(shape, [strides], axes, ordered)
+
+
+def plan_of(shape: Sequence[int], strides: Sequence[Sequence[int]], axes: Sequence[int], ordered: bool = True) -> Plan:
+    """Return the same for several inputs, each with strides of its own.
+
+    >>> plan_of((4, 60), ((60, 1), (1, 0)), (1,)).form(), plan_of((60, 4), ((4, 1), (0, 1)), (0,)).form()
+    (<Form.ROWS: 'reduce_rows'>, <Form.COLUMNS: 'reduce_columns'>)
+    """
     keep = [d for d in range(len(shape)) if d not in axes]
     gone = [d for d in range(len(shape)) if d in axes]
     if not ordered:
-        gone.sort(key=lambda d: -abs(strides[d]))
-    kept = merge([shape[d] for d in keep], [[strides[d] for d in keep]])
-    reduced = merge([shape[d] for d in gone], [[strides[d] for d in gone]])
-    none = Nest((1,), ((1,),))
+        gone.sort(key=lambda d: -max(abs(s[d]) for s in strides))
+    kept = merge([shape[d] for d in keep], [[s[d] for d in keep] for s in strides])
+    reduced = merge([shape[d] for d in gone], [[s[d] for d in gone] for s in strides])
+    none = Nest((1,), tuple((1,) for _ in strides))
     if 0 in reduced.shape:
-        reduced = Nest((0,), ((1,),))
+        reduced = Nest((0,), none.strides)
     return Plan(kept if kept.shape else none, reduced if reduced.shape else none)
 
 
@@ -126,6 +154,7 @@ class Variant:
         few: most terms of ``reduce_few``.
         across: threads side by side in ``reduce_columns``.
         width: neighbouring results per thread there.
+        walks: how many inputs have strides of their own; those that lie alike are one.
     """
 
     fold: Fold
@@ -137,9 +166,17 @@ class Variant:
     few: int = 0
     across: int = 0
     width: int = 0
+    walks: int = 1
+
+    def kept(self) -> str:
+        """The C++ type that finds rows."""
+        many = f"s<{self.kept_rank}, {self.walks}>" if self.walks > 1 else f"<{self.kept_rank}>"
+        return f"reduction::Near{many}"
 
     def walk(self) -> str:
         """The C++ type that finds terms."""
+        if self.walks > 1:
+            return f"reduction::Nears<{self.reduced_rank}, {self.walks}>"
         if self.reduced_rank == 1:
             return "reduction::Line"
         return f"reduction::{'Far' if self.far else 'Near'}<{self.reduced_rank}>"
@@ -148,7 +185,7 @@ class Variant:
 def source(variant: Variant) -> str:
     """Return the kernel's CUDA C++, without what all kernels share."""
     partial = str(variant.partial).lower()
-    walk, kept = f"{variant.walk()} walk", f"reduction::Near<{variant.kept_rank}> kept"
+    walk, kept = f"{variant.walk()} walk", f"{variant.kept()} kept"
     of_rows = ["u32 count", "reduction::Spread spread", "u64 n", kept]
     strided = f"Strided<Fold, {variant.walk()}>"
     parameters, call = {

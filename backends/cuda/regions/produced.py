@@ -5,7 +5,8 @@ Terms are made of the operands where a plain reduction would load them, so nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ....plugin import (
@@ -30,27 +31,31 @@ from ..device.driver import driver_of
 from ..device.launching import launcher
 from ..folds import FEW, KINDS, Fold
 from ..reduction_kernels import Reduction
+from ..reductions import Form, Plan
 from . import row_regions
 from .fusing import crowded, region_kernel
 from .row_program import axes_of, constants, with_values
 
 #: Arrays that terms are made of: a thread has several terms of each on their way.
 _MOST_OPERANDS: Final = 4
+_MIXED: Final = "some operands lie along rows and some across them"
 
 
 @dataclass(frozen=True, slots=True)
 class Produced(Fold):
-    """A fold whose terms are made of several arrays, which lie alike, and whose results something is done to.
+    """A fold whose terms are made of several arrays, and whose results something is done to.
 
     Attributes:
         producer: makes a term of one element of each operand.
         epilogue: makes what is written, of a result and of values that are arguments of the kernel.
         result_at: which input of the epilogue is the result.
+        moving: which arrays move along what is side by side; empty where they all lie alike.
     """
 
     producer: Program
     epilogue: Program
     result_at: int
+    moving: tuple[bool, ...] = ()
 
     @property
     def widest(self) -> int:
@@ -77,9 +82,22 @@ class Produced(Fold):
         parameters = ("void* out", *(f"{emit.MEMORY[t]} value{i}" for i, t in values))
         return parameters, f"Written{{{', '.join(['out', *(f'value{i}' for i, _ in values)])}}}"
 
+    def lying(self, moving: tuple[bool, ...]) -> Produced:
+        """Return the fold of arrays that have strides of their own, of which these move along what is side by side."""
+        return replace(self, moving=moving)
+
     def operands(self) -> tuple[str, ...]:
         """Return the C++ types of what is read for a term."""
         return tuple(emit.MEMORY[t] for t in self.producer.inputs)
+
+    def _places(self, parameter: str, plus: Sequence[str]) -> str:
+        """Return the operators that find elements of all arrays, which lie so far."""
+        there = ", ".join(f"in{k}{more}" for k, more in enumerate(plus))
+        read = ", ".join(f"*(in{k}{more})" for k, more in enumerate(plus))
+        return f"""\
+    __device__ __forceinline__ Arrays operator+({parameter}) const {{ return {{{there}}}; }}
+    __device__ __forceinline__ Operands operator[]({parameter}) const {{ return {{{read}}}; }}
+"""
 
     def source_text(self, name: str = "Fold") -> str:
         """Return the C++ struct of this fold, and of what finds its operands."""
@@ -92,7 +110,16 @@ class Produced(Fold):
         values.insert(self.result_at, emit.from_memory(self.result, "Reduced::finish(v)"))
         written = emit.to_memory(self.epilogue.result_type, f"finished({each(values)})")
         members = " ".join(f"{emit.MEMORY[t]} value{i};" for i, t in self._values())
-        loads = " ".join(f"{t} x{i}[N]; reduction::vector(x{i}, in{i});" for i, t in enumerate(types))
+        moving = self.moving or (True,) * len(types)
+        plus = [" + i" if moves else "" for moves in moving]
+        loads = " ".join(
+            f"{t} x{i}[N]; reduction::{'vector(x' if moves else 'repeated(x'}{i}, in{i});"
+            for i, (t, moves) in enumerate(zip(types, moving, strict=True))
+        )
+        first = moving.index(True) if True in moving else 0
+        places = self._places("i64 i", plus)
+        if self.moving:
+            places += self._places("Each i", [f" + i.by[{k}]" for k in count])
         return f"""\
 {Fold.source_text(self, "Reduced")}
 {emit.function("produced", self.producer)}
@@ -100,14 +127,13 @@ class Produced(Fold):
 struct Operands {{ {" ".join(f"{t} x{i};" for i, t in enumerate(types))} }};
 struct Arrays {{
     {" ".join(f"const {t}* in{i};" for i, t in enumerate(types))}
-    __device__ __forceinline__ Arrays operator+(i64 i) const {{ return {{{each(f"in{k} + i" for k in count)}}}; }}
-    __device__ __forceinline__ Operands operator[](i64 i) const {{ return {{{each(f"in{k}[i]" for k in count)}}}; }}
-    template <int N> __device__ __forceinline__ void vector(Operands (&to)[N]) const {{
+    typedef reduction::Offsets<{len(types)}> Each;
+{places}    template <int N> __device__ __forceinline__ void vector(Operands (&to)[N]) const {{
         {loads}
 #pragma unroll
         for (int v = 0; v < N; ++v) to[v] = {{{each(f"x{k}[v]" for k in count)}}};
     }}
-    template <int N> __device__ __forceinline__ int skew() const {{ return reduction::skew<N>(in0); }}
+    template <int N> __device__ __forceinline__ int skew() const {{ return reduction::skew<N>(in{first}); }}
 }};
 struct {name} : Reduced {{
     typedef Operands Memory;
@@ -136,21 +162,24 @@ def region(graph: Graph) -> Kernel | Refusal:
     if len(numbered) > 1:
         return Refusal(numbered[1][0], "a second reduction")
     index, number, node = numbered[0]
-    made = _terms(graph, index, node)
-    if isinstance(made, Refusal):
-        return made
-    shape, producer, operands = made
+    terms = _terms(graph, index, node)
+    if isinstance(terms, Refusal):
+        return terms
+    shape, producer, operands = terms
     epilogue = _epilogue(graph, index, number)
     if isinstance(epilogue, Refusal):
         return epilogue
     result = graph.specs[number].dtype.name
     at = epilogue.operands.index(_only(graph, number))
     fold = Produced(node.op.name, producer.result_type, result, producer, epilogue.program, at)
-    alike = _Alike(fold, shape, axes_of(node, len(shape)), operands, constants(graph, epilogue.operands))
+    made = _Reduction(fold, shape, axes_of(node, len(shape)), operands, constants(graph, epilogue.operands))
 
     def prepare(spec: CallSpec) -> Prepared | Rejection:
-        rows = None if alike.fits(spec) else row_regions.region(graph)
-        return rows.prepare(spec) if isinstance(rows, Kernel) else alike.prepare(spec)
+        plan = made.plan(spec)
+        if plan is not None:
+            return made.prepare(spec, plan)
+        rows = row_regions.region(graph)
+        return rows.prepare(spec) if isinstance(rows, Kernel) else Rejection(Reason.LAYOUT, _MIXED)
 
     return region_kernel("reduction", graph, prepare)
 
@@ -167,8 +196,9 @@ def _terms(graph: Graph, index: int, node: Node) -> tuple[tuple[int, ...], Progr
     if isinstance(fused, Refusal):
         return fused
     for read in fused.operands:
-        if read != whole(read.value, graph.specs[read.value].shape, shape):
-            return Refusal(index, "it is made of arrays that are repeated or turned")
+        axes = [axis for axis in read.axes if axis is not None]
+        if axes != sorted(set(axes)):
+            return Refusal(index, "it is made of arrays that are turned")
     if not 1 <= len(fused.operands) <= _MOST_OPERANDS:
         return Refusal(index, f"it is not made of 1 to {_MOST_OPERANDS} arrays")
     return shape, fused.program, fused.operands
@@ -196,8 +226,8 @@ def _epilogue(graph: Graph, index: int, number: int) -> Fused | Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alike:
-    """The reduction of arrays that lie alike."""
+class _Reduction:
+    """The reduction of arrays that lie alike, or each in its own way."""
 
     fold: Produced
     shape: tuple[int, ...]
@@ -205,21 +235,20 @@ class _Alike:
     operands: tuple[View, ...]
     values: tuple[bytes, ...]
 
-    def _strides(self, spec: CallSpec) -> set[tuple[int, ...]]:
-        return {v.strides(spec.arrays[v.value].strides, len(self.shape)) for v in self.operands}
-
-    def fits(self, spec: CallSpec) -> bool:
-        """Return whether one offset finds a term's elements in all operands."""
+    def plan(self, spec: CallSpec) -> Plan | None:
+        """Return how terms lie, if all operands can be read where they lie by threads that read neighbours."""
+        strides = [v.strides(spec.arrays[v.value].strides, len(self.shape)) for v in self.operands]
         aligned = all(spec.arrays[v.value].aligned for v in self.operands)
-        return len(self._strides(spec)) == 1 and (aligned or len(self.operands) == 1)
+        if 0 in self.shape or (len(set(strides)) == 1 and (aligned or len(strides) == 1)):
+            return reductions.plan(self.shape, strides[0], self.axes, self.fold.ordered)
+        plan = reductions.plan_of(self.shape, strides, self.axes, self.fold.ordered)
+        form = plan.form(self.fold.most_few, self.fold.width)
+        fits = form is not Form.STRIDED and not reductions.far(plan.reduced)
+        return plan if fits and (aligned or form is not Form.ROWS) else None
 
-    def prepare(self, spec: CallSpec) -> Prepared | Rejection:
+    def prepare(self, spec: CallSpec, plan: Plan) -> Prepared:
         runtime = driver_of(spec).runtime
         if not spec.outputs[0].size:
             return Prepared(launcher(runtime, []))
-        if not self.fits(spec):
-            return Rejection(Reason.LAYOUT, "the operands do not lie alike")
-        (strides,) = self._strides(spec)
-        plan = reductions.plan(self.shape, strides, self.axes, self.fold.ordered)
         made = Reduction(spec, self.fold, plan, [v.value for v in self.operands], self.values)
         return Prepared(launcher(runtime, made.steps), made.workspace)

@@ -20,6 +20,11 @@ enum : int {
 // Terms side by side, in one load; and how far they begin after a place where that can be.
 template <int N, class T> __device__ __forceinline__ void vector(T (&to)[N], const T* at) { load_vector(to, at); }
 template <int N, class T, class In> __device__ __forceinline__ void vector(T (&to)[N], const In& at) { at.vector(to); }
+template <int N, class T> __device__ __forceinline__ void repeated(T (&to)[N], const T* at) {
+    T one = *at;
+#pragma unroll
+    for (int v = 0; v < N; ++v) to[v] = one;
+}
 template <int N, class T> __device__ __forceinline__ int skew(const T* at) { return (int)((u64)at / sizeof(T) % N); }
 template <int N, class In> __device__ __forceinline__ int skew(const In& at) { return at.template skew<N>(); }
 
@@ -67,6 +72,17 @@ template <int RANK> struct Near {  // fewer than 2^31 elements
         i64 found[1];
         offsets(nest, (u32)i, found);
         return found[0];
+    }
+};
+
+// How far several operands' elements are, where they do not lie alike.
+template <int OPERANDS> struct Offsets { i64 by[OPERANDS]; };
+template <int RANK, int OPERANDS> struct Nears {
+    Nest<RANK, OPERANDS> nest;
+    __device__ __forceinline__ Offsets<OPERANDS> at(u64 i) const {
+        Offsets<OPERANDS> found;
+        offsets(nest, (u32)i, found.by);
+        return found;
     }
 };
 template <int RANK> struct Far {
@@ -286,7 +302,7 @@ __device__ __forceinline__ void rows(
     u32 first_row = group * ((WARPS >> spread.warps) * (TEAMS >> spread.teams));
     u32 row = first_row + (warp >> spread.warps) * (TEAMS >> spread.teams) + (team >> spread.teams);
     u32 warp_in_row = warp & ((1u << spread.warps) - 1), team_in_row = team & ((1u << spread.teams) - 1);
-    const typename Terms::In at = in + (row < count ? kept.at(row) : 0);
+    const typename Terms::In at = in + kept.at(row < count ? row : 0);
     u32 values = spread.turns << spread.warps;
     for (u32 turn = 0; turn < spread.turns; ++turn) {
         u64 branch = (((u64)tile * spread.turns + turn) << spread.warps) + warp_in_row;
@@ -351,7 +367,7 @@ __device__ __forceinline__ void columns(
     u32 rest = blockIdx.x / stripes, outer = rest / tiles, tile = rest - outer * tiles;
     u32 column = (blockIdx.x - rest * stripes) * (ACROSS * WIDTH) + x * WIDTH;
     bool inside = column < width;
-    const typename F::In at = in + (kept.at(outer) + (inside ? column : 0));
+    const typename F::In at = in + kept.at(outer) + (i64)(inside ? column : 0);
     for (u32 turn = 0; turn < turns; ++turn) {
         u64 first = ((u64)tile * turns + turn) * BLOCK;
         u32 block = !inside || first >= n ? 0 : n - first < BLOCK ? (u32)(n - first) : BLOCK;

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
+from opmux.backends.cuda import reductions
 from opmux.backends.cuda.regions import produced
 from opmux.plugin import CallSpec, Refusal, Rejection
 from tests.backends.cuda.host import compiler
@@ -79,6 +80,60 @@ def test_operands_that_lie_alike_may_lie_anyhow(gpu: HostRuntime) -> None:
     assert gpu.launches == [COLUMNS]
 
 
+#: Shapes of three operands beside one of (30, 40, 56), the reduced axes and the launches.
+MIXED: dict[str, tuple[list[tuple[int, ...]], int | tuple[int, ...] | None, list[str]]] = {
+    "a bias per column": ([(56,), (1, 1)], 0, [COLUMNS]),
+    "a mean of columns": ([(1, 40, 56), (30, 1, 1)], 0, [COLUMNS]),
+    "something per term": ([(40, 1), (30, 40, 1)], 1, [COLUMNS]),
+    "something per row": ([(30, 40, 1), (40, 1)], 2, [ROWS]),
+    "a weight of rows": ([(56,), (30, 1, 56)], 2, [ROWS]),
+    "two axes": ([(30, 1, 1), (40, 56)], (1, 2), [ROWS]),
+    "everything": ([(), (1, 1, 1)], None, [ROWS, TREE]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("shapes", "axis", "launches"), MIXED.values(), ids=MIXED)
+def test_operands_are_repeated(
+    gpu: HostRuntime, shapes: list[tuple[int, ...]], axis: Any, launches: list[str], dtype: str
+) -> None:
+    arrays = [on_gpu(normal(s, dtype, i)) for i, s in enumerate([(30, 40, 56), *shapes])]
+    check(gpu, lambda x, y, z: ox.sum((x - y) * z, axis=axis), *arrays)
+    assert gpu.launches == launches
+
+
+def test_a_few_repeated_terms_are_a_thread_s(gpu: HostRuntime) -> None:
+    x, y, z = on_gpu(normal((6, 70))), on_gpu(normal((6, 1))), ox.permute_dims(on_gpu(normal((70, 6))), (1, 0))
+    check(gpu, lambda x, y, z: ox.max(x * y - z, axis=0), x, y, z)
+    assert gpu.launches == [FEW]
+
+
+def test_columns_lie_in_different_distances(gpu: HostRuntime) -> None:
+    x, y = on_gpu(normal((90, 24))), on_gpu(normal((90, 40)))[:, 3:27]
+    check(gpu, lambda x, y: ox.mean(x * y, axis=0), x, y)
+    assert gpu.launches == [COLUMNS]
+
+
+def test_many_repeated_columns_are_loaded_as_vectors(gpu: HostRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reductions, "ENOUGH", 1)
+    check(gpu, lambda x, y: ox.sum(x * y, axis=0), on_gpu(normal((90, 48))), on_gpu(normal((90, 1))))
+    check(gpu, lambda x, y: ox.sum(x * y, axis=0), on_gpu(normal((90, 48))), on_gpu(normal((48,))))
+
+
+def test_rows_that_begin_apart_are_not_loaded_as_vectors(gpu: HostRuntime) -> None:
+    x, y = on_gpu(normal((5, 99))), on_gpu(normal((5, 128)))[:, :99]
+    check(gpu, lambda x, y: ox.sum(x * y, axis=1), x, y)
+    assert gpu.launches == [ENTRY]
+
+
+def test_operands_are_looked_at_once(gpu: HostRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    plan = produced._Reduction.plan
+    monkeypatch.setattr(produced._Reduction, "plan", lambda *a: asked.append(a) or plan(*a))
+    check(gpu, lambda x: ox.sum(x * x, axis=0), on_gpu(normal((90, 4))))
+    assert len(asked) == 1
+
+
 def test_rows_that_do_not_lie_alike_are_another_kernel_s(gpu: HostRuntime) -> None:
     x, y = on_gpu(normal((5, 80))), on_gpu(normal((80, 5)))
     check(gpu, lambda x, y: ox.sum(x * y, axis=1), x, ox.permute_dims(y, (1, 0)))
@@ -86,7 +141,7 @@ def test_rows_that_do_not_lie_alike_are_another_kernel_s(gpu: HostRuntime) -> No
 
 
 def test_columns_that_do_not_lie_alike_are_left_to_the_ops(gpu: HostRuntime) -> None:
-    x, y = on_gpu(normal((5, 80))), ox.permute_dims(on_gpu(normal((80, 5))), (1, 0))
+    x, y = on_gpu(normal((50, 80))), ox.permute_dims(on_gpu(normal((80, 50))), (1, 0))
     graph = captured(lambda x, y: ox.sum(x * y, axis=0), x, y)
     kernel = produced.region(graph)
     assert not isinstance(kernel, Refusal)
@@ -116,11 +171,24 @@ def test_a_compiled_function_takes_one_launch(gpu: HostRuntime) -> None:
     assert gpu.launches == [COLUMNS]
 
 
-def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+#: What is changed in the source, and the shape of the second operand that sees it.
+FAULTS: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "an operand that stays": ("return {in0 + i, in1 + i};", "return {in0 + i, in1};", (90, 17)),
+    "the strides of another": ("in1 + i.by[1]}", "in1 + i.by[0]}", (90, 1)),
+    "an operand that should stay": ("return {in0 + i, in1};", "return {in0 + i, in1 + i};", (90, 1)),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong", "shape"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_seen(
+    monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, shape: tuple[int, ...]
+) -> None:
     def spoiled(*args: Any, **kwargs: Any) -> str:
-        return whole(*args, **kwargs).replace("return {in0 + i, in1 + i};", "return {in0 + i, in1};")
+        text = whole(*args, **kwargs)
+        assert right in text
+        return text.replace(right, wrong)
 
     monkeypatch.setattr(compiler, "whole", spoiled)
     gpu = HostRuntime()
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
-        check(gpu, lambda x, y: ox.sum(x * y, axis=0), *(on_gpu(normal((90, 17), seed=i)) for i in range(2)))
+        check(gpu, lambda x, y: ox.sum(x * y, axis=0), on_gpu(normal((90, 17))), on_gpu(normal(shape, seed=1)))
