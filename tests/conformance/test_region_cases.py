@@ -135,6 +135,16 @@ def test_one_wrong_graph_refutes_a_family_and_leaves_others_unproved(subject: Su
     assert {k: v.level for k, v in found(subject, other).items()} == {"region:rows:canonical": Claim.REFUTED}
 
 
+def test_a_failure_is_that_of_the_family_which_its_message_names(subject: Subject) -> None:
+    rows, chain = (f"{NAME}/region:{family}:canonical" for family in ("rows", "chain"))
+    mine = [dataclasses.replace(r, errors=dict.fromkeys((chain, rows), 0.0) if r.errors else {})
+            for r in results("region:rows:canonical", 9, Outcome.FAIL)]  # fmt: skip
+    named = [dataclasses.replace(mine[0], message=f"{rows}: 3 of 9 elements are wrong"), *mine[1:]]
+    assert {k: v.level for k, v in found(subject, named).items()} == {"region:rows:canonical": Claim.REFUTED}
+    unnamed = [dataclasses.replace(mine[0], message="ValueError"), *mine[1:]]
+    assert set(found(subject, unnamed)) == {"region:rows:canonical", "region:chain:canonical"}
+
+
 def test_a_crash_refutes_every_family_that_ran(subject: Subject) -> None:
     mine = results("region:rows:canonical", 9)
     crashed = [dataclasses.replace(mine[0], outcome=Outcome.CRASH, errors={}), *mine[1:]]

@@ -73,12 +73,13 @@ def _given(row: Row, t: DType, target: Target, seed: object, most: int | None = 
 def _in_parts(row: Row, t: DType, trial: Trial, seed: object) -> None:
     """Hold regions that promise the bits of any batch to what they give for the first rows alone."""
     whole, trial.kept = trial.kept, {}
-    rows = row.operands[row.batched[0]].shape[0] // 2
+    rows = row.operands[0].shape[0] // 2
     trial.run(row.functions[0], _given(row, t, trial.target, seed, rows))
     for key, parts in trial.kept.items():
         if key in whole:
+            alike = [x[:rows] if x.shape[1:] == y.shape[1:] else y for x, y in zip(whole[key], parts, strict=True)]
             try:
-                same_bits([x[:rows] for x in whole[key]], parts, f"where {rows} rows are all of the batch")
+                same_bits(alike, parts, f"where {rows} rows are all of the batch")
             except ConformanceError as error:
                 raise ConformanceError(f"{key[0]}: {error}", **error.culprits) from error
 

@@ -98,7 +98,6 @@ class Row:
         dtypes: names of the dtypes that it is tried with; that of its first operand.
         operands: what each function is given.
         functions: run one after the other on operands of the same shapes, and the first of them once more.
-        batched: places of operands whose first axis is the batch; without them a graph is not tried in parts.
     """
 
     kind: str
@@ -106,10 +105,15 @@ class Row:
     dtypes: tuple[str, ...]
     operands: tuple[Operand, ...]
     functions: tuple[Function, ...]
-    batched: tuple[int, ...] = ()
+
+    @property
+    def batched(self) -> frozenset[int]:
+        """The places of the operands whose first axis is the batch, in graphs whose results have it too."""
+        lengths = [x.shape[:1] for x in self.operands]
+        return frozenset(i for i, n in enumerate(lengths) if self.kind == "values" and n == lengths[0])
 
 
-def row(kind: str, label: str, dtypes: str, operands: str, *functions: Function, batched: tuple[int, ...] = ()) -> Row:
+def row(kind: str, label: str, dtypes: str, operands: str, *functions: Function) -> Row:
     """Return a row from its text: names of dtypes with blanks between them, operands with commas."""
     given = tuple(map(Operand.parse, operands.split(",")))
-    return Row(kind, label, tuple(dtypes.split()), given, functions, batched)
+    return Row(kind, label, tuple(dtypes.split()), given, functions)

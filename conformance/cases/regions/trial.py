@@ -19,7 +19,7 @@ from ....core.dispatch.decision import Candidate
 from ....core.dispatch.policy import current
 from ....core.dispatch.registry import REGISTRY
 from ....core.dtypes import DType
-from ....core.errors import ConformanceError, PluginWarning
+from ....core.errors import ConformanceError, DeviceLostError, OpmuxError, PluginWarning
 from ....core.graphs.graph import Graph, RegionCompiler
 from ....core.graphs.plans import region_planner
 from ....core.graphs.regions import Segment, cut, inlined
@@ -152,11 +152,13 @@ class Trial:
             if promised.value >= Determinism.RUN.value and sum(x.nbytes for x in results) <= _AGAIN:
                 again = self._launched(candidate, graph, given)
                 same_bits(results, again, "on a second run with the same operands")
-        except ConformanceError as error:
+        except DeviceLostError:
+            raise
+        except OpmuxError as error:
             raise ConformanceError(f"{name or candidate.name}: {error}", **error.culprits) from error
         self.ran += 1
         if promised is Determinism.BATCH:
-            self.kept[candidate.name, *(node.op.name for node in graph.nodes)] = results
+            self.kept[name or candidate.name, *(node.op.name for node in graph.nodes)] = results
         if name is None:
             self.nameless.add(candidate.name)
         else:
@@ -164,11 +166,17 @@ class Trial:
         return results
 
     def _name(self, graph: Graph, kernel: Kernel) -> str | None:
-        """Return what a region is judged as in this case; one that another dtype leads is not of this case's dtype."""
+        """Return what a region is judged as in this case, or a name with a blank, which shows nothing.
+
+        One that another dtype leads is not of this case's dtype. Of a region on the host the suite does not know
+        whether another number of threads would change its bits, but for canonical ones, whose bits it knows.
+        """
         if kernel.family is None:
             return None
-        first = lead(graph)
+        first, promised = lead(graph), kernel.promises.determinism
         name = f"{self.target.backend}/{kernel.judged_as}"
+        if self.target.device.is_host and promised in (Determinism.THREADS, Determinism.BATCH):
+            return f"{name} on one number of threads"
         return name if first is self.about else f"{name} on {first.name}"
 
     def _launched(self, candidate: Candidate, graph: Graph, given: Sequence[Given]) -> list[Host]:
