@@ -16,7 +16,7 @@ from opmux.core.dtypes import BY_NAME
 from opmux.core.graphs.regions import inlined
 from opmux.core.graphs.trace import capture_function
 from opmux.core.signature import signature
-from opmux.plugin import ArraySpec, CallSpec, Graph, Kernel, Prepared, Refusal
+from opmux.plugin import ArraySpec, CallSpec, Graph, Kernel, Prepared, Refusal, Rejection
 from tests.backends.cuda.host import compiler
 from tests.backends.cuda.host.compiler import whole
 from tests.backends.cuda.host.plugin import OnHost, registered
@@ -43,14 +43,19 @@ def captured(function: Function, *arrays: ox.Array) -> Graph:
     return inlined(capture_function(function, device, specs, {}).graph, device)
 
 
+def asked(kernel: Kernel, graph: Graph, *arrays: ox.Array) -> Prepared | Rejection:
+    """Return what a graph's kernel says to these arrays."""
+    results = (graph.specs[i] for i in graph.outputs)
+    outputs = tuple(signature(arrays[0].device, r.dtype, r.shape) for r in results)
+    return kernel.prepare(CallSpec(kernel.op, tuple(x._sig for x in arrays), outputs, {}))
+
+
 def hold(gpu: HostRuntime, region: Callable[[Graph], Kernel | Refusal], graph: Graph, *arrays: ox.Array) -> None:
     """Hold what one kernel gives for a graph to the nodes one by one; its launches are the only ones that are noted."""
-    device = arrays[0].device
     kernel = region(graph)
     assert isinstance(kernel, Kernel)
     results = [graph.specs[i] for i in graph.outputs]
-    outputs = tuple(signature(device, r.dtype, r.shape) for r in results)
-    prepared = kernel.prepare(CallSpec(kernel.op, tuple(x._sig for x in arrays), outputs, {}))
+    prepared = asked(kernel, graph, *arrays)
     assert isinstance(prepared, Prepared)
     found = [on_gpu(np.full(r.shape, 77).astype(r.dtype.numpy)) for r in results]
     workspace = on_gpu(np.full(prepared.workspace, 77, np.uint8))
