@@ -92,6 +92,14 @@ CALLS: dict[str, Callable[[], object]] = {
     "softmax float32": region(lambda x: ox.softmax(x), (64, 4096)),
     "softmax bfloat16 of long rows": region(lambda x: ox.softmax(x), (64, 1 << 17), dtype=ox.bfloat16),
     "layer_norm float32": region(lambda x, w, b: ox.layer_norm(x, w, b), (64, 4096), (4096,), (4096,)),
+    "softmax float32 of columns": region(lambda x: ox.softmax(x, axis=0), (1024, 4096)),
+    "softmax bfloat16 of channels": region(lambda x: ox.softmax(x, axis=1), (64, 19, 64, 64), dtype=ox.bfloat16),
+    "weighted sum float32 of columns": region(
+        lambda x, w, m: ox.sum((x - m) * w, axis=0), (4096, 512), (4096, 1), (512,)
+    ),
+    "norm float64 of long columns": region(
+        lambda x: (x - ox.mean(x, axis=0)) / ox.std(x, axis=0), (5000, 512), dtype=ox.float64
+    ),
     "matmul and bias float32": region(lambda x, y, b: ox.tanh(x @ y + b), (512, 512), (512, 512), (512,)),
     "matmul and bias float16": region(
         lambda x, y, b: ox.tanh(x @ y + b), (512, 512), (512, 512), (512,), dtype=ox.float16
