@@ -1,6 +1,6 @@
 // cuBLAS's functions with the prototypes of cublas_api.h; each hands its arguments to an observer, as 64-bit integers.
-#include <cstddef>
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
 extern "C" {
 using Handle = void*;

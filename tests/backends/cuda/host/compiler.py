@@ -37,7 +37,8 @@ def _text(name: str) -> str:
 @functools.cache
 def _compiler() -> tuple[str, ...]:
     found = shutil.which("g++")
-    return (found,) if found else (sys.executable, "-m", "ziglang", "c++")
+    # Not its `c++`, which first makes a C++ library of its own: that took a minute of a core, and kernels need none.
+    return (found,) if found else (sys.executable, "-m", "ziglang", "cc", "-x", "c++")
 
 
 @functools.cache
