@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
-from ....plugin import DeviceError
+from ....plugin import DeviceError, DeviceLostError
 from ..compiling import nvrtc
 from ..compiling.targets import refusal, target_for
 from . import cublas, libcuda, tensor_maps
@@ -17,7 +18,7 @@ from .cublas import Cublas
 from .current import process
 from .errors import check, translated
 from .memory import Memory
-from .runtime import CudaError, Extent, Gemm, Properties
+from .runtime import CudaError, Extent, Gemm, Properties, Watch
 from .streams import Capture, Stream
 from .tensor_maps import Tiling
 
@@ -120,14 +121,31 @@ class CupyRuntime(Memory):
             raise CudaError("CUBLAS_STATUS_NOT_INITIALIZED", self._blas)
         self.call(self._blas.gemm, product, a, b, c, workspace, stream.handle)
 
+    def launching(
+        self, watch: Watch, function: int, grid: Extent, block: Extent, shared: int, arguments: int
+    ) -> Callable[[Stream | Capture], None]:
+        """Return what makes a launch, see :meth:`launch`, again and again: with the numbers in place, in one call."""
+        start = functools.partial(self._launch, function, *grid, *block, shared)
+        thread, alone, errors, call = self._thread, self._alone, self._errors, self.call
+
+        def put(stream: Stream | Capture) -> None:
+            if watch.lost is not None:
+                raise DeviceLostError(watch.lost)
+            try:
+                if alone and thread.ready and not process.forked:  # what `call` does, without the price of it
+                    start(stream.handle, arguments, 0)
+                else:
+                    call(start, stream.handle, arguments, 0)
+            except errors as error:
+                told = translated(error)
+                raise (told if isinstance(told, MemoryError) else watch.failure(told)) from error
+            except CudaError as error:
+                raise watch.failure(error) from error
+
+        return put
+
     def launch(
         self, function: int, grid: Extent, block: Extent, shared: int, stream: Stream | Capture, arguments: int
     ) -> None:
         """Put a kernel on a stream; *arguments* is the address of an array with the address of each argument."""
-        if self._alone and self._thread.ready and not process.forked:  # what `call` does, without the price of it
-            try:
-                self._launch(function, *grid, *block, shared, stream.handle, arguments, 0)
-            except self._errors as error:
-                raise translated(error) from error
-        else:
-            self.call(self._launch, function, *grid, *block, shared, stream.handle, arguments, 0)
+        self.call(self._launch, function, *grid, *block, shared, stream.handle, arguments, 0)

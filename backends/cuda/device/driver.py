@@ -80,19 +80,25 @@ class CudaDriver:
 
     def alloc(self, nbytes: int, queue: Stream) -> int:
         """Return memory for a stream's later work; where none is left, what is kept for later is given back first."""
-        return self._with_room(self.runtime.allocate, nbytes, queue)
+        try:
+            return self.runtime.allocate(nbytes, queue)
+        except MemoryError:
+            self._make_room()
+            return self.runtime.allocate(nbytes, queue)
 
     def _with_room(self, call: Callable[..., R], *args: object) -> R:
         """Call for what takes memory of the GPU: CUDA gives nothing else the memory that a pool keeps."""
         try:
             return call(*args)
         except MemoryError:
-            if self._default is None:  # nothing was allocated
-                raise
+            self._make_room()
+            return call(*args)
+
+    def _make_room(self) -> None:
+        if self._default is not None:  # else nothing was allocated
             self.runtime.synchronize(self._default)
             self.runtime.synchronize(self._releases)
             self.runtime.trim()
-            return call(*args)
 
     def free(self, handle: int, last_uses: Sequence[Event]) -> None:
         """Give memory back after the default queue's work and the last uses; a lost GPU's is gone already.

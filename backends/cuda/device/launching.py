@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from ....plugin import Array, Launch
 from . import tensor_maps
 from .loading import Entry
-from .runtime import Extent, Runtime
+from .runtime import Extent, Runtime, WatchedRuntime
 from .tensor_maps import Tiling
 
 #: Blocks that a grid may have along x (CUDA C++ Programming Guide, technical specifications).
@@ -75,12 +75,12 @@ class _Block:
     Attributes:
         memory: the addresses of arrays come at :attr:`start`, in the order of :attr:`_Layout.places`.
         start: where the arguments begin: tensor maps lie at multiples of 64.
-        launches: function, grid, block, shared memory and where the addresses of the arguments are.
+        launches: each puts a kernel on a stream.
     """
 
     __slots__ = ("launches", "memory", "start")
 
-    def __init__(self, layout: _Layout) -> None:
+    def __init__(self, runtime: WatchedRuntime, layout: _Layout) -> None:
         self.memory = bytearray(len(layout.template) + tensor_maps.ALIGNMENT)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.start = -base % tensor_maps.ALIGNMENT
@@ -89,7 +89,7 @@ class _Block:
         for step_at, offsets in layout.addresses:
             struct.pack_into(f"<{len(offsets)}Q", self.memory, self.start + step_at, *[base + o for o in offsets])
         self.launches = [
-            (s.function.loaded(), s.blocks, s.threads, s.shared, base + at)
+            runtime.launching(s.function.loaded(), s.blocks, s.threads, s.shared, base + at)
             for s, (at, _) in zip(layout.steps, layout.addresses, strict=True)
         ]
 
@@ -164,7 +164,7 @@ def _pointers(argument: Argument) -> tuple[Pointer, ...] | None:
     return (argument,) if isinstance(argument, Pointer) else argument
 
 
-def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
+def launcher(runtime: WatchedRuntime, steps: Sequence[Step]) -> Launch:
     """Return the launch of one or several kernels in order, on one stream.
 
     CUDA copies arguments while it launches. So blocks of them are used again; a call has one for itself, and there are
@@ -175,7 +175,6 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
     places, count = layout.places, len(layout.places)
     write = struct.Struct(f"<{count}Q").pack_into
     directly: _Directly | None = None
-    put = runtime.launch
     spare: list[_Block] = []
     maps = [
         (at, m.pointer, functools.lru_cache(_MAPS_KEPT)(functools.partial(_encoded, runtime, m.tiling)))
@@ -187,7 +186,7 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
         try:
             block = spare.pop()
         except IndexError:
-            block = _Block(layout)
+            block = _Block(runtime, layout)
             if layout.is_plain and count == len(ins) + 1 and len(outs) == 1 and all(x is not None for x in ins):
                 directly = _DIRECTLY.get(len(ins))  # so it is at every call: what operands there are is planned
         if directly is not None:
@@ -198,8 +197,8 @@ def launcher(runtime: Runtime, steps: Sequence[Step]) -> Launch:
             for at, place, encoded in maps:
                 at += block.start
                 block.memory[at : at + tensor_maps.BYTES] = encoded(pointers[place.index] + place.offset)
-        for function, grid, threads, shared, arguments in block.launches:
-            put(function, grid, threads, shared, queue, arguments)
+        for put in block.launches:
+            put(queue)
         spare.append(block)
 
     return launch

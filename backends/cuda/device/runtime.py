@@ -6,7 +6,7 @@ all that is above runs without a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,6 +99,21 @@ class Gemm:
     count: int
 
 
+class Watch(Protocol):
+    """What is known of a GPU that may be lost."""
+
+    @property
+    def lost(self) -> str | None:
+        """How it was lost, if it was."""
+
+    def failure(self, error: CudaError) -> Exception:
+        """Return what an error of CUDA is reported as."""
+
+
+#: Puts a kernel on a stream.
+Put = Callable[[Stream], None]
+
+
 class Runtime(Protocol):
     """One GPU. All sizes are bytes, all pointers device addresses; every method may be called from any thread.
 
@@ -186,3 +201,10 @@ class Runtime(Protocol):
         self, function: Function, grid: Extent, block: Extent, shared: int, stream: Stream, arguments: int
     ) -> None:
         """Put a kernel on a stream; *arguments* is the address of an array with the address of each argument."""
+
+
+class WatchedRuntime(Runtime, Protocol):
+    """One GPU whose loss is told, and that has launches ready."""
+
+    def launching(self, function: Function, grid: Extent, block: Extent, shared: int, arguments: int) -> Put:
+        """Return what makes a launch again and again, as :meth:`~Runtime.launch` does, but for less."""
