@@ -214,23 +214,23 @@ class Fused:
 
 
 #: Neighbours that a lane may take, the bytes of one access, and columns that a warp takes at a time.
-_WIDTHS: Final = (8, 4, 2)
+_WIDTHS: Final = (8, 4, 2, 1)
 _ACCESS_BYTES: Final = 16
 _MOST_COLUMNS: Final = 64
 _WARP: Final = 32
 _ROWS_OF_WARP: Final = 16
-#: Registers of a lane for operands: of one row at most, and of all rows that are under way. A consumer has 232, and
-#: sums are in up to 128 of them.
-_MOST_HELD: Final = 48
-_UNDER_WAY: Final = 40
-#: Registers that know where a row's results go.
-_PLACE: Final = 2
+#: Registers of a lane for operands and their addresses: of one row at most, and of all rows that are under way. A
+#: consumer has 232, and sums are in up to 128 of them; with 80 of an epilogue's some spilled.
+_MOST_HELD: Final = 72
+_UNDER_WAY: Final = 64
+#: Those of an address, which results have too; one whose columns lie apart has two parts.
+_ADDRESS: Final = {"AlongRow": 2, "OverRow": 2, "AcrossRow": 4}
 #: Instructions that are there once for each element at hand. Loops of many more would not stay in the cache for code.
 _MOST_UNROLLED: Final = 1024
 
 
-def fused(problem: Problem, product: str, epilogue_of: Callable[[int], Epilogue], aligned: bool) -> Fused:
-    """Return how results come to an epilogue: as widely as the columns and the registers allow.
+def fused(problem: Problem, product: str, epilogue_of: Callable[[int], Epilogue], aligned: bool) -> Fused | Rejection:
+    """Return how results come to an epilogue, as widely as the columns and the registers allow; or why they cannot.
 
     Args:
         problem: what is computed.
@@ -239,17 +239,19 @@ def fused(problem: Problem, product: str, epilogue_of: Callable[[int], Epilogue]
         aligned: whether all results begin at multiples of 64 bytes.
     """
     repeated = tuple(column == 0 for _, column in problem.across)
-    width, epilogue = 1, replace(epilogue_of(1), repeated=repeated)
-    widest = max(dtypes.BY_NAME[t].itemsize for t in (product, *epilogue.outputs))
-    for w in _WIDTHS if aligned else ():
-        wide = replace(epilogue_of(w), repeated=repeated)
-        if w * widest <= _ACCESS_BYTES and problem.columns % w == 0 and _held(wide, w) <= _MOST_HELD:
-            width, epilogue = w, wide
+    for width in _WIDTHS if aligned else _WIDTHS[-1:]:
+        epilogue = replace(epilogue_of(width), repeated=repeated)
+        widest = max(dtypes.BY_NAME[t].itemsize for t in (product, *epilogue.outputs))
+        held = _held(epilogue, width)
+        if width * widest <= _ACCESS_BYTES and problem.columns % width == 0 and held <= _MOST_HELD:
             break
+    else:
+        count = len(epilogue.inputs)
+        return Rejection(Reason.SIZE, f"{count} operands of an epilogue take more registers than its sums leave")
     lanes = min(_WARP, _MOST_COLUMNS // width, LINE // (width * widest))
-    held, instructions = _held(epilogue, width), len(epilogue.program.instructions)
-    flight = _ROWS_OF_WARP * lanes // _WARP if held else 1
-    while flight > 1 and (flight * (held + _PLACE) > _UNDER_WAY or flight * width * instructions > _MOST_UNROLLED):
+    flight = _ROWS_OF_WARP * lanes // _WARP if epilogue.inputs else 1
+    registers, instructions = held + _ADDRESS["AlongRow"], width * len(epilogue.program.instructions)
+    while flight > 1 and (flight * registers > _UNDER_WAY or flight * instructions > _MOST_UNROLLED):
         flight //= 2
     return Fused(epilogue, width, lanes, flight, len(problem.batch.shape))
 
@@ -261,6 +263,7 @@ def _held(epilogue: Epilogue, width: int) -> int:
         size = dtypes.BY_NAME[dtype].itemsize
         each = max(size // 4, 1)
         held += {"AlongRow": max(width * size // 4, 1), "AcrossRow": width * each, "OverRow": each}[kind]
+        held += _ADDRESS[kind]
     return held
 
 

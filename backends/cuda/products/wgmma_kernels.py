@@ -53,6 +53,8 @@ def by_warpgroups(call: Product) -> Prepared | Rejection:
     vectors = copied is None and problem.columns % 2 == 0 and out.aligned
     tail = call.tail
     fused = None if tail is None else wgmma.fused(problem, out.dtype.name, partial(tail.epilogue, problem), out.aligned)
+    if isinstance(fused, Rejection):
+        return fused
     variant = Variant(
         x.dtype.name, out.dtype.name, tile, a.across, b.across, len(a.shape), copied is not None, vectors, fused
     )

@@ -22,7 +22,7 @@ from opmux.backends.cuda.source import part, whole
 from opmux.conformance.performance.candidates import runnable
 from opmux.core.arrays.array import Array
 from opmux.core.dispatch.decision import Candidate, Decision
-from opmux.core.kernel import Reason
+from opmux.core.kernel import Reason, Rejection
 from opmux.plugin import build_program
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
 from tests.backends.cuda.host.compiler import HostCompiler
@@ -216,7 +216,7 @@ def test_a_launch_has_the_maps_of_the_product_and_the_arrays_of_the_epilogue() -
         assert launch.pointers == tuple(a.ptr for a in (x, w, bias, residual, out))
 
 
-def fused_for(columns: int, operands: int, strides: tuple[int, int]) -> wgmma.Fused:
+def fused_for(columns: int, operands: int, strides: tuple[int, int]) -> wgmma.Fused | Rejection:
     problem = problem_of((512, columns, 64), (64, 1), (1, 64), [strides] * operands)
     program = build_program("sum", ("bfloat16",) * (operands + 1), lambda x, *ys: x)
     epilogue = Epilogue(program, 0, (strides[1] == 1,) * operands)
@@ -238,7 +238,14 @@ def test_lanes_take_as_much_as_columns_and_registers_allow(
     columns: int, operands: int, strides: tuple[int, int], expected: tuple[int, int, int]
 ) -> None:
     found = fused_for(columns, operands, strides)
+    assert isinstance(found, wgmma.Fused)
     assert (found.width, found.lanes, found.flight) == expected
+
+
+def test_more_operands_than_there_are_registers_are_refused() -> None:
+    found = fused_for(512, 20, (1, 512))
+    assert isinstance(found, Rejection)
+    assert (found.reason, "20 operands" in found.detail) == (Reason.SIZE, True)
 
 
 def gelu_of_columns(o: Any, x: Any, w: Any, bias: Any, residual: Any) -> Any:
@@ -257,6 +264,11 @@ def many_residuals(o: Any, x: Any, w: Any, bias: Any, *residuals: Any) -> Any:
     return y
 
 
+def many_turned_residuals(o: Any, x: Any, w: Any, *residuals: Any) -> Any:
+    bias, *others = residuals
+    return many_residuals(o, x, w, bias, *(o.permute_dims(r, (1, 0)) for r in others))
+
+
 @pytest.mark.parametrize(
     ("function", "n", "more"),
     [
@@ -265,8 +277,9 @@ def many_residuals(o: Any, x: Any, w: Any, bias: Any, *residuals: Any) -> Any:
         (gelu_of_columns, 2048, 0),
         (in_float64, 2048, 0),
         (many_residuals, 2048, 9),
+        (many_turned_residuals, 2048, 12),
     ],
-    ids=["vectors", "odd columns", "gelu", "float64", "many residuals"],
+    ids=["vectors", "odd columns", "gelu", "float64", "many residuals", "many turned residuals"],
 )
 def test_registers_suffice_and_products_overlap(function: Function, n: int, more: int) -> None:
     runtime = Recorder()
