@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,12 @@ from opmux.conformance.results.verdicts import verdicts
 from opmux.conformance.running.run import run
 from opmux.conformance.running.selection import Selection
 from opmux.conformance.target import targets
-from opmux.core.dispatch.claims import Verdict
+from opmux.core.dispatch.claims import CLAIMS, Verdict
 from opmux.core.dispatch.decision import Claim
 from opmux.core.dtypes import BY_NAME
 from opmux.core.errors import ArgumentError
-from opmux.plugin import Device, Graph, Kernel, Reason, Refusal, Rejection
+from opmux.core.plugins import manager, proofs
+from opmux.plugin import Device, Graph, Kernel, Reason, Refusal, Rejection, hookimpl
 
 ONE = "regions-float32-values-chain-product-and-sum"
 NAME = "region-cases"
@@ -75,6 +77,31 @@ def test_without_a_region_compiler_there_is_nothing_to_judge() -> None:
     (found,) = outcomes(None)
     assert found.outcome is Outcome.UNSUPPORTED
     assert "compiles no regions" in found.message
+
+
+def test_a_backend_of_region_compilers_alone_is_judged() -> None:
+    class Compiler:
+        @hookimpl
+        def opmux_region_compilers(self) -> list[Regions]:
+            return [Regions()]
+
+    manager.register(NAME, Compiler())
+    try:
+        (found,) = execute_all(NAME, [ONE])
+    finally:
+        manager.unregister(NAME)
+    assert (found.outcome, list(found.errors)) == (Outcome.PASS, [f"{NAME}/region:chain:canonical"])
+
+
+def test_what_is_shown_of_a_family_is_kept(subject: Subject, tmp_path: Path) -> None:
+    (tmp_path / "regions.py").write_text("A = 1\n")
+    shown = verdicts(subject, results("region:rows:canonical", 9), quick=False, seed=0)
+    proofs.keep(NAME, subject.version, tmp_path, shown)
+    with CLAIMS.set_aside():
+        proofs.recall(NAME, subject.version, tmp_path)
+        (key,) = shown
+        assert (key.kernel, key.dtype) == ("region:rows:canonical", "float32")
+        assert CLAIMS.verdict(key).level is Claim.SHOWN
 
 
 def test_a_graph_that_no_region_takes_says_nothing() -> None:
