@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -304,6 +306,37 @@ def test_elements_beyond_2_to_the_31_are_counted_in_64_bits() -> None:
         assert max(counts) <= 2**31
         outs = [launch.pointers[-1] for launch in machine.launches]
         assert [b - a for a, b in itertools.pairwise(outs)] == counts[:-1]
+
+
+#: Arrays, streams, events and a graph that are there when the interpreter ends; the machine outlives all of them.
+ENDS = """
+import ctypes, sys
+import numpy as np
+import opmux as ox
+from opmux.backends import cuda as plugin
+from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
+from tests.backends.cuda.host.plugin import registered
+
+machine = FakeCuda(Gpu(), Gpu())
+machine.gives_again = True
+for left in (installed(machine), registered(plugin)):
+    left.__enter__()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))
+x = ox.asarray(np.ones(300, np.float32), device="cuda:1")
+f = ox.compile(lambda v: ox.sum(ox.sort(v)))
+for _ in range(6):
+    result = f(x)
+with ox.use_queue(ox.device("cuda:1").queue()):
+    other = ox.add(x, x)
+sys.left = [x, f, other, result]
+sys.left.append(sys.left)
+print("graphLaunch" in machine.calls)
+"""
+
+
+def test_the_end_of_the_interpreter_is_quiet() -> None:
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", ENDS], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("True", "", 0)
 
 
 def test_a_forked_child_is_told_and_its_parent_goes_on(cuda: FakeCuda) -> None:
