@@ -118,6 +118,17 @@ def test_a_product_that_gains_nothing_is_left_to_whole_tiles(gpu: HostRuntime) -
     assert "nearly" in str(ox.explain(ox.matmul, x, x))
 
 
+@pytest.mark.parametrize("extent", [64, 128, 256])
+def test_rows_of_a_matrix_are_in_different_banks(extent: int) -> None:
+    """What ``ldmatrix`` reads at once, 8 rows of 16 bytes, however a stage lies: places are those of ``mma.cuh``."""
+    for first in range(0, extent, 16):
+        for piece in range(4):
+            rows = [(e * 64 + (piece ^ (e >> 1 & 3)) * 16) // 16 % 8 for e in range(first, first + 8)]
+            assert len(set(rows)) == 8
+    for piece in range(extent // 8):
+        assert len({(d * extent * 2 + (piece ^ (d & 7)) * 16) // 16 % 8 for d in range(8)}) == 8
+
+
 def test_tiles_fit_every_target() -> None:
     for tile in TILES:
         assert tile.shared <= min(t.shared for t in TARGETS.values())
