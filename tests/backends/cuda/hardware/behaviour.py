@@ -258,7 +258,7 @@ LARGE: Final = 2**31 + 2**20 + 5
 @trial(alone=True, seconds=180)
 def arrays_beyond_2_to_the_31(place: Place) -> None:
     """Elements, indices and offsets that need more than 31 bits."""
-    n = place.size(LARGE, 70_001)
+    n = place.size(LARGE, 9_001)
     if _free(place) < 8 * n:
         raise NotHereError(f"{8 * n / 2**30:.0f} GiB have to be free, and {_free(place) / 2**30:.0f} are")
     x = np.resize(np.arange(251, dtype=np.uint8), n)

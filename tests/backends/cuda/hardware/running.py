@@ -22,7 +22,7 @@ from .trial import Trial
 
 ROOT: Final = Path(__file__).parents[4]
 #: Processes that use one GPU side by side: more would wait for its memory and for each other's compiling.
-_SIDE_BY_SIDE: Final = 6
+_SIDE_BY_SIDE: Final = 8
 #: What a process said last, in characters.
 _SAID: Final = 2000
 #: Outcomes that fail a run.

@@ -18,6 +18,7 @@ from opmux.backends.cuda.products.wgmma_kernels import PARTS, TARGET
 from opmux.backends.cuda.source import part, whole
 from opmux.plugin import HostBytes
 from tests.backends.cuda.fake_cupy import FakeCublas, FakeCuda, Gpu, installed
+from tests.backends.cuda.hardware import one
 from tests.backends.cuda.hardware.behaviour import STRAY
 from tests.backends.cuda.hardware.catalogue import FIRST, TRIALS, in_order
 from tests.backends.cuda.hardware.products import ARRIVAL, ARRIVAL_IN_CLUSTER
@@ -53,6 +54,20 @@ def test_trials_pass(name: str) -> None:
 def test_trials_fail_on_a_wrong_bit(name: str) -> None:
     with pytest.raises(AssertionError):
         carried_out(name, Wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "outcome", "said"),
+    [
+        ("tensor maps that the driver takes", HostRuntime, "pass", "5 kinds"),
+        ("copies between gpus", HostRuntime, "skip", "one GPU"),
+        ("canonical product", Wrong, "fail", "in place of"),
+    ],
+)
+def test_a_process_says_what_became_of_its_trial(name: str, kind: type[HostRuntime], outcome: str, said: str) -> None:
+    with registered(OnHost(kind(1 << 26))):
+        made = one.carried_out(name)
+    assert (made["outcome"], said in made["said"]) == (outcome, True), made
 
 
 def test_a_map_that_the_driver_refuses_fails_its_trial(monkeypatch: pytest.MonkeyPatch) -> None:
