@@ -21,5 +21,5 @@ def suite(name: str) -> Suite:
         UnknownNameError: for one that does not exist.
     """
     if name not in SUITES:
-        raise UnknownNameError(f"no benchmark {name!r}; there are {', '.join(SUITES)}")
+        raise UnknownNameError(f"no benchmark {name!r}; `python -m benchmarks --help` names them all")
     return SUITES[name]
