@@ -10,7 +10,7 @@ from ....plugin import CallSpec, DeviceError, DeviceInfo, DeviceLostError, HostB
 from ..compiling.targets import Target, refusal, target_for
 from .loading import Loader
 from .rates import rates
-from .runtime import CudaError, Event, Runtime, Stream
+from .runtime import CudaError, Event, Graph, Runtime, Stream
 from .watching import watched
 
 R = TypeVar("R")
@@ -154,14 +154,18 @@ class CudaDriver:
     def replayable(self, put: Callable[[Stream], None]) -> Replay | None:
         """Record launches as a CUDA graph; None for what is more than launches of kernels on one stream."""
         try:
-            stream = self.runtime.begin_capture()
-            try:
-                put(stream)
-            finally:
-                graph = self.runtime.end_capture(stream)
+            graph = self._with_room(self._captured, put)
         except (CudaError, MemoryError):
             return None
         return functools.partial(self.runtime.replay, graph)
+
+    def _captured(self, put: Callable[[Stream], None]) -> Graph:
+        stream = self.runtime.begin_capture()
+        try:
+            put(stream)
+        finally:
+            graph = self.runtime.end_capture(stream)
+        return graph
 
     def record(self, queue: Stream) -> Event:
         """Return an event after all that is on a stream."""

@@ -152,6 +152,15 @@ def test_what_cannot_be_captured_is_launched_one_by_one(cuda: FakeCuda, call: st
     assert "graphLaunch" not in cuda.calls
 
 
+def test_memory_that_is_kept_is_given_back_for_a_graph(cuda: FakeCuda) -> None:
+    f, x = ox.compile(steps), put(300)
+    cuda.failures["graphInstantiate"] = deque([2])
+    for _ in range(8):
+        f(x)
+    assert cuda.calls.count("memPoolTrimTo") == 1
+    assert "graphLaunch" in cuda.calls
+
+
 @pytest.mark.parametrize(
     ("status", "error", "said"),
     [
