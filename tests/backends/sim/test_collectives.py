@@ -97,13 +97,14 @@ def test_a_ring_takes_what_the_closed_form_says(
     [("ring", 1 << 22), ("rabenseifner", 1 << 22), ("direct", 1 << 20), ("tree", 1 << 10)],
 )
 def test_the_predicted_time_is_near_the_virtual_one(algorithm: str, length: int) -> None:
+    """It is the longer one: what a device combines while messages are on the way is counted beside them."""
     with registered(simulated(*[H100] * 8)) as simulation:
         summed(simulation, 8, length, algorithm)
         elapsed = simulation.elapsed()
         with ox.policy(pins={"all_reduce": algorithm}):
             mesh = mesh_of(8)
             told = ox.explain(ox.all_reduce, placed(brought(8, length), mesh), mesh)
-        assert told.rows[0].seconds == pytest.approx(elapsed, rel=0.09)
+        assert elapsed <= told.rows[0].seconds <= 1.09 * elapsed
 
 
 def test_a_mesh_of_the_host_and_simulated_devices_has_canonical_bits() -> None:
