@@ -218,7 +218,8 @@ template <class T> struct OverRow {
 
 // Gives results to an epilogue. A warp puts COLUMNS of its 16 rows into shared memory at a time, then LANES lanes take W
 // neighbours each of a row, so that operands and results go by whole sectors; FLIGHT rows' operands are under way at once.
-// Columns are a multiple of W. The loops over columns and rows stay loops: an epilogue may be long, and is there FLIGHT times W times only.
+// A result's columns are a multiple of W. The loops over columns and rows stay loops: an epilogue may be long, and is
+// there FLIGHT times W times only.
 template <class Out, int W, int LANES, int FLIGHT, class SinkOf> struct ToEpilogue {
     typedef typename Out::Memory Memory;
     static constexpr int COLUMNS = W * LANES, ROWS = PANEL / 4, AT_ONCE = 32 / LANES, TURNS = ROWS / AT_ONCE / FLIGHT;
