@@ -71,7 +71,7 @@ class InProcess:
         return np.frombuffer(payload, np.dtype(answer["dtype"])).reshape(answer["shape"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def opmux_on_gpu() -> Iterator[InProcess]:
     from opmux.benchmarks.peers.gpu_opmux import on
 
