@@ -238,7 +238,7 @@ class FakeCuda:
     def used(self, device: int) -> int:
         """Return the bytes of a GPU that are taken, or kept in its pools."""
         kept = sum(nbytes for nbytes, _, _ in self.kept.get(device, ()))
-        return kept + sum(b.nbytes for b in self.blocks.values() if b.device == device)
+        return kept + sum(b.nbytes for b in list(self.blocks.values()) if b.device == device)
 
     def allocate(self, nbytes: int, stream: int) -> int:
         """Return an address, or 0 where no memory is left."""
@@ -275,7 +275,7 @@ class FakeCuda:
 
     def touch(self, pointer: int, nbytes: int, stream: int, tick: int) -> Block:
         """Note that work of a stream uses memory."""
-        start = max((p for p in self.blocks if p <= pointer), default=0)
+        start = max((p for p in list(self.blocks) if p <= pointer), default=0)  # the collector may release some
         block = self.blocks.get(start)
         whole = block is not None and pointer + nbytes <= start + block.nbytes
         if block is None or not whole:
@@ -292,7 +292,7 @@ class FakeCuda:
         block = self.touch(pointer, nbytes, stream, tick)
         block.arrive()
         self.check(block.device == device, f"{pointer:#x} is of GPU {block.device}, not of {device}")
-        at = pointer - next(p for p, b in self.blocks.items() if b is block)
+        at = pointer - next(p for p, b in list(self.blocks.items()) if b is block)
         if len(block.data) < at + nbytes:
             block.data.extend(bytes(at + nbytes - len(block.data)))
         return block, at
