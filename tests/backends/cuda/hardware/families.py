@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import opmux as ox
+from opmux.backends.cuda.products.wgmma_kernels import TARGET
+from opmux.conformance.performance.candidates import runnable
 from opmux.opset.movement_reference import scattered, taken
 from opmux.opset.orders import canonical_cumulative_sum, canonical_matmul, canonical_prod, canonical_sum
 from opmux.opset.philox import random_words
@@ -14,7 +17,7 @@ from opmux.opset.recipes.evaluate import evaluate
 from opmux.opset.recipes.registry import program
 from tests.opset.one_by_one import OneByOne, random_bits
 
-from .trial import Place, ran, same, trial, whole
+from .trial import NotHereError, Place, ran, same, trial, whole
 
 
 @trial()
@@ -174,3 +177,30 @@ def epilogues(place: Place) -> str:
         exact = a.astype(np.float64) @ b.astype(np.float64)
         same(found, np.maximum(exact.astype(dtype) + bias, np.dtype(dtype).type(0)), f"{names} {m} x {k} x {n}")
     return f"of the last, {told[-1]}"
+
+
+@trial()
+def epilogues_by_warpgroups(place: Place) -> str:
+    """Bias, activation and a second array in the kernel of a product by warpgroups: columns by eights, twos and ones,
+    edges of tiles, and again and again, for what of one tile would reach the next.
+    """
+    if TARGET not in place.device.info.features:
+        raise NotHereError(f"{place.device.info.name} runs no code for {TARGET}")
+    told = []
+    large, odd = (place.size(1100, 136), 208, place.size(1064, 72)), (300, 520, 263)
+    for m, k, n in (large, (72, 72, 66), odd)[: place.size(3, 2)]:
+        shapes = (m, k), (k, n), (n,), (m, n)
+        a, b, bias, more = (whole(s, ml_dtypes.bfloat16, seed) for seed, s in enumerate(shapes))
+        exact = (a.astype(np.float64) @ b.astype(np.float64)).astype(a.dtype)
+        expected = np.maximum(exact + bias, a.dtype.type(0)) + more
+        given = [place.put(a), place.put(np.ascontiguousarray(b.T)).mT, place.put(bias), place.put(more)]
+        with ox.count_calls() as calls:
+            ox.compile(lambda x, y, z, r: ox.maximum(x @ y + z, 0.0) + r)(*given)
+        (decision,) = [c.decision for c in calls.steps()]
+        found = next(c for c in runnable(decision) if c.name.startswith("cuda/epilogue.wgmma:"))
+        if found.run is None:
+            raise AssertionError(f"{m} x {k} x {n}: {found.rejection}")
+        for turn in range(place.size(20, 1)):
+            same(found.run(given, None)[0], expected, f"{m} x {k} x {n}, turn {turn}")
+        told.append(decision.chosen.name)
+    return f"chosen: {', '.join(told)}"
