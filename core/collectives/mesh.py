@@ -232,10 +232,9 @@ class Mesh:
             CollectiveError: another thread is in a call.
         """
         turn = self.in_use
-        found = turn if turn.acquire(False) else self._left_behind(turn, sys._getframe())
-        if found is None:
-            raise self.used_by_another()
-        return found
+        if not turn.acquire(False):
+            turn = self._left_behind(turn, sys._getframe())
+        return turn
 
     def take_over(self, old: threading.Lock) -> threading.Lock:
         """Return a lock in place of one that is taken, where the call that took it has ended without giving it back.
@@ -246,32 +245,33 @@ class Mesh:
         Raises:
             CollectiveError: it is taken by a call.
         """
-        found = self._left_behind(old, sys._getframe(1))
-        if found is None:
-            raise self.used_by_another()
-        return found
+        return self._left_behind(old, sys._getframe(1))
 
-    def _left_behind(self, old: threading.Lock, asking: FrameType) -> threading.Lock | None:
-        """Return a new lock, taken, in place of one that nobody will release; None where somebody will.
+    def _left_behind(self, old: threading.Lock, asking: FrameType) -> threading.Lock:
+        """Return a new lock, taken, in place of one that nobody will release.
 
         Who only looks for news is waited for. Holders are looked for once the new one is in place: whoever comes from
-        then on meets that, and who came before is found.
+        then on meets that, and who came before is found. The new one is in a variable ``turn`` all the while, so that
+        nobody who meets it takes it for left behind.
+
+        Raises:
+            CollectiveError: somebody will release it.
         """
         if old.acquire(timeout=_LOOK if self._news.locked() else 0):
             return old
-        made = threading.Lock()
-        made.acquire()
+        turn, is_free = threading.Lock(), False
+        turn.acquire()
         with _taking_over:
-            if self.in_use is not old:  # another thread was first
-                return None
-            kept = old
-            try:
-                self.in_use = made
-                if not is_held(old, asking):
-                    kept = made
-            finally:
-                self.in_use = kept
-        return made if kept is made else None
+            if self.in_use is old:  # else another thread was first
+                try:
+                    self.in_use = turn
+                    is_free = not is_held(old, asking)
+                finally:
+                    if not is_free:
+                        self.in_use = old
+        if not is_free:
+            raise self.used_by_another()
+        return turn
 
     def used_by_another(self) -> CollectiveError:
         """Return what a thread is told that comes while another one is in a call."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import opmux as ox
+from opmux.core.collectives import mesh as mesh_module
 from opmux.core.collectives.control import Control
 from opmux.core.collectives.exchange import Exchange
 from opmux.opset.collectives.processes import Prepared
@@ -66,7 +67,7 @@ def test_an_interrupt_at_any_point_leaves_the_turn_to_the_next_call(hosts: Hosts
             use_turn(mesh)
         return point
 
-    assert all(point > 30 for point in job(2, program))
+    assert all(point > 20 for point in job(2, program))
 
 
 def test_an_interrupt_at_any_point_of_a_small_call_does_so_too(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,3 +173,41 @@ def test_who_looks_for_news_holds_up_no_call(hosts: Hosts, monkeypatch: pytest.M
         return ox.all_reduce(x, mesh).tolist()
 
     assert job(2, program) == [[2.0] * 3] * 2
+
+
+def test_who_takes_over_what_was_left_behind_shares_it_with_nobody(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Meeting:
+        """The lock of those that take over: where it is given back, another thread comes to the turn."""
+
+        def __init__(self, mesh: ox.Mesh) -> None:
+            self.mesh, self.met = mesh, list[object]()
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *given: object) -> None:
+            other = threading.Thread(target=self.other)
+            if threading.current_thread() not in self.met:
+                self.met.append(other)
+                other.start()
+                other.join(20)
+
+        def other(self) -> None:
+            self.met.append(threading.current_thread())
+            try:
+                use_turn(self.mesh)
+            except ox.CollectiveError as error:
+                self.met.append(error.cause)
+
+    def program(loop: Loop) -> Any:
+        mesh = meshes(loop, hosts, (1, 1))
+        mesh.take_turn()  # and nobody gives it back
+        meeting = Meeting(mesh)
+        if loop.process == 0:
+            monkeypatch.setattr(mesh_module, "_taking_over", meeting)
+            use_turn(mesh)
+        return meeting.met[2:]
+
+    assert job(2, program) == [["busy"], []]
