@@ -16,6 +16,8 @@ _PLACES: Final = ("argmax", "argmin")
 _EXTREMES: Final = ("max", "min", *_PLACES)
 #: Terms that one thread takes alone, where neighbouring threads' terms lie side by side.
 FEW: Final = 32
+#: How the names of values end of which a thread has registers for half as many: with 32, NVRTC 13.5 spills.
+_SIXTEEN_BYTES: Final = ("c128", "64>")
 _VECTOR_BYTES: Final = 16
 #: What accumulators of a thread take in registers, where more would make the compiler spill.
 _VALUE_BYTES: Final = 32
@@ -84,7 +86,12 @@ class Fold:
     @property
     def most_few(self) -> int:
         """Terms that one thread takes alone at most."""
-        return FEW
+        return self._few_values
+
+    @property
+    def _few_values(self) -> int:
+        """Values that a thread has registers for."""
+        return FEW // 2 if self.value.endswith(_SIXTEEN_BYTES) else FEW
 
     @staticmethod
     def _integer(dtype: str) -> str:

@@ -9,7 +9,7 @@ in how the terms lie:
 - ``reduce_strided``: terms anywhere. A thread holds two lanes, a warp one block.
 - ``reduce_columns``: results side by side. Neighbouring threads hold neighbouring results, and the 64 lanes of each are
   shared by 8 to 64 threads, in registers: every load is of neighbouring results, and none is of one thread alone.
-- ``reduce_few``: at most 32 terms; a thread per result.
+- ``reduce_few``: at most 32 terms, or 16 where values have 16 bytes; a thread per result.
 
 The tree over blocks is one of neighbours, so an aligned power of two of blocks is a branch of it: threads of
 a warp fold theirs by shuffles, the warps of a block through shared memory, and where a row is the work of several

@@ -70,7 +70,7 @@ class Produced(Fold):
     @property
     def most_few(self) -> int:
         """Terms that one thread takes alone: as many as it has registers for."""
-        return max(4 * FEW // self.bytes_of_term, 1)
+        return max(min(4 * FEW // self.bytes_of_term, self._few_values), 1)
 
     def _values(self) -> list[tuple[int, str]]:
         """Return the number and the dtype of each argument that is a value."""

@@ -6,9 +6,17 @@ from collections.abc import Iterable
 
 import pytest
 
+import opmux as ox
+from opmux.backends.cuda import formulas
+from opmux.backends.cuda.compiling.targets import TARGETS
+from opmux.backends.cuda.folds import Fold
+from opmux.backends.cuda.reduction_kernels import PARTS
+from opmux.backends.cuda.reductions import Form, Variant, source
 from tests.backends.cuda.compiling.collected import collected
 from tests.backends.cuda.compiling.cover import Text, cover, pieces
 from tests.backends.cuda.compiling.pool import Job, compile_all, targets_for
+from tests.backends.cuda.host.plugin import OnHost, registered
+from tests.backends.cuda.resources.calls import Recorder, region
 
 #: Targets that differ in what the assembler makes of a text; the others are compiled for by the table of resources.
 DIFFERENT = ("sm_80", "sm_90a", "sm_100")
@@ -54,6 +62,32 @@ def test_every_text_compiles(part: int) -> None:
         names = targets_for(text[1])
         jobs.append((*text, names[i % len(names)]))
     assert "\n".join(faults(jobs)) == ""
+
+
+@pytest.mark.parametrize(
+    "fold",
+    [
+        Fold("sum", "complex128", "complex128"),
+        Fold("sum", "float32", "complex128"),
+        Fold("argmax", "float64", "int64"),
+        Fold("argmax", "float32", "int64"),
+        Fold("prod", "float64", "float64"),
+    ],
+    ids=lambda fold: f"{fold.kind} {fold.source} {fold.result}",
+)
+def test_terms_that_one_thread_takes_alone_are_in_its_registers(fold: Fold) -> None:
+    walked = Variant(fold, Form.FEW, reduced_rank=2, few=fold.most_few)
+    parts = (*formulas.parts((fold.source, fold.result)), *PARTS)
+    assert "\n".join(faults((source(walked), parts, target) for target in TARGETS)) == ""
+
+
+def test_terms_of_a_region_that_one_thread_takes_alone_are_in_its_registers() -> None:
+    runtime = Recorder()
+    with registered(OnHost(runtime)):
+        region(lambda x: ox.argmax(ox.astype(x, ox.int64) * x, axis=0), (32, 300), dtype=ox.uint32)()
+    assert [entry for _, entry in runtime.launched] == ["reduce_columns"]
+    texts = [runtime.texts[module] for module, _ in runtime.launched]
+    assert "\n".join(faults((*text, target) for text in texts for target in TARGETS)) == ""
 
 
 def test_a_cover_has_every_piece() -> None:
