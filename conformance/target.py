@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,11 +43,13 @@ class Findings:
         errors: the kernels that ran, in order, each with the largest error seen of it.
         unit: of the errors.
         assertions: how many results, refusals and facts were held to what they must be.
+        tell: takes what :meth:`ran` is given, before it runs; None where nobody wants to know.
     """
 
     errors: dict[str, float] = field(default_factory=dict)
     unit: str = ""
     assertions: int = 0
+    tell: Callable[[str], None] | None = None
 
     def note(self, decided: Candidate, worst: float, unit: str) -> None:
         """Take in one call that was held to its expectation."""
@@ -58,6 +60,8 @@ class Findings:
 
     def ran(self, name: str) -> None:
         """Take in the name of what runs now, so that a failure is its own."""
+        if name not in self.errors and self.tell is not None:
+            self.tell(name)
         self.errors.setdefault(name, 0.0)
 
     def held_as(self, name: str, worst: float, unit: str) -> None:

@@ -3,18 +3,20 @@
 A kernel's claims on a dtype are shown when every case of an (op, dtype) was run and every one in which it ran passed,
 and refuted when one failed. A quick run, and a choice of single cases, can refute but show nothing; a waived case
 shows nothing. A family of regions is judged like a kernel, by the cases about regions on the dtype of their leading
-operand; it has to have run in a few of them, for one graph says little of the next.
+operand; it has to have run in a few of them, for one graph says little of the next. What shows nothing of a family,
+such as a region that another dtype leads in a case, refutes it all the same where it is wrong.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ...core.dispatch.claims import ClaimKey, Verdict
 from ...core.dispatch.decision import Claim
 from ...core.dispatch.registry import REGISTRY
+from ...core.dtypes import BY_NAME
 from ...core.kernel import FAMILY_PREFIX
 from ...core.op import COLLECTIVES
 from ..cases.case import DEVICE, REGIONS
@@ -46,6 +48,22 @@ def verdicts(subject: Subject, results: Iterable[CaseResult], *, quick: bool, se
             if found is not None:
                 kernel = name.removeprefix(f"{subject.backend}/")
                 made[ClaimKey(subject.backend, subject.version, kernel, dtype, subject.model)] = found
+    return made | _wrong_regions(subject, by_pair)
+
+
+def _wrong_regions(
+    subject: Subject, by_pair: Mapping[tuple[str, str], Iterable[CaseResult]]
+) -> dict[ClaimKey, Verdict]:
+    """Return the families that failed, each on the dtype that led the region."""
+    made: dict[ClaimKey, Verdict] = {}
+    failed = (r for (op, _), mine in by_pair.items() if op == REGIONS for r in mine if r.outcome in BAD)
+    for r in failed:
+        for name in r.errors:
+            judged_as, _, place = name.removeprefix(f"{subject.backend}/").partition(" on ")
+            if judged_as.startswith(FAMILY_PREFIX) and _blames(r, name):
+                t = place if place in BY_NAME else r.dtype
+                key = ClaimKey(subject.backend, subject.version, judged_as, t, subject.model)
+                made.setdefault(key, Verdict(Claim.REFUTED, None, r.id))
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,16 @@ def _origin(error: BaseException) -> str:
     return f" ({type(error).__name__} in {last.name}, {last.filename}:{last.lineno}: {last.line})"
 
 
-def execute(case: Case, target: Target, job: Job) -> CaseResult:
-    """Return what became of a case; nothing that it raises gets out."""
-    findings = Findings()
+def execute(case: Case, target: Target, job: Job, tell: Callable[[str], None] | None = None) -> CaseResult:
+    """Return what became of a case; nothing that it raises gets out.
+
+    Args:
+        case: to run.
+        target: on what.
+        job: that it is part of.
+        tell: takes the names that the case takes in before it runs them, as it does.
+    """
+    findings = Findings(tell=tell)
     start = time.perf_counter()
     outcome, message, lost = Outcome.PASS, "", False
     try:

@@ -129,14 +129,18 @@ class Worker:
         except OSError as error:
             raise WorkerLostError(self._epitaph(), timed_out=False) from error
 
-    def receive(self, limit: float) -> dict[str, Any]:
+    def receive(self, limit: float, since: float | None = None) -> dict[str, Any]:
         """Return its next message.
 
+        Args:
+            limit: seconds that it has.
+            since: by the monotonic clock, when they began; None for now.
+
         Raises:
-            WorkerLostError: it died, said nothing within so many seconds, said what no worker says, or held more memory
-                than it may.
+            WorkerLostError: it died, said nothing within its time, said what no worker says, or held more memory than
+                it may.
         """
-        deadline = time.monotonic() + limit
+        deadline = (time.monotonic() if since is None else since) + limit
         while b"\n" not in self._pending:
             self._pending += self._next_part(deadline, limit)
         line, _, self._pending = self._pending.partition(b"\n")
@@ -254,6 +258,7 @@ class Runner:
         done = list(job.skip)
         while not self._ended.is_set():
             started: dict[str, Any] | None = None
+            running: list[str] = []
             last: CaseResult | None = None
             known = frozenset(done)
             begun = time.monotonic()
@@ -263,14 +268,19 @@ class Runner:
                     self.close()
                     return
                 worker.send(replace(job, skip=tuple(done)).to_json())
-                while "end" not in (message := worker.receive(self._limit)):
+                begun = time.monotonic()
+                while "end" not in (message := worker.receive(self._limit, begun)):
+                    if "runs" in message:
+                        running.append(str(message["runs"]))
+                        continue
                     if "start" in message:
-                        started, begun = message, time.monotonic()
+                        started, running, begun = message, [], time.monotonic()
                         continue
                     last = _result(message)
                     done.append(last.id)
                     started = None
                     yield last
+                    begun = time.monotonic()
                 return
             except WorkerLostError as lost:
                 self.close()
@@ -278,7 +288,7 @@ class Runner:
                     return
                 result = None
                 if started is not None:
-                    result = _lost(job, started, lost, time.monotonic() - begun)
+                    result = _lost(job, started, running, lost, time.monotonic() - begun)
                 elif last is not None:  # work that went on after the case: a queue, a thread, a destructor
                     result = last.turned(Outcome.CRASH, f"the worker was lost right after this case: {lost.why}")
                 if result is None or result.id in known:  # another worker would come no further
@@ -349,12 +359,12 @@ def _result(message: dict[str, Any]) -> CaseResult:
         raise WorkerLostError(f"it sent {str(message)[:80]}, which is no result", timed_out=False) from error
 
 
-def _lost(job: Job, started: dict[str, Any], lost: WorkerLostError, seconds: float) -> CaseResult:
+def _lost(job: Job, started: dict[str, Any], running: list[str], lost: WorkerLostError, seconds: float) -> CaseResult:
     outcome = Outcome.TIMEOUT if lost.timed_out else Outcome.CRASH
     case = started["start"]
     return CaseResult(
-        case, job.backend, job.op, job.dtype, started["kind"], job.device, outcome, seconds=round(seconds, 3),
-        message=lost.why, reproducer=reproducer(job, case),
+        case, job.backend, job.op, job.dtype, started["kind"], job.device, outcome, dict.fromkeys(running, 0.0),
+        seconds=round(seconds, 3), message=lost.why, reproducer=reproducer(job, case),
     )  # fmt: skip
 
 

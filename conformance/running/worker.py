@@ -1,6 +1,7 @@
 """A process that runs cases for the suite, so that a crash or a hang in one costs that one.
 
-A request is a job; each of its cases is announced before it runs and reported after it.
+A request is a job; each of its cases is announced before it runs and reported after it, and so are the families of
+regions that run in it: of one that takes the process down nothing else would be known.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def run_job(given: dict[str, Any], send: Send) -> None:
     for case in cases(job.op, job.dtype, job.quick, job.seed):
         if case.id in todo:
             send({"start": case.id, "kind": case.kind})
-            send({"result": execute(case, target, job).to_dict()})
+            send({"result": execute(case, target, job, lambda name: send({"runs": name})).to_dict()})
     send({"end": True})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from opmux.conformance.results.outcome import CaseResult, Outcome
 from opmux.conformance.results.report import Report
 from opmux.conformance.results.subject import Subject
 from opmux.conformance.results.verdicts import verdicts
+from opmux.conformance.running.isolation import Job, Runner
 from opmux.conformance.running.run import run
 from opmux.conformance.running.selection import Selection
 from opmux.conformance.target import targets
@@ -176,6 +178,30 @@ def test_a_crash_refutes_every_family_that_ran(subject: Subject) -> None:
     mine = results("region:rows:canonical", 9)
     crashed = [dataclasses.replace(mine[0], outcome=Outcome.CRASH, errors={}), *mine[1:]]
     assert found(subject, crashed)["region:rows:canonical"].level is Claim.REFUTED
+
+
+@pytest.mark.parametrize(("place", "dtype"), [("bool", "bool"), ("one number of threads", "float32")])
+def test_what_shows_nothing_of_a_family_may_refute_it(subject: Subject, place: str, dtype: str) -> None:
+    name = f"{NAME}/region:rows:batch on {place}"
+    mine = results(f"region:rows:batch on {place}", 9, Outcome.FAIL)
+    mine[0] = dataclasses.replace(mine[0], message=f"{name}: 3 of 9 elements are wrong")
+    shown = [dataclasses.replace(r, id=f"regions-bool-{i}", dtype="bool", errors={f"{NAME}/region:rows:batch": 0.0},
+                                 outcome=Outcome.PASS) for i, r in enumerate(mine)]  # fmt: skip
+    made = verdicts(subject, [*mine, *shown], quick=False, seed=0)
+    assert [(k.kernel, k.dtype, v.level, v.evidence) for k, v in made.items()] == [
+        ("region:rows:batch", dtype, Claim.REFUTED, mine[0].id)
+    ]
+
+
+def test_a_family_that_takes_the_process_down_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_FAULT", "exits")
+    job = Job("zoo-down-regions", "cpu:0", REGIONS, "float32", True, (ONE,))
+    runner = Runner(60.0, (sys.executable, "-m", "tests.conformance.faulty_worker"))
+    try:
+        (found,) = runner.run(job)
+    finally:
+        runner.close()
+    assert (found.outcome, list(found.errors)) == (Outcome.CRASH, ["zoo-down-regions/region:chain:canonical"])
 
 
 def test_what_another_dtype_leads_is_no_claim_on_this_one(subject: Subject) -> None:
