@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 
 from ..devices.device import Device
@@ -138,11 +139,20 @@ def cut(
     """
     segments: list[Segment] = []
     start, total = 0, len(graph.nodes)
+    ends = {backend: _ends(backend, graph, device, pins) for backend in {backend for backend, _ in compilers}}
     while start < total:
-        offer = _largest(graph, start, compilers, device, pins)
+        offer = _largest(graph, start, compilers, device, {backend: stops[start] for backend, stops in ends.items()})
         segments.append(offer)
         start += len(offer.graph.nodes)
     return segments
+
+
+def _ends(backend: str, graph: Graph, device: Device, pins: Mapping[str, str]) -> list[int]:
+    """Return for each node the next one, itself included, that no region of a backend may hold."""
+    ends = [len(graph.nodes)]
+    for i in reversed(range(len(graph.nodes))):
+        ends.append(ends[-1] if _may(backend, graph, graph.nodes[i], device, pins) else i)
+    return ends[::-1]
 
 
 def _largest(
@@ -150,15 +160,14 @@ def _largest(
     start: int,
     compilers: Sequence[tuple[str, RegionCompiler]],
     device: Device,
-    pins: Mapping[str, str],
+    ends: Mapping[str, int],
 ) -> Segment:
     found: list[tuple[Segment, str, Kernel]] = []
+    part = cache(partial(part_of, graph, start))  # compilers are offered much the same
     for backend, compiler in compilers:
-        stop = start
-        while stop < len(graph.nodes) and _may(backend, graph, graph.nodes[stop], device, pins):
-            stop += 1
+        stop = ends[backend]
         while stop - start > 1:  # one node alone is a kernel's business
-            segment = part_of(graph, start, stop)
+            segment = part(stop)
             answer = _ask(backend, compiler, segment.graph, device)
             if isinstance(answer, Kernel) and _refuted(backend, answer, _lead(segment.graph), device):
                 stop -= 1

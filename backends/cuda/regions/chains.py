@@ -6,12 +6,12 @@ from ....plugin import CallSpec, Graph, Kernel, Prepared, Refusal, Rejection, fu
 from ..device.driver import driver_of
 from ..device.launching import launcher
 from ..elementwise_kernels import steps
-from .fusing import beyond, crowded, placed, region_kernel, repeated, results
+from .fusing import beyond, crowded, foreign, placed, region_kernel, repeated, results
 
 
 def region(graph: Graph) -> Kernel | Refusal:
     """Return a kernel for a graph of elementwise nodes, or the node that is none."""
-    found = crowded(graph) or repeated(graph) or results(graph)
+    found = crowded(graph) or foreign(graph) or repeated(graph) or results(graph)
     if isinstance(found, Refusal):
         return found
     domain, wanted = found

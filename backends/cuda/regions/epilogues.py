@@ -36,7 +36,7 @@ from ..products.matmul import ELEMENTS
 from ..products.matmul_kernels import Product, Tail
 from ..products.tensor_cores import INSTRUCTIONS
 from ..products.wgmma import PRODUCTS
-from .fusing import beyond, crowded, region_kernel, repeated, results
+from .fusing import beyond, crowded, foreign, region_kernel, repeated, results
 
 #: Casts that change no product: its kernels widen these operands so, and results of that dtype are summed in it.
 _WIDENED: Final = frozenset({("float16", "float32"), ("bfloat16", "float32"), ("int8", "int32"), ("uint8", "int32")})
@@ -138,9 +138,12 @@ class _Found:
 
 
 def _region(graph: Graph, way: Way) -> Kernel | Refusal:
-    found = crowded(graph) or repeated(graph) or _product(graph, way)
+    found = crowded(graph) or _product(graph, way)
     if isinstance(found, Refusal):
         return found
+    refused = foreign(graph, {found.at}) or repeated(graph)
+    if refused is not None:
+        return refused
     domain, node = found.shape, found.node
     made = results(graph, domain)
     if isinstance(made, Refusal):

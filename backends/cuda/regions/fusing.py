@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from ....plugin import (
+    ARITHMETIC,
     CANONICAL,
     CallSpec,
     CostTerms,
     Graph,
     Kernel,
     Metadata,
+    Node,
     Prepare,
     Promises,
     Reason,
     Refusal,
     Rejection,
     View,
+    recipe,
     whole,
 )
 from ..device.driver import KIND
@@ -36,6 +39,8 @@ _POINTER_BYTES: Final = 8
 #: Operations, as ops declare them, that may be done anew for every element of a larger shape: while they are few, a
 #: kernel waits for memory.
 _MOST_REPEATED: Final = 32.0
+#: Ops whose result is their operand's value, which to fuse takes without a recipe.
+_AS_THEY_ARE: Final = frozenset({"copy", "full"})
 #: Ops that a region's name shows.
 _SHOWN: Final = 4
 
@@ -95,6 +100,32 @@ def crowded(graph: Graph) -> Refusal | None:
         if len(arrays) > MOST_ARRAYS:
             return Refusal(max(i, 1), f"more than {MOST_ARRAYS} arrays")
     return None
+
+
+def foreign(graph: Graph, others: Collection[int] = ()) -> Refusal | None:
+    """Return the first node that is no view and has no recipe.
+
+    To fuse goes from results to operands and finds the last one, so a graph of many would be offered for each of them.
+
+    Args:
+        graph: the region.
+        others: places of nodes that a kernel computes in another way.
+    """
+    for i, node in enumerate(graph.nodes):
+        if i not in others and not isinstance(node.op, Metadata) and not _by_recipe(graph, node):
+            return Refusal(i, f"{node.op.name} is not computed by recipes")
+    return None
+
+
+def _by_recipe(graph: Graph, node: Node) -> bool:
+    types = tuple(graph.specs[i].dtype.name for i in node.inputs if i is not None)
+    if not types or not ARITHMETIC.issuperset(types):
+        return False
+    if node.op.name in _AS_THEY_ARE:
+        return True
+    target = dict(node.attributes).get("dtype")
+    to = None if target is None else target.name
+    return (to is None or to in ARITHMETIC) and recipe(node.op.name, types, to) is not None
 
 
 def repeated(graph: Graph) -> Refusal | None:

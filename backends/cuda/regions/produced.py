@@ -33,7 +33,7 @@ from ..folds import FEW, KINDS, Fold
 from ..reduction_kernels import Reduction
 from ..reductions import Form, Plan
 from . import row_regions
-from .fusing import crowded, region_kernel
+from .fusing import crowded, foreign, region_kernel
 from .row_program import axes_of, constants, with_values
 
 #: Arrays that terms are made of: a thread has several terms of each on their way.
@@ -162,7 +162,7 @@ def region(graph: Graph) -> Kernel | Refusal:
     if len(numbered) > 1:
         return Refusal(numbered[1][0], "a second reduction")
     index, number, node = numbered[0]
-    terms = _terms(graph, index, node)
+    terms = foreign(graph, {index}) or _terms(graph, index, node)
     if isinstance(terms, Refusal):
         return terms
     shape, producer, operands = terms

@@ -29,7 +29,7 @@ from ..nest import MOST_INDEXED, packed
 from ..reduction_kernels import walk
 from ..reductions import THREADS, WARP, power_of_two
 from . import column_regions, row_source
-from .fusing import crowded, region_kernel, strides_of, too_much
+from .fusing import crowded, foreign, region_kernel, strides_of, too_much
 from .row_program import KINDS, Rows, constants, rows_of, with_values
 from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Variant
 
@@ -43,6 +43,10 @@ _BLOCKS: Final = (128, ((256, 3), (512, 1)))
 _BLOCKS_OF_REDUCED: Final = 2
 #: The same where something that is held has 8 bytes: what is computed with it takes twice the registers.
 _BLOCKS_OF_WIDE: Final = (256, ((128, 3), (256, 1)))
+#: Base instructions for an element of a row that is held with 8 bytes, beyond which each result is written under a
+#: condition, though it always holds: without one the compiler works on so many elements at once that it kept 8 bytes of
+#: the sine of an element and 40 of `log_softmax` in memory (NVRTC 13.5, capabilities 8.0 and 9.0).
+_MOST_AT_ONCE: Final = 100
 _WALKED: Final = ((256, 2), (512, 1))
 #: Lanes of a thread that are neighbours, best first.
 _WIDTHS: Final = (8, 4, 2)
@@ -182,9 +186,11 @@ class _Region:
             kind = VALUE if view.value >= count else kind
             walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
             packs += pack
+        calm = layout.turns > 0 or not rows.holds_eight() or rows.instructions() <= _MOST_AT_ONCE
+        layout = layout if calm else replace(layout, blocks=min(layout.blocks, 2))
         variant = Variant(
             rows, layout.side_by_side, layout.width, layout.team, layout.steps, layout.turns > 0,
-            frame.length == layout.length, layout.threads, layout.blocks, len(kept.shape), tuple(walks),
+            frame.length == layout.length and calm, layout.threads, layout.blocks, len(kept.shape), tuple(walks),
         )  # fmt: skip
         numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length), struct.pack("<3I", *layout.words())]
         values = iter(constants(self._graph, rows.operands))
@@ -253,7 +259,7 @@ def _source(variant: Variant) -> str:
 
 def region(graph: Graph) -> Kernel | Refusal:
     """Return a kernel for a graph over rows, or a node that is in the way."""
-    refused = crowded(graph)
+    refused = crowded(graph) or foreign(graph, {i for i, node in enumerate(graph.nodes) if node.op.name in KINDS})
     if refused is not None:
         return refused
     open_graph = with_values(graph)

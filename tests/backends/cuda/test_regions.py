@@ -10,10 +10,12 @@ import pytest
 
 import opmux as ox
 from opmux.backends.cuda.regions import chains
+from opmux.backends.cuda.regions.compiler import MAKERS, Regions
 from opmux.conformance.performance.candidates import runnable
 from opmux.core.graphs.graph import Graph, Refusal
-from opmux.core.graphs.regions import part_of
+from opmux.core.graphs.regions import cut, part_of
 from opmux.opset.orders import canonical_matmul
+from opmux.plugin import Kernel
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.opset.one_by_one import OneByOne, assert_same_bits, random_bits
 
@@ -279,6 +281,25 @@ def test_refusals_say_where_to_cut(gpu: HostRuntime, function: Function, node: i
     answer = offered(function, on_gpu(random("float32", 3, 4)), on_gpu(random("float32", 4)))
     assert isinstance(answer, Refusal)
     assert (answer.node, reason in answer.reason) == (node, True)
+
+
+def test_graphs_of_what_nothing_computes_are_not_offered_node_by_node(gpu: HostRuntime) -> None:
+    def scans(x: Any) -> Any:
+        for _ in range(20):
+            x = ox.add(ox.cumulative_sum(x, axis=0), x)
+        return x
+
+    graph = ox.compile(scans).graph(on_gpu(random("float32", 8, 8)))
+    asked: list[int] = []
+
+    class Counted(Regions):
+        def compile(self, graph: Graph, device: ox.Device) -> Kernel | Refusal:
+            asked.append(len(graph.nodes))
+            return super().compile(graph, device)
+
+    made = cut(graph, [("cuda", Counted(MAKERS))], ox.device("cuda:0"))
+    assert (len(graph.nodes), len(made)) == (40, 40)
+    assert len(asked) <= 40
 
 
 def test_a_kernel_takes_a_limited_number_of_arrays(gpu: HostRuntime) -> None:
