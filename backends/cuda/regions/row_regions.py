@@ -43,10 +43,11 @@ _BLOCKS: Final = (128, ((256, 3), (512, 1)))
 _BLOCKS_OF_REDUCED: Final = 2
 #: The same where something that is held has 8 bytes: what is computed with it takes twice the registers.
 _BLOCKS_OF_WIDE: Final = (256, ((128, 3), (256, 1)))
-#: Base instructions for an element of a row that is held with 8 bytes, beyond which each result is written under a
-#: condition, though it always holds: without one the compiler works on so many elements at once that it kept 8 bytes of
-#: the sine of an element and 40 of `log_softmax` in memory (NVRTC 13.5, capabilities 8.0 and 9.0).
+#: Base instructions for an element of a row that is held with 8 bytes, beyond which a multiprocessor need have only so
+#: many blocks, and each result is written under a condition, though it always holds. Without that the compiler works on
+#: so many elements at once that it kept 8 bytes of a sine and 40 of `log_softmax` in memory (NVRTC 13.5, capability 8.0).
 _MOST_AT_ONCE: Final = 100
+_BLOCKS_OF_HEAVY: Final = 2
 _WALKED: Final = ((256, 2), (512, 1))
 #: Lanes of a thread that are neighbours, best first.
 _WIDTHS: Final = (8, 4, 2)
@@ -187,7 +188,7 @@ class _Region:
             walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
             packs += pack
         calm = layout.turns > 0 or not rows.holds_eight() or rows.instructions() <= _MOST_AT_ONCE
-        layout = layout if calm else replace(layout, blocks=min(layout.blocks, 2))
+        layout = layout if calm else replace(layout, blocks=min(layout.blocks, _BLOCKS_OF_HEAVY))
         variant = Variant(
             rows, layout.side_by_side, layout.width, layout.team, layout.steps, layout.turns > 0,
             frame.length == layout.length and calm, layout.threads, layout.blocks, len(kept.shape), tuple(walks),

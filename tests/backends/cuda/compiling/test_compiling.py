@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -86,6 +86,18 @@ def test_terms_of_a_region_that_one_thread_takes_alone_are_in_its_registers() ->
     with registered(OnHost(runtime)):
         region(lambda x: ox.argmax(ox.astype(x, ox.int64) * x, axis=0), (32, 300), dtype=ox.uint32)()
     assert [entry for _, entry in runtime.launched] == ["reduce_columns"]
+    texts = [runtime.texts[module] for module, _ in runtime.launched]
+    assert "\n".join(faults((*text, target) for text in texts for target in TARGETS)) == ""
+
+
+@pytest.mark.parametrize(
+    "function", [ox.log_softmax, lambda x: ox.sin(x - ox.max(x, axis=-1, keepdims=True))], ids=["log_softmax", "sin"]
+)
+def test_full_rows_of_wide_elements_are_in_registers(function: Callable[[ox.Array], ox.Array]) -> None:
+    runtime = Recorder()
+    with registered(OnHost(runtime)):
+        region(function, (1024, 4096), dtype=ox.float64)()
+    assert [entry for _, entry in runtime.launched] == ["reduce_whole_rows"]
     texts = [runtime.texts[module] for module, _ in runtime.launched]
     assert "\n".join(faults((*text, target) for text in texts for target in TARGETS)) == ""
 
