@@ -20,7 +20,7 @@ from ..layouts import LAYOUTS
 from ..values import generator
 from . import chains, products, reductions
 from .row import Row
-from .trial import Given, Trial, same_bits
+from .trial import ONE_BATCH, Given, Trial, same_bits
 
 #: The dtypes that cases of regions are about: that of the leading operand.
 DTYPES: Final = ("float32", "float64", "float16", "bfloat16", "int32", "int8", "bool")
@@ -71,17 +71,22 @@ def _given(row: Row, t: DType, target: Target, seed: object, most: int | None = 
 
 
 def _in_parts(row: Row, t: DType, trial: Trial, seed: object) -> None:
-    """Hold regions that promise the bits of any batch to what they give for the first rows alone."""
+    """Hold regions that promise the bits of any batch to what they give for the first rows alone: that shows it."""
     whole, trial.kept = trial.kept, {}
     rows = row.operands[0].shape[0] // 2
     trial.run(row.functions[0], _given(row, t, trial.target, seed, rows))
     for key, parts in trial.kept.items():
-        if key in whole:
-            alike = [x[:rows] if x.shape[1:] == y.shape[1:] else y for x, y in zip(whole[key], parts, strict=True)]
-            try:
-                same_bits(alike, parts, f"where {rows} rows are all of the batch")
-            except ConformanceError as error:
-                raise ConformanceError(f"{key[0]}: {error}", **error.culprits) from error
+        both = zip(whole[key], parts, strict=True) if key in whole else ()
+        alike = [(x[: len(y)], y) for x, y in both if x.shape[1:] == y.shape[1:] and (0,) < y.shape[:1] < x.shape[:1]]
+        if not alike:
+            continue
+        name, held = key[0], trial.findings
+        try:
+            same_bits([x for x, _ in alike], [y for _, y in alike], f"where {rows} rows are all of the batch")
+        except ConformanceError as error:
+            raise ConformanceError(f"{name}: {error}", **error.culprits) from error
+        if name.endswith(ONE_BATCH):
+            held.held_as(name.removesuffix(ONE_BATCH), held.errors[name], held.unit)
 
 
 def _drawn(t: DType, seed: int, graphs: int) -> Check:

@@ -34,6 +34,8 @@ from ...target import Findings, RefusedError, Target, Watch, check_truth, dense,
 
 #: Results of at most so many bytes in all are asked for a second time; the oracle of larger ones takes seconds.
 _AGAIN: Final = 1 << 17
+#: What is added to the name of a family that promises the bits of any batch, while it was run on one batch only.
+ONE_BATCH: Final = " on one batch"
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class Trial:
         """Return what a region is judged as in this case, or a name with a blank, which shows nothing.
 
         One that another dtype leads is not of this case's dtype. Of a region on the host the suite does not know
-        whether another number of threads would change its bits, but for canonical ones, whose bits it knows.
+        whether another number of threads would change its bits, but for canonical ones, whose bits it knows. Of one
+        that promises the bits of any batch, a run says nothing before it is compared with that of another batch.
         """
         if kernel.family is None:
             return None
@@ -177,7 +180,9 @@ class Trial:
         name = f"{self.target.backend}/{kernel.judged_as}"
         if self.target.device.is_host and promised in (Determinism.THREADS, Determinism.BATCH):
             return f"{name} on one number of threads"
-        return name if first is self.about else f"{name} on {first.name}"
+        if first is not self.about:
+            return f"{name} on {first.name}"
+        return f"{name}{ONE_BATCH}" if promised is Determinism.BATCH else name
 
     def _launched(self, candidate: Candidate, graph: Graph, given: Sequence[Given]) -> list[Host]:
         """Run a region in memory that held garbage, and demand that it left its operands alone."""

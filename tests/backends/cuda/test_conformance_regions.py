@@ -55,6 +55,17 @@ def test_every_case_of_regions_passes(target: Target, t: str) -> None:
     check(*case_ids(REGIONS, t))
 
 
+@pytest.mark.parametrize(
+    ("case", "shown"),
+    [("values-product-bias", True), ("shapes-product-17x33x1", False)],
+    ids=["two batches", "one batch"],
+)
+def test_the_bits_of_any_batch_are_shown_where_batches_were_compared(target: Target, case: str, shown: bool) -> None:
+    (found,) = execute_all("cuda", [f"regions-float16-{case}"])
+    assert "cuda/region:epilogue.mma:batch on one batch" in found.errors
+    assert ("cuda/region:epilogue.mma:batch" in found.errors) is shown
+
+
 def softmax_by(target: Target, *judged: str) -> list[str]:
     """Return what runs a canonical softmax where some claims are shown beside those of the ops' kernels."""
     names = [k.name for backend, k in kernels_of(target) if backend == "cuda"]
