@@ -130,10 +130,12 @@ def _decide_region(
         outputs=one_by_one.outputs,
     )  # fmt: skip
     bound = _bound_orders(graph, device, tables)
-    exact = tables.settings.max_ulp is not None and all(map(_canonical_within_bound, one_by_one.parts))
-    kernels = cheapest_ready(
-        planner.kernel(b, _bounded(k, tables.settings) if exact else k, bound) for b, k in segment.kernels
-    )
+    most = tables.settings.max_ulp
+    # A device that flushes subnormals has no canonical bits, whatever its kernels promise.
+    canonical = not device.info.flushes_subnormals
+    if most is not None and not (canonical and all(map(_canonical_within_bound, one_by_one.parts))):
+        most = None
+    kernels = cheapest_ready(planner.kernel(b, _bounded(k, most), bound) for b, k in segment.kernels)
     return planner.decision([*kernels, separate], ())
 
 
@@ -144,12 +146,11 @@ def _canonical_within_bound(part: Decision) -> bool:
     return settled or any(k.promises.determinism is Determinism.CANONICAL for k in kernels)
 
 
-def _bounded(kernel: Kernel, settings: Settings) -> Kernel:
-    """Return a region's kernel with the demanded bound, where it has the bits of nodes that are all within it."""
-    if kernel.promises.determinism is not Determinism.CANONICAL or settings.max_ulp is None:
+def _bounded(kernel: Kernel, most: float | None) -> Kernel:
+    """Return a region's kernel with the bound within which the canonical bits of all nodes are, if there is one."""
+    if kernel.promises.determinism is not Determinism.CANONICAL or most is None:
         return kernel
-    within = dict.fromkeys(BY_NAME, settings.max_ulp)
-    return replace(kernel, promises=replace(kernel.promises, max_ulp=within))
+    return replace(kernel, promises=replace(kernel.promises, max_ulp=dict.fromkeys(BY_NAME, most)))
 
 
 def region_planner(graph: Graph, inputs: tuple[Signature, ...], device: Device, tables: Tables[Settings]) -> Planner:

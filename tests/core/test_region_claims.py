@@ -131,6 +131,17 @@ def test_a_bound_needs_nodes_whose_canonical_bits_are_within_it(compiler: Famili
     assert compiler.runs == 1
 
 
+def test_a_device_that_flushes_subnormals_keeps_no_bound_by_canonical_bits(
+    compiler: Families, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = ox.asarray(X).device
+    monkeypatch.setattr(device, "info", replace(device.info, flushes_subnormals=True))
+    record(Claim.SHOWN, "region:chain:canonical", worst=None)
+    with ox.policy(max_ulp=0.5):
+        assert np.allclose(run(), np.exp(-X) * X)
+    assert compiler.runs == 0
+
+
 def test_a_refuted_family_is_not_used(compiler: Families) -> None:
     record(Claim.REFUTED, "region:chain:canonical")
     assert np.allclose(run(), np.exp(-X) * X)
