@@ -107,16 +107,24 @@ def end_at_exit(mesh: Mesh) -> None:
 
 
 def _end_all() -> None:
-    for mesh in tuple(_meshes):
-        with suppress(CollectiveError):  # a thread that nobody ends is in a call
-            _end(mesh)
+    """Move the calls of all meshes on together: other processes may come to the meshes in other orders."""
+    left, idle = {mesh for mesh in _meshes if mesh.begun}, 0
+    while left:
+        moved = False
+        for mesh in tuple(left):
+            with suppress(CollectiveError):  # a thread that nobody ends is in a call
+                moved |= _round(mesh)
+                if mesh.begun:
+                    continue
+            left.discard(mesh)
+        idle = 0 if moved else idle + 1
+        rest(idle)
 
 
-def _end(mesh: Mesh) -> None:
+def _round(mesh: Mesh) -> bool:
+    """Give each call of a mesh one turn; a failure is told to the other ranks, and here nobody asks for the result."""
     turn = mesh.take_turn()
     try:
-        for begun in tuple(mesh.begun):
-            with suppress(Exception):  # the other ranks are told; here nobody asks for the result
-                begun.advance(True)
+        return sum(begun.round() for begun in tuple(mesh.begun)) > 0
     finally:
         turn.release()

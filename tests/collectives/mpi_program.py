@@ -248,6 +248,19 @@ def unwaited() -> None:
     print("right" if total == mesh.size else total, time.monotonic() - start < 10, flush=True)
 
 
+def crossed() -> None:
+    """All begin a call of several steps on each of two meshes and end; they come to the meshes in other orders."""
+    import opmux as ox
+    from opmux.core.collectives import begun
+
+    first, second = ox.Mesh(timeout=30), ox.Mesh(timeout=30)
+    with ox.policy(pins={"all_reduce": "ring"}):
+        globals()["kept"] = [ox.all_reduce(ox.ones(100_000), mesh, wait=False) for mesh in (first, second)]
+    order = (first, second) if first.local_ranks[0] == 0 else (second, first)
+    vars(begun)["_meshes"] = order
+    print("right", flush=True)
+
+
 def alone() -> None:
     """One process begins a call that no other makes, while they end, and ends too."""
     import opmux as ox
@@ -273,7 +286,7 @@ def _failing(rank: Rank, collective: Collective, timeout: float) -> None:
 
 _ALL = (
     *(right, native, public, two_each, die, stall, hang, differ),
-    *(recover, leave, orders, lengths, forget, unwaited, alone),
+    *(recover, leave, orders, lengths, forget, unwaited, crossed, alone),
 )
 SCENARIOS: dict[str, Callable[[], None]] = {f.__name__: f for f in _ALL}
 

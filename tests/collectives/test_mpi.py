@@ -176,6 +176,14 @@ def test_a_call_that_a_process_never_waited_for_ends_before_the_process():
 
 
 @needs_mpi
+def test_calls_on_several_meshes_end_together_when_the_processes_do():
+    start = time.monotonic()
+    done = mpiexec("crossed")
+    assert (done.returncode, done.stdout.count("right")) == (0, 3), done.stdout + done.stderr
+    assert time.monotonic() - start < 25  # the time limit of each call is 30 s
+
+
+@needs_mpi
 def test_a_process_does_not_wait_at_its_end_for_others_that_have_ended():
     start = time.monotonic()
     done = mpiexec("alone", 2)
