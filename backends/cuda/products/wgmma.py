@@ -21,7 +21,7 @@ _EITHER_WAY: Final = frozenset({"float16", "bfloat16"})
 _WARPGROUP: Final = 128
 _PANEL: Final = 64
 _CONSUMERS: Final = 2
-_BARRIERS_BYTES: Final = 16
+_BARRIER_BYTES: Final = 8
 _BUFFERS_BYTES: Final = 2 * _PANEL * LINE
 #: Bytes of results that lines of the copy engine are made of.
 _WRITTEN: Final = (2, 4)
@@ -36,12 +36,14 @@ class Tile:
         stages: of operands in shared memory.
         cluster: blocks whose tiles lie one below the other and who share columns.
         share: of the best rate that it is declared to reach with whole tiles; never measured, and used to compare only.
+        turns: whether each warpgroup makes every other tile alone, all rows of it.
     """
 
     columns: int
     stages: int
     cluster: int
     share: float
+    turns: bool = False
 
     @property
     def rows(self) -> int:
@@ -56,8 +58,8 @@ class Tile:
     @property
     def shared(self) -> int:
         """Bytes of shared memory."""
-        stage = (self.rows + self.columns) * LINE + _BARRIERS_BYTES
-        return self.stages * stage + _CONSUMERS * _BUFFERS_BYTES
+        stage = (self.rows + self.columns) * LINE + 2 * _BARRIER_BYTES
+        return self.stages * stage + _CONSUMERS * (_BUFFERS_BYTES + _BARRIER_BYTES)
 
 
 #: What lies in the second-level cache is read fewer times by larger tiles, and by clusters.
@@ -67,7 +69,15 @@ TILES: Final = (
     Tile(128, 6, 2, 0.9),
     Tile(128, 6, 1, 0.85),
     Tile(64, 8, 1, 0.6),
+    Tile(128, 6, 2, 0.87, turns=True),
+    Tile(128, 6, 1, 0.82, turns=True),
 )
+#: Clocks of a multiprocessor for one column of 128 results, all declared. Of products, for each byte of terms: 2048
+#: multiply-adds of float16 in a clock and twice as many of int8, at 0.7 of that rate. Of an instruction of an epilogue:
+#: 1.7 of the GPU's, of which 128 elements take one in a clock; two warpgroups reach 0.7 of that rate, one 0.45.
+_PRODUCTS: Final = 1 / 32 / 0.7
+_TOGETHER: Final = 1.7 / 0.7
+_ALONE: Final = 1.7 / 0.45
 
 
 def tiles_of(problem: Problem, tile: Tile) -> tuple[int, int]:
@@ -81,19 +91,31 @@ def clusters_for(problem: Problem, tile: Tile, multiprocessors: int) -> int:
     return min(rows * columns * problem.count, max(multiprocessors // tile.cluster, 1))
 
 
-def tile_for(problem: Problem, multiprocessors: int) -> Tile:
+def tile_for(problem: Problem, multiprocessors: int, itemsize: int = 2, instructions: int = 0) -> Tile:
     """Return the tile whose turns take the least time in all, the last turn being whole too; of equals the first.
+
+    While a tile's results are written, tensor cores have nothing to do but where warpgroups take turns.
+
+    Args:
+        problem: what is computed.
+        multiprocessors: of the GPU.
+        itemsize: bytes of an element of the operands.
+        instructions: of an epilogue, for each result.
 
     >>> from opmux.plugin import Nest
     >>> square = Problem(4096, 4096, 4096, (4096, 1), (4096, 1), Nest((1,), ((0,), (0,), (0,))))
-    >>> tile_for(square, 132).columns
-    256
+    >>> tile_for(square, 132).columns, tile_for(square, 132, 2, 60).turns
+    (256, True)
     """
 
     def time(tile: Tile) -> float:
         rows, columns = tiles_of(problem, tile)
         turns = -(-rows * columns * problem.count // clusters_for(problem, tile, multiprocessors))
-        return turns * tile.columns / tile.share
+        products = problem.depth * itemsize * _PRODUCTS / tile.share
+        if not tile.turns:
+            return turns * tile.columns * (products + instructions * _TOGETHER)
+        alone = instructions * _ALONE
+        return tile.columns * (turns * max(products, (products + alone) / _CONSUMERS) + alone)
 
     return min(TILES, key=time)
 
@@ -294,7 +316,8 @@ class Variant:
     @property
     def name(self) -> str:
         """The entry's name."""
-        return f"matmul_wgmma_{self.tile.cluster * self.tile.rows}x{self.tile.columns}"
+        in_turns = "_in_turns" if self.tile.turns else ""
+        return f"matmul_wgmma_{self.tile.cluster * self.tile.rows}x{self.tile.columns}{in_turns}"
 
 
 def work(problem: Problem, tile: Tile, a: Staged, b: Staged, itemsize: int) -> bytes:
@@ -318,10 +341,10 @@ extern "C" __global__ void {cluster}__launch_bounds__({t.threads}, 1) {v.name}(
     {to.parameters}) {{
     OPMUX_DYNAMIC_SHARED(memory);
     constexpr int COLUMNS = {t.columns}, STAGES = {t.stages}, CLUSTER = {t.cluster}, RANK = {v.rank};
-    constexpr bool A_ACROSS = {flag(v.a_across)}, B_ACROSS = {flag(v.b_across)};
+    constexpr bool A_ACROSS = {flag(v.a_across)}, B_ACROSS = {flag(v.b_across)}, TURNS = {flag(t.turns)};
     typedef {PRODUCTS[v.operand]} Multiply;
     {to.made}
-    multiply_by_warpgroups<Multiply, A_ACROSS, B_ACROSS, {_CONSUMERS}, COLUMNS, STAGES, CLUSTER, RANK, Writer>(
+    multiply_by_warpgroups<Multiply, A_ACROSS, B_ACROSS, {_CONSUMERS}, TURNS, COLUMNS, STAGES, CLUSTER, RANK, Writer>(
         work, a, b, c, memory);
 }}
 OPMUX_CLUSTER_ENTRY({v.name}, {t.cluster})

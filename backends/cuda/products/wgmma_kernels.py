@@ -48,17 +48,16 @@ def by_warpgroups(call: Product) -> Prepared | Rejection:
     if isinstance(b, Rejection):
         return b
     multiprocessors = driver.runtime.properties.multiprocessors
-    tile = wgmma.tile_for(problem, multiprocessors)
-    copied = wgmma.written(problem, out) if call.tail is None else None
+    tail, size = call.tail, x.dtype.itemsize
+    tile = wgmma.tile_for(problem, multiprocessors, size, 0 if tail is None else len(tail.program.instructions))
+    copied = wgmma.written(problem, out) if tail is None else None
     vectors = copied is None and problem.columns % 2 == 0 and out.aligned
-    tail = call.tail
     fused = None if tail is None else wgmma.fused(problem, out.dtype.name, partial(tail.epilogue, problem), out.aligned)
     if isinstance(fused, Rejection):
         return fused
     variant = Variant(
         x.dtype.name, out.dtype.name, tile, a.across, b.across, len(a.shape), copied is not None, vectors, fused
     )
-    size = x.dtype.itemsize
     arguments: Arguments = [
         wgmma.work(problem, tile, a, b, size),
         Mapped(Pointer(call.operands[0]), a.tiling(size, tile.rows)),

@@ -4,7 +4,8 @@
 // of terms at a time, to a ring in shared memory; it also does while the others write results. CONSUMERS warpgroups
 // multiply 64 rows each. Of each stage of the ring, one barrier says that all bytes have come, the other that all warps
 // that read it are done. The blocks of a cluster make tiles one below the other: each brings its own rows and a part of
-// the columns, which goes to all of them.
+// the columns, which goes to all of them. Where warpgroups take TURNS, each makes every other tile of the block alone, so
+// that tensor cores have one tile's products while the other one's results are written, however much is done with them.
 
 constexpr u32 LINE = 128, PANEL = 64, LINES_OF_SWIZZLE = 8, WARPGROUP = 128, BARRIER_BYTES = 8;
 constexpr u32 STEPS_OF_STAGE = 4, STEP_BYTES = LINE / STEPS_OF_STAGE;
@@ -44,6 +45,9 @@ template <u32 STAGES> struct Turn {
     __device__ __forceinline__ explicit Turn(u32 first_parity) : stage(0), parity(first_parity) {}
     __device__ __forceinline__ void next() {
         if (++stage == STAGES) stage = 0, parity ^= 1;
+    }
+    __device__ __forceinline__ void pass(u32 stages) {
+        stage += stages, parity ^= stage / STAGES & 1, stage %= STAGES;
     }
 };
 
@@ -305,18 +309,19 @@ template <> struct Registers<2> {
     static constexpr int FETCHING = 40, MULTIPLYING = 232;
 };
 
-template <class Mma, bool A_ACROSS, bool B_ACROSS, u32 CONSUMERS, u32 COLUMNS, u32 STAGES, u32 CLUSTER, int RANK,
-          class Writer, class To>
+template <class Mma, bool A_ACROSS, bool B_ACROSS, u32 CONSUMERS, bool TURNS, u32 COLUMNS, u32 STAGES, u32 CLUSTER,
+          int RANK, class Writer, class To>
 __device__ __forceinline__ void multiply_by_warpgroups(const Warpgroups& work, const TensorMap& a, const TensorMap& b,
                                                        To&& c, u8* memory) {
     typedef typename Mma::Memory T;
-    constexpr u32 ROWS = CONSUMERS * PANEL, WARPS = CONSUMERS * 4;
+    constexpr u32 ROWS = CONSUMERS * PANEL, PANELS = TURNS ? CONSUMERS : 1, WARPS = CONSUMERS / PANELS * 4;
     typedef Staged<A_ACROSS, ROWS, RANK, T> A;
     typedef Staged<B_ACROSS, COLUMNS, RANK, T> B;
     constexpr u32 STAGE_BYTES = A::BYTES + B::BYTES;
 
     u32 ring = shared_address(memory), staging = ring + STAGES * STAGE_BYTES;
     u32 came = staging + CONSUMERS * Writer::BUFFERS * Writer::BUFFER_BYTES, done = came + STAGES * BARRIER_BYTES;
+    u32 free = done + STAGES * BARRIER_BYTES;  // where warpgroups take turns: tensor cores, for each
     u32 rank = CLUSTER > 1 ? block_in_cluster() : 0, step = gridDim.x / CLUSTER;
 
     if (threadIdx.x == 0) {
@@ -325,6 +330,8 @@ __device__ __forceinline__ void multiply_by_warpgroups(const Warpgroups& work, c
             barrier_init(came + i * BARRIER_BYTES, 1);
             barrier_init(done + i * BARRIER_BYTES, CLUSTER * WARPS);
         }
+        if constexpr (TURNS)
+            for (u32 i = 0; i < CONSUMERS; ++i) barrier_init(free + i * BARRIER_BYTES, WARPS);
         barriers_made();
     }
     if constexpr (CLUSTER > 1) sync_cluster();
@@ -362,27 +369,44 @@ __device__ __forceinline__ void multiply_by_warpgroups(const Warpgroups& work, c
         };
         Writer writer(c, memory + STAGES * STAGE_BYTES, group);
         Turn<STAGES> turn(0);
-        typename Mma::Sum sums[COLUMNS / 2];
+        typename Mma::Sum sums[PANELS][COLUMNS / 2];
+        u32 panel = TURNS ? 0 : group, others = TURNS ? group : 0, free_parity = group == 0;
         for (u32 n = blockIdx.x / CLUSTER; n < work.tiles; n += step) {
+            if constexpr (TURNS) {
+                if (others-- > 0) {
+                    turn.pass(work.stages);
+                    continue;
+                }
+                others = CONSUMERS - 1;
+                // Not before the stages passed over have come: of a barrier two phases behind, the parity says nothing.
+                barrier_wait(free + group * BARRIER_BYTES, free_parity);
+                free_parity ^= 1;
+            }
             u32 before = 0;
             for (u32 s = 0; s < work.stages; ++s, turn.next()) {
                 u32 at = ring + turn.stage * STAGE_BYTES;
-                u64 x = A::descriptor(at + group * (PANEL * LINE)), y = B::descriptor(at + A::BYTES);
+                u64 x = A::descriptor(at + panel * (PANEL * LINE)), y = B::descriptor(at + A::BYTES);
                 barrier_wait(came + turn.stage * BARRIER_BYTES, turn.parity);
                 wgmma_fence();
 #pragma unroll
                 for (u32 i = 0; i < STEPS_OF_STAGE; ++i)
-                    Mma::template run<A_ACROSS, B_ACROSS>(sums, x + i * A::NEXT, y + i * B::NEXT, (s | i) != 0);
+#pragma unroll
+                    for (u32 p = 0; p < PANELS; ++p)
+                        Mma::template run<A_ACROSS, B_ACROSS>(sums[p], x + i * A::NEXT + p * (PANEL * LINE >> 4),
+                                                              y + i * B::NEXT, (s | i) != 0);
                 wgmma_commit();
                 wgmma_wait<1>();  // the stage before is read, and this one keeps the tensor cores at work
                 if (s > 0) release(before);
                 before = turn.stage;
             }
+            if (TURNS && lane == 0) barrier_arrive(free + (group + 1) % CONSUMERS * BARRIER_BYTES);
             wgmma_wait<0>();
             release(before);
             WarpgroupTile tile(work, n);
-            i64 row = ((i64)tile.row_tile * CLUSTER + rank) * ROWS + group * PANEL;
-            writer.write(work, sums, row, (i64)tile.column_tile * COLUMNS, tile.batch);
+            i64 row = ((i64)tile.row_tile * CLUSTER + rank) * ROWS + panel * PANEL;
+#pragma unroll
+            for (u32 p = 0; p < PANELS; ++p)
+                writer.write(work, sums[p], row + p * PANEL, (i64)tile.column_tile * COLUMNS, tile.batch);
         }
         writer.finish();
     }

@@ -229,6 +229,17 @@ def test_tiles_are_large_where_they_fill_the_gpu() -> None:
     assert all((t.columns // t.cluster) % 64 == 0 for t in TILES)
 
 
+@pytest.mark.parametrize(("n", "depth", "instructions", "turns"), [
+    (8192, 4096, 0, False), (8192, 4096, 10, False), (8192, 1024, 20, True), (8192, 4096, 160, True),
+    (1024, 4096, 160, False),
+])  # fmt: skip
+def test_warpgroups_take_turns_where_much_is_done_with_results(
+    n: int, depth: int, instructions: int, turns: bool
+) -> None:
+    problem = problem_of((n, n, depth), (depth, 1), (1, depth))
+    assert tile_for(problem, 132, 2, instructions).turns is turns
+
+
 def test_large_products_go_to_warpgroups_and_small_ones_do_not() -> None:
     with registered(OnHost(Recorder())):
         squares = [ox.zeros((n, n), dtype=ox.bfloat16, device="cuda:0") for n in (64, 512, 4096)]
@@ -265,6 +276,8 @@ VARIANTS = [
     Variant("float16", "float32", TILES[0], True, False, 5, True, False),
     Variant("int8", "int32", TILES[1], False, False, 3, True, False),
     Variant("bfloat16", "bfloat16", TILES[2], True, True, 3, False, False),
+    Variant("bfloat16", "bfloat16", TILES[5], False, True, 3, True, False),
+    Variant("int8", "int32", TILES[6], False, False, 3, False, True),
     Variant("float16", "float16", TILES[4], False, False, 3, False, True),
 ]
 
@@ -281,8 +294,8 @@ def test_registers_suffice_and_products_overlap(variant: Variant) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "code"),
     [
-        ("if (s > 0) release(before);", "if (s == 7) sums[3] = 0;", "C7514"),
-        ("sums, x + i", "sums, x + (i + sums[0])", "C75"),
+        ("if (s > 0) release(before);", "if (s == 7) sums[0][3] = 0;", "C7514"),
+        ("sums[p], x + i", "sums[p], x + (i + sums[0][0])", "C75"),
     ],
 )
 def test_the_assembler_says_where_products_do_not_overlap(right: str, wrong: str, code: str) -> None:

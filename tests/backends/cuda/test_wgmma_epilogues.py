@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -17,11 +20,13 @@ from opmux.backends.cuda.compiling.targets import TARGETS
 from opmux.backends.cuda.products import wgmma
 from opmux.backends.cuda.products.epilogue import Epilogue
 from opmux.backends.cuda.products.matmul import problem_of
+from opmux.backends.cuda.products.wgmma import TILES, Variant
 from opmux.backends.cuda.products.wgmma_kernels import PARTS, TARGET
 from opmux.backends.cuda.source import part, whole
 from opmux.conformance.performance.candidates import runnable
 from opmux.core.arrays.array import Array
 from opmux.core.dispatch.decision import Candidate, Decision
+from opmux.core.errors import KernelError
 from opmux.core.kernel import Reason, Rejection
 from opmux.plugin import build_program
 from tests.backends.cuda.fake_cupy import FakeCuda, Gpu, installed
@@ -82,10 +87,15 @@ def outputs(function: Function, *arrays: Array) -> list[np.ndarray]:
     return [y.numpy() for y in run(list(arrays), None)]
 
 
+#: By the entry that makes them.
+TILE_OF = {Variant("bfloat16", "bfloat16", t, False, False, 3, False, False).name: t for t in TILES}
+
+
 def check(gpu: HostRuntime, entry: str, function: Function, product: np.ndarray, *arrays: Array) -> None:
     """Hold a region to the ops one by one after a product that was made alone."""
     expected = function(AfterProduct(product), None, None, *(z.numpy() for z in arrays[2:]))
-    found = outputs(function, *arrays)
+    with mock.patch.object(wgmma, "tile_for", return_value=TILE_OF[entry]):
+        found = outputs(function, *arrays)
     assert gpu.launches[-1] == entry
     for got, wanted in zip(found, expected if isinstance(expected, tuple) else (expected,), strict=True):
         assert_same_bits(got, wanted)
@@ -147,14 +157,56 @@ def scaled(o: Any, x: Any, w: Any, scale: Any, residual: Any) -> Any:
     return y, o.less(o.subtract(y, residual), 0.0)
 
 
-def check_batched(gpu: HostRuntime) -> None:
+def check_batched(gpu: HostRuntime, entry: str = "matmul_wgmma_128x128") -> None:
     shapes = (2, 2, 20, 72), (2, 2, 72, 104), (2, 1, 104), (2, 1, 20, 1)
     arrays = [integers("bfloat16", *s, seed=i) for i, s in enumerate(shapes)]
-    check(gpu, "matmul_wgmma_128x128", scaled, exact(*arrays[:2], "bfloat16"), *map(on_device, arrays))
+    check(gpu, entry, scaled, exact(*arrays[:2], "bfloat16"), *map(on_device, arrays))
 
 
 def test_a_batch_has_a_place_in_every_operand_and_there_may_be_several_results(gpu: HostRuntime) -> None:
     check_batched(gpu)
+
+
+def check_in_turns(gpu: HostRuntime, entry: str) -> None:
+    """Three tiles for one cluster, whose stages go round the ring in other steps than tiles do."""
+    gpu.properties = replace(gpu.properties, multiprocessors=1)
+    x, w = integers("bfloat16", 200 if "256x" in entry else 72, 456), integers("bfloat16", 456, 264, seed=1)
+    bias, residual = random("bfloat16", 264, seed=2), random("bfloat16", len(x), 264, seed=3)
+    with registered(OnHost(gpu)):
+        check(gpu, entry, linear, exact(x, w, "bfloat16"), *map(on_device, (x, w, bias, residual)))
+
+
+@pytest.mark.parametrize("reversed_turns", [False, True])
+@pytest.mark.parametrize("entry", [e for e, t in TILE_OF.items() if t.turns])
+def test_warpgroups_that_take_turns_make_every_tile_once(entry: str, reversed_turns: bool) -> None:
+    check_in_turns(HostRuntime(reversed_turns=reversed_turns), entry)
+
+
+#: What is broken where warpgroups take turns: the text, and the text in its place.
+FAULTS_OF_TURNS = {
+    "the stages of the other's tile are not passed over": ("turn.pass(work.stages);", ""),
+    "the ring's parity does not go on": ("parity ^= stage / STAGES & 1, ", ""),
+    "both make every tile": ("others = CONSUMERS - 1;", "others = 0;"),
+    "nobody waits for a turn": ("barrier_wait(free + group * BARRIER_BYTES, free_parity);", ""),
+    "the second rows are the first": ("+ p * (PANEL * LINE >> 4)", ""),
+    "the second rows go where the first are": ("row + p * PANEL", "row"),
+    "a stage is to be given back by both": ("CONSUMERS / PANELS * 4", "CONSUMERS * 4"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_TURNS)
+def test_a_planted_fault_of_turns_is_seen(fault: str) -> None:
+    right, wrong = FAULTS_OF_TURNS[fault]
+    assert part("warpgroups").count(right) == 1
+    seen = []
+    for reversed_turns in (False, True):
+        gpu = HostRuntime(reversed_turns=reversed_turns)
+        gpu.compiler = HostCompiler({"warpgroups": part("warpgroups").replace(right, wrong)})
+        try:
+            check_in_turns(gpu, "matmul_wgmma_128x128_in_turns")
+        except (AssertionError, KernelError) as error:
+            seen.append(str(error))
+    assert any(re.search("differ|overwritten|not every", x) for x in seen), seen
 
 
 #: What is broken: the text, and the text in its place.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
 
 import opmux as ox
+from opmux.backends.cuda.products import wgmma
+from opmux.backends.cuda.products.wgmma import TILES
 from opmux.backends.cuda.products.wgmma_kernels import TARGET
 from opmux.conformance.performance.candidates import runnable
 from opmux.opset.movement_reference import scattered, taken
@@ -179,28 +183,32 @@ def epilogues(place: Place) -> str:
     return f"of the last, {told[-1]}"
 
 
-@trial()
+@trial(seconds=120)
 def epilogues_by_warpgroups(place: Place) -> str:
-    """Bias, activation and a second array in the kernel of a product by warpgroups: columns by eights, twos and ones,
-    edges of tiles, and again and again, for what of one tile would reach the next.
+    """Bias, activation and a second array in the kernel of a product by warpgroups: every tile, columns by eights, twos
+    and ones, edges of tiles, and again and again, for what of one tile would reach the next.
     """
     if TARGET not in place.device.info.features:
         raise NotHereError(f"{place.device.info.name} runs no code for {TARGET}")
     told = []
-    large, odd = (place.size(1100, 136), 208, place.size(1064, 72)), (300, 520, 263)
-    for m, k, n in (large, (72, 72, 66), odd)[: place.size(3, 2)]:
+    large, odd = (place.size(8100, 136), 456, place.size(4104, 72)), (300, 520, 263)
+    for (m, k, least), (i, tile) in product((large, (72, 72, 66), odd)[: place.size(3, 2)], enumerate(TILES)):
+        if place.pretended and not tile.turns:
+            continue
+        n = least + 8 * i  # of the same shape it would be the same prepared call
         shapes = (m, k), (k, n), (n,), (m, n)
         a, b, bias, more = (whole(s, ml_dtypes.bfloat16, seed) for seed, s in enumerate(shapes))
         exact = (a.astype(np.float64) @ b.astype(np.float64)).astype(a.dtype)
         expected = np.maximum(exact + bias, a.dtype.type(0)) + more
         given = [place.put(a), place.put(np.ascontiguousarray(b.T)).mT, place.put(bias), place.put(more)]
-        with ox.count_calls() as calls:
+        with mock.patch.object(wgmma, "tile_for", return_value=tile) as asked, ox.count_calls() as calls:
             ox.compile(lambda x, y, z, r: ox.maximum(x @ y + z, 0.0) + r)(*given)
-        (decision,) = [c.decision for c in calls.steps()]
-        found = next(c for c in runnable(decision) if c.name.startswith("cuda/epilogue.wgmma:"))
-        if found.run is None:
-            raise AssertionError(f"{m} x {k} x {n}: {found.rejection}")
-        for turn in range(place.size(20, 1)):
-            same(found.run(given, None)[0], expected, f"{m} x {k} x {n}, turn {turn}")
+            (decision,) = [c.decision for c in calls.steps()]
+            found = next(c for c in runnable(decision) if c.name.startswith("cuda/epilogue.wgmma:"))
+        what = f"{m} x {k} x {n} by {tile}"
+        if found.run is None or not asked.called:
+            raise AssertionError(f"{what}: {found.rejection or 'it was prepared before'}")
+        for turn in range(place.size(5, 1)):
+            same(found.run(given, None)[0], expected, f"{what}, turn {turn}")
         told.append(decision.chosen.name)
-    return f"chosen: {', '.join(told)}"
+    return f"chosen: {', '.join(dict.fromkeys(told))}"

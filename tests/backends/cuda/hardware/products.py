@@ -117,7 +117,8 @@ def _tiles(tile: Tile) -> Callable[[Place], str | None]:
 
 for _tile in TILES:
     trial(
-        name=f"wgmma tile {_tile.rows}x{_tile.columns}, {'clusters of 2' if _tile.cluster > 1 else 'no clusters'}",
+        name=f"wgmma tile {_tile.rows}x{_tile.columns}, {'clusters of 2' if _tile.cluster > 1 else 'no clusters'}"
+        + (", in turns" if _tile.turns else ""),
         alone=True,
     )(_tiles(_tile))
 
