@@ -12,6 +12,7 @@ from .signature import Shape, Signature
 
 if TYPE_CHECKING:
     from .arrays.array import Array
+    from .devices.device import Device
     from .devices.status import Completion
 
 
@@ -104,6 +105,8 @@ class Accepts:
         max_elements: the largest operand or output, in elements.
         attributes: for an attribute the values allowed.
         features: device features that must be present.
+        missing: returns what a device lacks beside, and how to get it, or None. It is for what is dear to find out, as
+            whether a library loads: it is asked only about calls within the other limits.
     """
 
     dtypes: tuple[frozenset[str], ...] = ()
@@ -113,6 +116,7 @@ class Accepts:
     max_elements: int | None = None
     attributes: Mapping[str, frozenset[Any]] = field(default_factory=dict)
     features: frozenset[str] = frozenset()
+    missing: Callable[[Device], str | None] | None = None
 
     def leads_with(self, dtype: str) -> bool:
         """Return whether the leading operand may have a dtype, by name."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Final, cast
 
-from ...plugin import Accepts, Array, CallSpec, CostTerms, Kernel, Layout, Prepared, Reason, Rejection
+from ...plugin import Accepts, Array, CallSpec, CostTerms, Device, Kernel, Layout, Prepared, Reason, Rejection
 from .device.driver import CudaDriver
 from .device.nccl import Binding, Call, Clique, binding
 
@@ -101,12 +101,18 @@ def _kernel(op: str, plan: Plan, accepts: Accepts) -> Kernel:
     return Kernel(f"{op}.nccl", op, "cuda", lambda spec: _prepare(plan, spec), accepts, cost=cost)
 
 
+def _missing(device: Device) -> str | None:
+    found = binding()
+    return found.detail if isinstance(found, Rejection) else None
+
+
 _WHOLE: Final = frozenset({False})
-_BYTES: Final = Accepts(layout=Layout.CONTIGUOUS)
+_BYTES: Final = Accepts(layout=Layout.CONTIGUOUS, missing=_missing)
 _COMBINED: Final = Accepts(
     dtypes=(frozenset(_TYPES),),
     layout=Layout.CONTIGUOUS,
     attributes={"reduction": frozenset(_REDUCTIONS), "blocked": _WHOLE},
+    missing=_missing,
 )
 
 KERNELS: Final = (

@@ -73,7 +73,18 @@ def rejection_by_facts(kernel: Kernel, spec: CallSpec, device: Device) -> Reject
         if value not in allowed:
             shown = ", ".join(sorted(map(str, allowed)))
             return Rejection(Reason.ATTRIBUTE, f"{name}={value}; it takes {shown}")
-    return None
+    return _absence(kernel, device)
+
+
+def _absence(kernel: Kernel, device: Device) -> Rejection | None:
+    """Return what a kernel needs of a device that has not got it; what cannot tell has not."""
+    if kernel.accepts.missing is None:
+        return None
+    try:
+        found = kernel.accepts.missing(device)
+    except Exception as error:  # a vendor's code: its fault costs its kernel, not the call
+        found = f"what it needs of {device} is not known: {error!r}"
+    return None if found is None else Rejection(Reason.FEATURE, found)
 
 
 def _dtype_rejection(kernel: Kernel, i: int, sig: Signature) -> Rejection | None:
@@ -184,6 +195,7 @@ def binding_order(
         and rejection_by_policy(op.name, backend, settings) is None
         and all(_dtype_rejection(kernel, i, s) is None for i, s in enumerate(spec.inputs) if s is not None)
         and not kernel.accepts.features - device.info.features
+        and _absence(kernel, device) is None
     ]
     return min(fit)[3] if fit else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -47,6 +47,21 @@ def test_every_rejection_has_its_reason_code() -> None:
     assert found["planted/picky"] == "declined"
     assert found["planted/broken"] == "prepare-failed"
     assert found["planted/integers"] == "dtype"
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"), [(lambda device: f"{device} has no such library", "no such library"), (divmod, "not known")]
+)
+def test_what_a_device_lacks_is_told_of_dear_kernels_too(missing: Callable[[object], str | None], said: str) -> None:
+    accepts = Accepts(dtypes=(frozenset({"float32"}),), missing=missing)
+    dear = Kernel("dear", "add", "cpu", lambda spec: filler(7.0), accepts, cost=CostTerms(launch=1.0))
+    manager.register("planted", Planted(dear))
+    try:
+        explained = ox.explain("add", ox.zeros((3,)), ox.zeros((3,)))
+    finally:
+        manager.unregister("planted")
+    (row,) = (row for row in explained.rows if row.candidate == "planted/dear")
+    assert (row.reason, said in str(explained)) == ("feature", True)
 
 
 @pytest.mark.usefixtures("planted")

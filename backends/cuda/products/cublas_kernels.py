@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ....plugin import (
     Accepts,
@@ -14,6 +14,7 @@ from ....plugin import (
     CallSpec,
     CostTerms,
     Determinism,
+    Device,
     Kernel,
     Nest,
     Prepared,
@@ -22,7 +23,7 @@ from ....plugin import (
     Rejection,
 )
 from ..device.cublas import ARITHMETIC, DECLINES
-from ..device.driver import KIND, driver_of
+from ..device.driver import KIND, CudaDriver, driver_of
 from ..device.runtime import CudaError, Gemm
 from . import matmul, matmul_kernels
 from .matmul import Problem
@@ -59,9 +60,6 @@ def _matmul(spec: CallSpec) -> Prepared | Rejection:
     driver = driver_of(spec)
     if (x.dtype.name, out.dtype.name) not in ARITHMETIC:
         return Rejection(Reason.DTYPE, f"cuBLAS has no product of {x.dtype} in {out.dtype}")
-    missing = driver.runtime.lacks_blas()
-    if missing is not None:
-        return Rejection(Reason.FEATURE, missing)
     if not x.shape[-1]:
         return Rejection(Reason.SIZE, "a product of no terms is left to another kernel")
     problem = matmul.problem_of((*out.shape, x.shape[-1]), x.strides, y.strides)
@@ -177,9 +175,10 @@ def _in_fours(product: Gemm, batch: Nest) -> bool:
     return all(n % _INT8_ALIGNMENT == 0 for n in (rows, terms, *product.leading, *strides))
 
 
-KERNELS: Final = (
-    Kernel(
-        "matmul.cublas", "matmul", KIND, _matmul, Accepts(dtypes=(frozenset(a for a, _ in ARITHMETIC),)), _PROMISES,
-        _COST,
-    ),
-)  # fmt: skip
+def _missing(device: Device) -> str | None:
+    return cast(CudaDriver, device.driver).runtime.lacks_blas()
+
+
+_ACCEPTS: Final = Accepts(dtypes=(frozenset(a for a, _ in ARITHMETIC),), missing=_missing)
+
+KERNELS: Final = (Kernel("matmul.cublas", "matmul", KIND, _matmul, _ACCEPTS, _PROMISES, _COST),)

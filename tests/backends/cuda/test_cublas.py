@@ -148,8 +148,11 @@ def test_without_the_library_the_table_says_how_to_get_it_and_another_kernel_is_
         a = put(small((1024, 1024), "float32"))
         found = ox.explain(ox.matmul, a, a)
         lacks = ox.device("cuda:0").info.lacks()
+        few = ox.explain(ox.matmul, a[:1], a)  # where cuBLAS would not be the cheapest
     assert found.chosen == "cuda/matmul"
-    assert "pip install nvidia-cublas" in str(found)
+    for table in (str(found), str(few)):
+        assert "pip install nvidia-cublas" in table
+        assert "cublas would be chosen" not in table
     assert lacks == ("cuBLAS is not found: pip install nvidia-cublas",)
 
 
