@@ -45,7 +45,7 @@ _BLOCKS_OF_REDUCED: Final = 2
 _BLOCKS_OF_WIDE: Final = (256, ((128, 3), (256, 1)))
 #: Base instructions for an element of a row that is held with 8 bytes, beyond which a multiprocessor need have only so
 #: many blocks, and each result is written under a condition, though it always holds. Without that the compiler works on
-#: so many elements at once that it kept 8 bytes of a sine and 40 of `log_softmax` in memory (NVRTC 13.5, capability 8.0).
+#: so many elements at once that it kept 40 bytes of `log_softmax` in memory (NVRTC 13.5, capability 8.0).
 _MOST_AT_ONCE: Final = 100
 _BLOCKS_OF_HEAVY: Final = 2
 _WALKED: Final = ((256, 2), (512, 1))

@@ -24,9 +24,6 @@ ACCEPT: Final = "python -m tests.backends.cuda.resources --write"
 #: Share by which registers or shared memory may grow unnoticed: another version of NVRTC moves them by a few.
 GROWTH: Final = 0.15
 
-#: By variant, then by target.
-Table = dict[str, dict[str, Resources]]
-
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -37,12 +34,29 @@ class Variant:
         body: the kernel's text.
         parts: the shared files that it uses.
         entry: the function that is watched.
+        dynamic: bytes of dynamic shared memory that a launch gives it.
     """
 
     name: str
     body: str
     parts: tuple[str, ...]
     entry: str
+    dynamic: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs(Resources):
+    """What a kernel needs as it is launched.
+
+    Attributes:
+        dynamic: bytes of dynamic shared memory per block.
+    """
+
+    dynamic: int = 0
+
+
+#: By variant, then by target.
+Table = dict[str, dict[str, Needs]]
 
 
 def families() -> list[str]:
@@ -73,14 +87,14 @@ def needed(named: Mapping[str, Variant], targets: Collection[str] = TARGETS) -> 
         entries = made[v.body, v.parts, target]
         if isinstance(entries, str):
             raise ValueError(f"{name} on {target}: {entries}")
-        found.setdefault(name, {})[target] = entries[v.entry]
+        found.setdefault(name, {})[target] = Needs(**asdict(entries[v.entry]), dynamic=v.dynamic)
     return found
 
 
 def kept() -> tuple[str, Table]:
     """Return the version of NVRTC that the table is of, and the table."""
     document = json.loads(TABLE.read_text(encoding="utf-8"))
-    rows = {name: {t: Resources(*r) for t, r in row.items()} for name, row in document["kernels"].items()}
+    rows = {name: {t: Needs(*r) for t, r in row.items()} for name, row in document["kernels"].items()}
     return document["nvrtc"], rows
 
 
@@ -118,7 +132,7 @@ def write(now: Table) -> None:
         name: {target: list(asdict(r).values()) for target, r in row.items()} for name, row in sorted(now.items())
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in kernels.items()]
-    head = f'{{\n"nvrtc": "{_version()}",\n"columns": ["registers", "local", "shared"],\n"kernels": {{\n'
+    head = f'{{\n"nvrtc": "{_version()}",\n"columns": ["registers", "local", "shared", "dynamic"],\n"kernels": {{\n'
     TABLE.write_text(head + ",\n".join(lines) + "\n}\n}\n", encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import opmux as ox
-from opmux.backends.cuda.device.runtime import Properties
+from opmux.backends.cuda.device.runtime import Extent, Properties
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 
@@ -19,12 +19,15 @@ class Recorder(HostRuntime):
     Attributes:
         texts: by module.
         launched: module and entry of each launch.
+        shared: the most dynamic shared memory that a launch had, by module and entry.
     """
 
     launched: ClassVar[list[tuple[bytes, str]]] = []
+    shared: ClassVar[dict[tuple[bytes, str], int]] = {}
 
     def __init__(self) -> None:
         super().__init__()
+        self.shared.clear()  # modules are numbered anew
         self.properties = Properties("NVIDIA H200", (9, 0), 1 << 37, 132, 1.98e9, 4.9e12, 60 << 20)
         self.compiler = self  # type: ignore[assignment]
         self.texts: dict[bytes, tuple[str, tuple[str, ...]]] = {}
@@ -40,8 +43,9 @@ class Recorder(HostRuntime):
     def function(self, module: bytes, name: str, dynamic_shared: int) -> tuple[bytes, str]:
         return module, name
 
-    def launch(self, function: tuple[bytes, str], *rest: object) -> None:
+    def launch(self, function: tuple[bytes, str], grid: Extent, block: Extent, shared: int, *rest: object) -> None:
         self.launched.append(function)
+        self.shared[function] = max(self.shared.get(function, 0), shared)
 
 
 def zeros(*shape: int, dtype: ox.DType = ox.float32) -> ox.Array:
@@ -56,13 +60,35 @@ def region(
     function: Callable[..., object], *shapes: tuple[int, ...], dtype: ox.DType = ox.float32
 ) -> Callable[[], object]:
     """Return a call of a compiled function; what makes its operands is left out."""
+    return eager(ox.compile(function), *shapes, dtype=dtype)
+
+
+def eager(
+    function: Callable[..., object], *shapes: tuple[int, ...], dtype: ox.DType = ox.float32
+) -> Callable[[], object]:
+    """Return a call of a function as it is; likewise."""
 
     def call() -> object:
         operands = [zeros(*s, dtype=dtype) for s in shapes]
         Recorder.launched.clear()
-        return ox.compile(function)(*operands)
+        return function(*operands)
 
     return call
+
+
+def places() -> ox.Array:
+    """Return indices."""
+    return zeros(5, dtype=ox.int64)
+
+
+def moved(dtype: ox.DType) -> dict[str, Callable[[], object]]:
+    """Return calls that move words as wide as elements of this dtype."""
+    return {
+        f"concat {dtype}": eager(lambda *x: ox.concat(x, axis=1), *[(64, 3)] * 20, dtype=dtype),
+        f"copy of transposed {dtype}": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=dtype), (1, 0))),
+        f"gather {dtype}": lambda: ox.gather(zeros(64, 3, dtype=dtype), places()),
+        f"scatter {dtype}": lambda: ox.scatter(zeros(64, 3, dtype=dtype), places(), zeros(5, 3, dtype=dtype)),
+    }
 
 
 CALLS: dict[str, Callable[[], object]] = {
@@ -71,19 +97,27 @@ CALLS: dict[str, Callable[[], object]] = {
     "large matmul int8 by rows": lambda: ox.matmul(
         zeros(8192, 512, dtype=ox.int8), ox.permute_dims(zeros(8192, 512, dtype=ox.int8), (1, 0))
     ),
+    "matmul float32 in shares": lambda: ox.matmul(zeros(64, 1 << 16), zeros(1 << 16, 64)),
     "sum float32 rows": lambda: ox.sum(zeros(64, 4096), axis=1),
     "sum float16 columns": lambda: ox.sum(zeros(4096, 64, dtype=ox.float16), axis=0),
     "sum float64 all": lambda: ox.sum(zeros(1 << 20, dtype=ox.float64)),
+    "sum float32 of axes apart": lambda: ox.sum(zeros(64, 5, 4096), axis=(0, 2)),
+    "sum float32 of few": lambda: ox.sum(zeros(30, 4096), axis=0),
+    "sum complex128 of few": lambda: ox.sum(zeros(2, 5, 4096, dtype=ox.complex128), axis=(0, 1)),
+    "argmax float64 of few": lambda: ox.argmax(zeros(16, 4096, dtype=ox.float64), axis=0),
     "argmax float32": lambda: ox.argmax(zeros(64, 4096), axis=1),
     "cumulative_sum float32": lambda: ox.cumulative_sum(zeros(64, 4096), axis=1),
+    "cumulative_sum float32 of many rows": lambda: ox.cumulative_sum(zeros(10000, 64), axis=1),
+    "cumulative_sum float32 of many columns": lambda: ox.cumulative_sum(zeros(64, 10000), axis=0),
     "sort float32": lambda: ox.sort(zeros(64, 4096), axis=1),
-    "gather float32": lambda: ox.gather(zeros(64, 64), zeros(5, dtype=ox.int64)),
-    "scatter float32": lambda: ox.scatter(zeros(64, 64), zeros(5, dtype=ox.int64), zeros(5, 64), reduction="add"),
+    "scatter and add float32": lambda: ox.scatter(zeros(64, 64), places(), zeros(5, 64), reduction="add"),
     "argsort int64": lambda: ox.argsort(zeros(9, 4000, dtype=ox.int64), axis=1),
     "searchsorted float32": lambda: ox.searchsorted(zeros(64), zeros(64, 64)),
-    "concat int8": lambda: ox.concat([zeros(64, 3, dtype=ox.int8)] * 20, axis=1),
-    "copy of transposed int8": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=ox.int8), (1, 0))),
-    "copy of transposed complex128": lambda: ox.copy(ox.permute_dims(zeros(64, 64, dtype=ox.complex128), (1, 0))),
+    **moved(ox.int8),
+    **moved(ox.int16),
+    **moved(ox.float32),
+    **moved(ox.float64),
+    **moved(ox.complex128),
     "iota bfloat16": lambda: ox.iota((64, 64), 1, dtype=ox.bfloat16, device="cuda:0"),
     "sum complex128 rows": lambda: ox.sum(zeros(64, 4096, dtype=ox.complex128), axis=1),
     "matmul complex128": product(ox.complex128),
@@ -125,16 +159,20 @@ CALLS: dict[str, Callable[[], object]] = {
 
 #: What fills operands.
 _FILLS = ("elementwise_dense", "move_u128")
+#: Calls that are about such kernels, and leave out what fills their operands.
+_OF_FILLS = ("chain", "concat")
 
 
 def carry_out(runtime: Recorder) -> Iterator[tuple[str, bytes, str]]:
-    """Make every call on the registered GPU, and yield what each asked for: its name, a module and an entry."""
+    """Make every call on the registered GPU, and yield what it is the first to ask for: its name, module and entry."""
+    known = set()
     for name, call in CALLS.items():
         runtime.launched.clear()
         with ox.policy(fallback="forbid"):
             call()
         for module, entry in dict.fromkeys(runtime.launched):
-            if entry not in _FILLS or "chain" in name:
+            if (entry not in _FILLS or name.startswith(_OF_FILLS)) and (module, entry) not in known:
+                known.add((module, entry))
                 yield name, module, entry
 
 
@@ -142,4 +180,4 @@ def variants() -> Iterator[Variant]:
     runtime = Recorder()
     with registered(OnHost(runtime)):
         for name, module, entry in carry_out(runtime):
-            yield Variant(f"{name}, {entry}", *runtime.texts[module], entry)
+            yield Variant(f"{name}, {entry}", *runtime.texts[module], entry, runtime.shared[module, entry])
