@@ -20,7 +20,7 @@ from opmux.backends.cuda.compiling.targets import TARGETS
 from opmux.backends.cuda.products import wgmma
 from opmux.backends.cuda.products.epilogue import Epilogue
 from opmux.backends.cuda.products.matmul import problem_of
-from opmux.backends.cuda.products.wgmma import TILES, Variant
+from opmux.backends.cuda.products.wgmma import TILES, Tile, Variant
 from opmux.backends.cuda.products.wgmma_kernels import PARTS, TARGET
 from opmux.backends.cuda.source import part, whole
 from opmux.conformance.performance.candidates import runnable
@@ -333,9 +333,10 @@ def many_turned_residuals(o: Any, x: Any, w: Any, *residuals: Any) -> Any:
     ],
     ids=["vectors", "odd columns", "gelu", "float64", "many residuals", "many turned residuals"],
 )
-def test_registers_suffice_and_products_overlap(function: Function, n: int, more: int) -> None:
+@pytest.mark.parametrize("tile", [TILES[0], TILES[5]], ids=["together", "in turns"])
+def test_registers_suffice_and_products_overlap(function: Function, n: int, more: int, tile: Tile) -> None:
     runtime = Recorder()
-    with registered(OnHost(runtime)):
+    with registered(OnHost(runtime)), mock.patch.object(wgmma, "tile_for", return_value=tile):
         x, _, bias, residual = layer(n, 64)
         w = ox.zeros((n, 64), dtype=ox.bfloat16, device="cuda:0").mT
         outputs(function, x, w, bias, residual, *[residual + 0.0 for _ in range(more)])
