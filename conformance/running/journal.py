@@ -13,7 +13,7 @@ from typing import Final, Self, TextIO
 
 from ...core.filecache import cache_key, cache_root
 from ..identity import core_digest, implementation_of, suite_digest
-from ..results.outcome import CaseResult
+from ..results.outcome import CaseResult, Outcome
 from ..results.subject import environment
 from ..target import Target
 from .isolation import Job
@@ -33,7 +33,8 @@ class Journal:
     def __init__(self, path: Path | None, known: Iterable[CaseResult] = ()) -> None:
         self._known: dict[tuple[str, str, str, str], dict[str, CaseResult]] = defaultdict(dict)
         for r in known:
-            self._known[r.backend, r.device, r.op, r.dtype][r.id] = r
+            if r.outcome is not Outcome.NOT_RUN:  # what lost its device is tried again
+                self._known[r.backend, r.device, r.op, r.dtype][r.id] = r
         self._file: TextIO | None = None
         if path is not None:
             try:

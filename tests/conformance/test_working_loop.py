@@ -14,7 +14,7 @@ import pytest
 
 from opmux.cli.main import main
 from opmux.conformance.cases.enumerate import cases
-from opmux.conformance.results.outcome import Outcome
+from opmux.conformance.results.outcome import CaseResult, Outcome
 from opmux.conformance.results.report import Report
 from opmux.conformance.running import work
 from opmux.conformance.running.isolation import Job
@@ -79,6 +79,14 @@ def test_a_run_without_resume_begins_anew() -> None:
         assert set(journal.known(job)) == {"exp-float32-values"}
     with Journal.of(selection, ready) as journal:
         assert journal.known(job) == {}
+
+
+def test_what_lost_its_device_is_tried_again_where_a_run_goes_on(tmp_path: Path) -> None:
+    job = Job("acme", "cpu:0", "exp", "float32", False, ("exp-float32-a", "exp-float32-b"))
+    ended = {"exp-float32-a": Outcome.PASS, "exp-float32-b": Outcome.NOT_RUN}
+    found = [CaseResult(i, *("acme", "exp", "float32", "values", "cpu:0"), o) for i, o in ended.items()]
+    with Journal(tmp_path / "run-0.jsonl", found) as journal:
+        assert set(journal.known(job)) == {"exp-float32-a"}
 
 
 def test_the_last_failures_are_remembered_until_they_pass() -> None:
