@@ -84,6 +84,8 @@ def _names(found: list[Case]) -> tuple[str, ...]:
 
 _SGEMM: Final = _names([_product("float32", n) for n in _SQUARE["float32"]])
 _BF16: Final = _names([_product("bfloat16", n) for n in _SQUARE["bfloat16"]])
+#: Calls that are one ElementwiseKernel of CuPy's. It has no kernel of the caller's own for the others.
+_LAUNCHES: Final = _names([case for case in _calls() if case.kind in ("add", "exp", "chain")])
 _MINE: Final = "opmux-cuda"
 #: Without cuBLAS, which the dispatcher may choose: a library is as fast as itself.
 _OWN: Final = "opmux-own-cuda"
@@ -101,6 +103,7 @@ SUITE: Final = Suite(
         Target("reductions f32: over CUB", _names(_reductions(_N, _MATRIX)), _MINE, "cupy", 1.0),
         Target("softmax, layer_norm: over torch.compile", _names(_rows(_ROWS)), _MINE, "torch-compile-cuda", 1.2),
         Target("sgemm, 1k to 8k: over cuBLAS, geometric mean", _SGEMM, _OWN, "cupy", 0.95, "geometric mean"),
+        Target("cost of a call: over CuPy's ElementwiseKernel", _LAUNCHES, _MINE, "cupy", 1.0),
         Target("bf16, 2k to 8k: over cuBLAS, geometric mean", _BF16, _OWN, "cupy", 0.95, "geometric mean"),
     ),
     device="cuda",

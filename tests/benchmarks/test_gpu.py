@@ -310,8 +310,24 @@ def test_targets_of_several_cases(scripted: Callable[..., Any], right: Any) -> N
     assert "on sum" in found[3]["note"]
 
 
-def test_every_target_is_about_peers_that_exist() -> None:
+def test_every_target_is_about_peers_and_cases_that_exist() -> None:
     assert all({target.peer, target.over} <= PEERS.keys() for target in GPU.targets)
+    assert {case for target in GPU.targets for case in target.cases} <= {case.name for case in GPU.cases(False)}
+
+
+def exact(case: Case, operands: tuple[Any, ...]) -> NDArray[Any]:
+    return expected(case, operands).values.astype(np.float32)
+
+
+@pytest.mark.parametrize(("chain", "met"), [(1e-3, True), (1.25e-3, False)])
+def test_no_launch_is_to_be_dearer_than_one_of_cupy(scripted: Callable[..., Any], chain: float, met: bool) -> None:
+    rows = []
+    for case in (c for c in GPU.cases(False) if c.shapes[0] == (8,) and c.kind in ("add", "exp", "chain")):
+        mine = chain if case.kind == "chain" else 0.5e-3
+        workers = scripted(**{"opmux-cuda": (exact, mine), "cupy": (exact, 1e-3)})
+        rows += summary(case, measure_case(case, list(workers), workers.__getitem__, QUICK))
+    (found,) = [t for t in targets(GPU, rows) if t["name"].startswith("cost of a call")]
+    assert (found["value"], found["met"]) == (pytest.approx(1e-3 / chain), met)
 
 
 def test_peers_are_those_of_the_device() -> None:
