@@ -191,7 +191,7 @@ def epilogues_by_warpgroups(place: Place) -> str:
     if TARGET not in place.device.info.features:
         raise NotHereError(f"{place.device.info.name} runs no code for {TARGET}")
     told = []
-    large, odd = (place.size(8100, 136), 456, place.size(4104, 72)), (300, 520, 263)
+    large, odd = (place.size(4100, 136), 456, place.size(4104, 72)), (300, 520, 263)
     for (m, k, least), (i, tile) in product((large, (72, 72, 66), odd)[: place.size(3, 2)], enumerate(TILES)):
         if place.pretended and not tile.turns:
             continue
