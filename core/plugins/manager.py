@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -280,8 +281,7 @@ def _load_here(job: _Job) -> None:
         offer = examine.ask(plugin, name)
         validate.check(name, offer, claimed)
         if validate.is_idle(offer, claimed):
-            why = f"no device of kind {', '.join(claimed)} was found"
-            _note(_absent(job.candidate, why, job.manifest.install))
+            _note(_absent(job.candidate, *_no_device(job.manifest)))
             return
         validate.commit(name, job.version, offer)
         _folders[name] = job.manifest.path.parent
@@ -289,6 +289,17 @@ def _load_here(job: _Job) -> None:
         _note(_ready(name, job.candidate.distribution, job.version))
 
     _guard(job.candidate, step)
+
+
+def _no_device(declared: Manifest) -> tuple[str, str]:
+    """Return what to say of devices that are not shown, and what to do."""
+    why = f"no device of kind {', '.join(declared.devices)} was found"
+    hiding = [name for name in declared.hidden_by if name in os.environ]
+    if not hiding:
+        return why, declared.install
+    values = ", ".join(f"{name} is {os.environ[name]!r}" for name in hiding)
+    otherwise = f"; where that changes nothing: {declared.install}" if declared.install else ""
+    return f"{why}, and {values}, which may hide it", f"unset {', '.join(hiding)}{otherwise}"
 
 
 def _note(known: BackendStatus) -> BackendStatus:

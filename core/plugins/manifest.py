@@ -14,6 +14,7 @@ deepest to the top, and the nearest manifest counts. So ``acme.opmux.backend`` m
     opset = ">=0.1,<1"            # the opset versions that it serves
     devices = ["acme"]            # device kinds that it owns; [] or absent for a backend of kernels only
     install = "pip install acme"  # what to do where a requirement is missing
+    hidden_by = ["ACME_VISIBLE"]  # environment variables that choose which devices a process is shown
     [[requires]]                  # what must be present on the machine, one of module, library, file each
     library = "libacme.so.1"
 """
@@ -41,6 +42,7 @@ DYNAMIC: Final = "dynamic"
 _LARGEST: Final = 64 << 10
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]*")
 DEVICE_KIND: Final = re.compile(r"[a-z][a-z0-9_]*")
+VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Manifest:
         devices: the device kinds that it owns.
         requires: what must be present on the machine.
         install: what to do where it is not.
+        hidden_by: environment variables that choose which devices a process is shown.
     """
 
     path: Path
@@ -68,6 +71,7 @@ class Manifest:
     devices: tuple[str, ...] = ()
     requires: tuple[Requirement, ...] = ()
     install: str = ""
+    hidden_by: tuple[str, ...] = ()
 
 
 def _text(value: object) -> str:
@@ -102,6 +106,12 @@ def _devices(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _variables(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) and VARIABLE.fullmatch(v) for v in value):
+        raise ValueError('must be a list of environment variables, such as ["ACME_VISIBLE_DEVICES"]')
+    return tuple(value)
+
+
 def _requires(value: object) -> tuple[Requirement, ...]:
     if not isinstance(value, list):
         raise ValueError("must be an array of tables [[requires]]")
@@ -126,6 +136,7 @@ _KEYS: Final[dict[str, tuple[bool, Callable[[object], Any]]]] = {
     "devices": (False, _devices),
     "requires": (False, _requires),
     "install": (False, _text),
+    "hidden_by": (False, _variables),
 }
 
 

@@ -88,9 +88,19 @@ def test_what_is_missing_is_named(machine: Path) -> None:
     assert "pip install 'opmux[cuda]'" in found["remedy"]
 
 
-def test_a_driver_without_a_gpu_is_no_fault(machine: Path) -> None:
+def test_a_driver_without_a_gpu_is_no_fault(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     code, found = doctor(with_cupy(machine, 13000, NO_GPU))
     assert (code, found["state"], found["reason"]) == (0, "absent-hardware", "no device of kind cuda was found")
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_a_variable_that_may_hide_all_gpus_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    code, found = doctor(with_cupy(machine, 13000, NO_GPU))
+    assert (code, found["state"]) == (0, "absent-hardware")
+    assert found["reason"].endswith(f"was found, and CUDA_VISIBLE_DEVICES is {value!r}, which may hide it")
+    assert found["remedy"].startswith("unset CUDA_VISIBLE_DEVICES; ")
 
 
 def test_a_driver_that_is_too_old_is_told_with_what_to_install(machine: Path) -> None:

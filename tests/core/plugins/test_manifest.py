@@ -29,10 +29,11 @@ def package(tmp_path, monkeypatch):
 
 
 def test_values(tmp_path):
-    text = GOOD + 'version = "3"\ndevices = ["acme"]\ninstall = "do"\nrequires = [{module = "m"}, {file = "/f"}]\n'
+    text = GOOD + 'version = "3"\ndevices = ["acme"]\ninstall = "do"\nhidden_by = ["A_B"]\n'
+    text += 'requires = [{module = "m"}, {file = "/f"}]\n'
     found = parse(text, tmp_path)
     assert (found.name, found.version, found.spi, found.opset) == ("acme", "3", "0.1", ">=0.1,<1")
-    assert (found.devices, found.install) == (("acme",), "do")
+    assert (found.devices, found.install, found.hidden_by) == (("acme",), "do", ("A_B",))
     assert found.requires == (Requirement("module", "m"), Requirement("file", "/f"))
 
 
@@ -59,6 +60,7 @@ def test_defaults(tmp_path):
         (GOOD + 'requires = [{module = "a", file = "b"}]\n', "entry 0 has 'module', 'file'"),
         (GOOD + 'requires = [{module = "a.b"}]\n', "must name a top-level module"),
         (GOOD + "install = 3\n", "key 'install' is 3"),
+        (GOOD + 'hidden_by = ["A B"]\n', "must be a list of environment variables"),
     ],
 )
 def test_wrong_one_is_refused_with_file_and_key(tmp_path, text, said):
