@@ -97,10 +97,10 @@ CALLS: dict[str, Callable[[], object]] = {
         )
     },
     "rows held": softmax(1, 2**22, 1024),
-    "rows that 32 bits do not count": softmax(1, 2**32, 8),
+    "rows that 32 bits do not count": softmax(1, 2**31 + 8, 64),
     "one long row": softmax(1, 2, WIDE),
     "columns held": softmax(0, 1024, 2**22),
-    "columns that 32 bits do not count": softmax(0, 8, 2**32),
+    "columns that 32 bits do not count": softmax(0, 64, 2**31 + 8),
     "long columns": softmax(0, WIDE, 4),
     "concat": lambda: ox.concat([zeros(WIDE), zeros(WIDE)]),
     "concat of columns": lambda: ox.concat([zeros(2**31, 3), zeros(2**31, 2)], axis=1),
