@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,12 +20,11 @@ from ...plugin import (
     Reason,
     Rejection,
     orders,
-    programs,
 )
 from . import formulas, reductions, scans
 from .device.driver import KIND, driver_of
 from .device.launching import Arguments, Pointer, Step, launcher
-from .folds import FEW, KINDS, Fold
+from .folds import KINDS, Fold
 from .formulas import COMPLEX
 from .nest import packed, parts
 from .reductions import THREADS, WARP, Form, Plan, Variant
@@ -187,23 +186,6 @@ def _kernel(op: str) -> Kernel:
 
     accepted = ARITHMETIC | COMPLEX if op == "sum" else ARITHMETIC
     return Kernel(op, op, KIND, prepare, Accepts(dtypes=(accepted,)), CANONICAL)
-
-
-def variants() -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Yield the name, the text and the shared parts of kernels that stand for all, for the table of resources."""
-    for op, dtype in (("sum", "float32"), ("sum", "float64"), ("sum", "float16"), ("sum", "int64"), ("max", "float32"),
-                      ("max", "bfloat16"), ("any", "bool"), ("argmax", "float32"), ("argmin", "int8")):  # fmt: skip
-        result = {"any": "bool", "argmax": "int64", "argmin": "int64"}.get(op, dtype)
-        wide = 1 if op.startswith("arg") else min(_VECTOR_BYTES * 8 // max(programs.WIDTH[dtype], 8), _MOST_WIDTH)
-        fold = Fold(op, dtype, result)
-        for variant in (
-            Variant(fold, Form.ROWS, partial=True),
-            Variant(fold, Form.STRIDED, 2, 2),
-            Variant(fold, Form.COLUMNS, partial=True, across=WARP, width=wide),
-            Variant(fold, Form.FEW, few=FEW),
-            Variant(fold, Form.TREE),
-        ):
-            yield f"{variant.form} {op} {dtype}", _source(variant), PARTS
 
 
 KERNELS: Final = (*(_kernel(op) for op in KINDS), *scans.KERNELS)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -245,15 +245,6 @@ def _tiled_sum(spec: CallSpec) -> Prepared | Rejection:
     if not spec.outputs[0].size or not plan.few:
         return Rejection(Reason.SIZE, "there are chains enough for all threads, or short ones")
     return _by_tiles(spec, fold, plan)
-
-
-def variants() -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Yield the name, the text and the shared parts of kernels that stand for all, for the table of resources."""
-    for dtype in ("float32", "float64", "float16", "int64"):
-        for along in (True, False):
-            variant = Variant(Fold("sum", dtype, dtype), 1, along)
-            yield f"{variant.name} sum {dtype}", source(variant), PARTS
-        yield f"scan_tiles sum {dtype}", tiled_source(Fold("sum", dtype, dtype), 1), PARTS
 
 
 KERNELS: Final = (
