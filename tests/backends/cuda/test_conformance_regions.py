@@ -75,8 +75,11 @@ def softmax_by(target: Target, *judged: str) -> list[str]:
     x = ox.asarray(np.ones((4, 64), np.float32), device=target.device)
     with CLAIMS.set_aside():
         CLAIMS.record({key: Verdict(Claim.SHOWN) for key in keys})
-        with ox.policy(backends={"cuda"}, fallback="forbid", determinism="canonical"), ox.count_calls() as seen:
-            ox.softmax(x)
+        try:
+            with ox.policy(backends={"cuda"}, fallback="forbid", determinism="canonical"), ox.count_calls() as seen:
+                ox.softmax(x)
+        finally:
+            CLAIMS.clear()  # else they would be kept beyond the test
     return [c.decision.chosen.name.partition(":")[0] for c in seen.steps()]
 
 

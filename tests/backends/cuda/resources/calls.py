@@ -27,6 +27,7 @@ class Recorder(HostRuntime):
 
     def __init__(self) -> None:
         super().__init__()
+        self.launched.clear()
         self.shared.clear()  # modules are numbered anew
         self.properties = Properties("NVIDIA H200", (9, 0), 1 << 37, 132, 1.98e9, 4.9e12, 60 << 20)
         self.compiler = self  # type: ignore[assignment]
