@@ -169,9 +169,9 @@ def test_a_policy_that_comes_too_late_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_array_whose_views_are_not_counted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """``out=`` on an array that has a view would be seen through the view."""
-    from opmux.core.arrays import array
+    from opmux.core.arrays import ownership
 
-    monkeypatch.setattr(array, "is_sole_owner", lambda x: x._buffer.writable)
+    monkeypatch.setattr(ownership, "is_sole_owner", lambda x: x._buffer.writable)
     with pytest.raises(ConformanceError, match="must be"):
         _with()
 
