@@ -25,7 +25,7 @@ State = list[dict[tuple[int, int], Array]]
 
 
 def run(schedule: Schedule, problem: Problem, operands: Sequence[Array]) -> list[Array]:
-    """Execute a schedule; *operands* and results are one per rank, on the rank's device."""
+    """Execute a schedule; *operands* and results are one per rank, on the rank's device, in memory of their own."""
     layout = problem.layout.bound(schedule)
     devices = [x.device for x in operands]
     state: State = [_pieces(schedule, problem, layout, rank, x) for rank, x in enumerate(operands)]
@@ -39,7 +39,10 @@ def run(schedule: Schedule, problem: Problem, operands: Sequence[Array]) -> list
         for t, pieces in made:
             for i, piece in enumerate(pieces):
                 state[t.target][t.into, t.at + i] = piece
-    return [_result(schedule, problem, layout, rank, state[rank], devices[rank]) for rank in range(schedule.ranks)]
+    results = [_result(schedule, problem, layout, rank, state[rank], devices[rank]) for rank in range(schedule.ranks)]
+    # A result in an operand's memory would bar that from `out=`, or not, as prices choose this way or a kernel.
+    given = {id(x._buffer) for x in operands}
+    return [OPS.public["copy"](y) if id(y._buffer) in given else y for y in results]
 
 
 def _pieces(

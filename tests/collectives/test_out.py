@@ -40,6 +40,15 @@ def test_reductions_and_broadcasts_work_in_place(hosts: Hosts, n: int, size: int
                 np.testing.assert_array_equal(y.numpy(), w.numpy())
 
 
+@pytest.mark.parametrize(("n", "name", "way"), [(1, "all_reduce", "direct"), (3, "broadcast", "tree")])
+def test_no_result_is_in_the_memory_of_an_operand(hosts: Hosts, n: int, name: str, way: str) -> None:
+    mesh, arrays = ox.Mesh(hosts[:n]), brought(hosts, n, 3000)
+    with ox.policy(pins={name: way}):
+        results = getattr(ox, name)(arrays, mesh)
+    assert not set(addresses(arrays)) & set(addresses(results))
+    getattr(ox, name)(arrays, mesh, out=arrays)  # nothing else sees them
+
+
 @pytest.mark.parametrize("dtype", ["bool", "bfloat16", "complex64", "int8"])
 @pytest.mark.parametrize("n", [2, 5])
 def test_any_dtype_is_reduced_in_place(hosts: Hosts, n: int, dtype: str) -> None:
