@@ -42,12 +42,14 @@ def price_on(schedule: Schedule, problem: Problem, mesh: Mesh) -> Cost:
     layout, itemsize = problem.layout.bound(schedule), problem.accumulator.itemsize
     links = links_of_devices(mesh)
     if links is None:
-        bandwidth = min(d.rates.bandwidth[-1][1] for d in mesh.local_devices)
-        # One thread carries out every rank's part, one after the other.
-        alone = Switch(Link(_CALL, bandwidth / schedule.ranks, "model"))
-        found = price(schedule, layout, itemsize, alone, Rates(bandwidth / schedule.ranks, _CALL)).terms
+        # One thread carries out every rank's part, one after the other, so what is used is what all ranks use: at
+        # another level of memory than a kernel's price the faster way would be the one whose level is.
+        used = sum(math.prod(shape) for shape in (*problem.operands, *problem.results)) * problem.dtype.itemsize
+        bandwidth = min(d.rates.bandwidth_at(used) for d in mesh.local_devices) / schedule.ranks
+        rates = Rates(bandwidth, _CALL)
+        found = price(schedule, layout, itemsize, Switch(Link(_CALL, bandwidth, "model")), rates).terms
         calls = schedule.ranks * (found["latency"] + sum(p.times for p in schedule.phases) * _CALL)
-        return _cost(found, calls, found["local"])
+        return _cost(found, calls, found["local"] + _joining(schedule, layout, problem, rates))
     combined = 3 * max(layout.lengths, default=0) * itemsize  # devices combine chunk by chunk
     bandwidth = min(d.rates.bandwidth_at(combined) for d in mesh.local_devices)
     rates = Rates(bandwidth, max(d.rates.launch for d in mesh.local_devices))

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 import opmux as ox
 from opmux.core.collectives.failure import Cause, MeshFailure
-from opmux.core.dispatch.observe import OBSERVERS
+from opmux.core.dispatch.decision import Kind
+from opmux.core.dispatch.observe import OBSERVERS, planning
 from opmux.core.dispatch.policy import current
 from opmux.core.dispatch.record import Recorder
 from opmux.core.errors import ArgumentTypeError, CollectiveError, ConsumedError, DeviceError
@@ -66,6 +68,21 @@ def test_a_backend_that_comes_and_goes_is_seen_by_the_next_call(call: Call) -> N
         assert call() == SEVENS
         assert call() == SEVENS
     assert call() == RIGHT
+
+
+@pytest.mark.parametrize("levels", [(2e9, 60e9), (60e9, 2e9)])
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_one_kernel_is_cheaper_than_its_messages_whatever_memory_is_faster(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, n: int, levels: tuple[float, float]
+) -> None:
+    for d in hosts[:n]:
+        bandwidth = ((1 << 27, levels[0]), (1 << 40, levels[1]))
+        monkeypatch.setattr(d, "_rates", replace(d.rates, bandwidth=bandwidth))
+    mesh, arrays = ox.Mesh(hosts[:n]), [ox.zeros(1_200_000, dtype="float32", device=d) for d in hosts[:n]]
+    with planning() as made:
+        for function in (ox.all_reduce, ox.reduce_scatter, ox.all_gather, ox.broadcast):
+            function(arrays, mesh)
+    assert [d.chosen.kind for d in made] == [Kind.KERNEL] * 4
 
 
 def test_a_policy_is_seen_by_the_next_call(call: Call) -> None:

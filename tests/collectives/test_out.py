@@ -30,8 +30,8 @@ def addresses(arrays: list[Any]) -> list[int]:
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_reductions_and_broadcasts_work_in_place(hosts: Hosts, n: int, size: int, backend: str) -> None:
     mesh = ox.Mesh(hosts[:n])
-    with ox.policy(backends=backend):
-        for function, given in ((ox.all_reduce, {"reduction": "min"}), (ox.broadcast, {"root": n - 1})):
+    for function, given in ((ox.all_reduce, {"reduction": "min"}), (ox.broadcast, {"root": n - 1})):
+        with ox.policy(pins={function.__name__: backend}):
             arrays = brought(hosts, n, size)
             wanted, before = function(arrays, mesh, **given), addresses(arrays)
             made = function(arrays, mesh, out=arrays, **given)
