@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ WORKING_SETS: Final = (1 << 14, 1 << 18, 1 << 22, 1 << 24, 1 << 26)
 #: core, threads that wait for each other are slower than one alone (80 times was seen), and that rate would be kept.
 _PRODUCTS: Final = (384, 192, 64)
 # Part of the key: step it when the probe or the format changes.
-_FORMAT: Final = "host-rates-4"
+_FORMAT: Final = "host-rates-5"
 
 
 def _best_seconds(action: Callable[[], Any], repeats: int) -> float:
@@ -60,6 +61,15 @@ def _product_flops(dtype: str, n: int) -> float:
     return 2.0 * n**3 / _best_seconds(lambda: np.matmul(a, a, out=out), 9)
 
 
+def _by_level(found: list[float]) -> tuple[tuple[int, float], ...]:
+    """Return the rates of levels from those probed: none is below that of a larger level.
+
+    A smaller working set is only slower where something else ran beside its probe, or by what a call costs.
+    """
+    best = accumulate(reversed(found), max)
+    return tuple(zip((*WORKING_SETS[:-1], 1 << 62), reversed(list(best)), strict=True))
+
+
 def measure() -> Rates:
     """Return the host's rates, measured now."""
     single, double = _flops("float32"), _flops("float64")
@@ -71,7 +81,7 @@ def measure() -> Rates:
             ("float16", single),
             ("bfloat16", single),
         ),
-        bandwidth=(*((size, _bandwidth(size)) for size in WORKING_SETS[:-1]), (1 << 62, _bandwidth(WORKING_SETS[-1]))),
+        bandwidth=_by_level([_bandwidth(size) for size in WORKING_SETS]),
         launch=1e-6,
         source="measured",
     )

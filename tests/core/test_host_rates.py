@@ -38,3 +38,11 @@ def test_without_a_cache_nothing_is_written(measured, tmp_path, monkeypatch):
     monkeypatch.setenv("OPMUX_CACHE", "0")
     assert module.host_rates("one") == MADE
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_level_of_memory_is_slower_than_a_larger_one(monkeypatch):
+    probed = dict(zip(module.WORKING_SETS, (1e9, 5e9, 4e9, 2e9, 3e9), strict=True))
+    monkeypatch.setattr(module, "_bandwidth", probed.__getitem__)
+    limits, rates = zip(*module.measure().bandwidth, strict=True)
+    assert limits == (*module.WORKING_SETS[:-1], 1 << 62)
+    assert rates == (5e9, 5e9, 4e9, 3e9, 3e9)
