@@ -30,7 +30,7 @@ from ..nest import MOST_INDEXED, packed
 from ..reduction_kernels import walk
 from ..reductions import WARP, power_of_two
 from . import column_source
-from .column_source import ENTRY, LINE, MOST_TURNS, SAME, SIDE_BY_SIDE, VALUE, Variant, Way
+from .column_source import ENTRY, LINE, MOST_TURNS, SAME, SIDE_BY_SIDE, VALUE, Layout, Variant, Way
 from .fusing import region_kernel, strides_of, too_much
 from .row_program import KINDS, Rows, constants
 from .row_source import MOST_UNROLLED
@@ -61,46 +61,6 @@ _BUSY: Final = 2 * _MULTIPROCESSORS * _WARPS * WARP
 _FEWEST_BLOCKS: Final = _MULTIPROCESSORS // 3
 #: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
 _SHARED_BYTES: Final = 48 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How columns are spread over threads.
-
-    Attributes:
-        width: neighbouring columns of a thread.
-        across: threads of a warp that have different columns.
-        warps: that share columns.
-        lanes: of a canonical block that have terms.
-        steps: terms of a block that a thread has.
-        turns: blocks of a column that is held in registers; 0 where it is read again.
-        threads: of a block.
-        blocks: that a multiprocessor holds at least.
-    """
-
-    width: int
-    across: int
-    warps: int
-    lanes: int
-    steps: int
-    turns: int
-    threads: int
-    blocks: int
-
-    @property
-    def down(self) -> int:
-        """Threads that share a column."""
-        return WARP // self.across * self.warps
-
-    @property
-    def columns(self) -> int:
-        """Columns of a block."""
-        return self.threads // WARP // self.warps * self.across * self.width
-
-    def shared_bytes(self, value: int) -> int:
-        """Return the bytes of shared memory for values of so many bytes in all reductions."""
-        parts = 2 * self.threads // WARP * self.across * self.width
-        return value * (parts + (self.turns or MOST_TURNS) * self.columns) if self.warps > 1 else 0
 
 
 def layouts(length: int, widest: int, held: int, eight: bool = False) -> list[Layout]:
@@ -244,10 +204,7 @@ class _Region:
             (i, Way(SIDE_BY_SIDE, _walk(frame.nest(frame.axes, [steps]), packs))) for i, steps in lying.results
         )
         even = frame.length == layout.turns * layout.steps * layout.down
-        variant = Variant(
-            rows, layout.width, layout.across, layout.warps, layout.lanes, layout.steps, layout.turns, even,
-            layout.threads, layout.blocks, len(lying.kept.shape), tuple(ways), results,
-        )  # fmt: skip
+        variant = Variant(rows, layout, even, len(lying.kept.shape), tuple(ways), results)
         numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length)]
         written = [Pointer(count + i) for i in range(len(spec.outputs))]
         arguments: Arguments = [*numbers, packed(lying.kept), *packs, *reads, *written]

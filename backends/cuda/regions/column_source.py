@@ -8,6 +8,7 @@ from typing import Final
 
 from ....plugin import View
 from .. import emit
+from ..reductions import WARP
 from .row_program import Pass, Rows
 from .row_source import Text, block, loop
 
@@ -35,35 +36,61 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """Everything that the code of a kernel over columns depends on.
+class Layout:
+    """How columns are spread over threads.
 
     Attributes:
-        rows: what is computed; its rows are the columns.
         width: neighbouring columns of a thread.
         across: threads of a warp that have different columns.
         warps: that share columns.
         lanes: of a canonical block that have terms.
         steps: terms of a block that a thread has.
         turns: blocks of a column that is held in registers; 0 where it is read again.
-        even: whether every thread has all of its terms.
         threads: of a block.
         blocks: that a multiprocessor holds at least, which limits registers.
-        kept_rank: dimensions of the nest of columns.
-        operands: how they lie.
-        results: how results that have elements along a column lie, by number.
     """
 
-    rows: Rows
     width: int
     across: int
     warps: int
     lanes: int
     steps: int
     turns: int
-    even: bool
     threads: int
     blocks: int
+
+    @property
+    def down(self) -> int:
+        """Threads that share a column."""
+        return WARP // self.across * self.warps
+
+    @property
+    def columns(self) -> int:
+        """Columns of a block."""
+        return self.threads // WARP // self.warps * self.across * self.width
+
+    def shared_bytes(self, value: int) -> int:
+        """Return the bytes of shared memory for values of so many bytes in all reductions."""
+        parts = 2 * self.threads // WARP * self.across * self.width
+        return value * (parts + (self.turns or MOST_TURNS) * self.columns) if self.warps > 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Everything that the code of a kernel over columns depends on.
+
+    Attributes:
+        rows: what is computed; its rows are the columns.
+        layout: how columns are spread over threads.
+        even: whether every thread has all of its terms.
+        kept_rank: dimensions of the nest of columns.
+        operands: how they lie.
+        results: how results that have elements along a column lie, by number.
+    """
+
+    rows: Rows
+    layout: Layout
+    even: bool
     kept_rank: int
     operands: tuple[Way, ...]
     results: tuple[tuple[int, Way], ...]
@@ -76,14 +103,14 @@ def source(variant: Variant) -> str:
 
 class _Text(Text):
     def __init__(self, variant: Variant) -> None:
-        super().__init__(variant.rows, variant.turns > 0)
-        self.variant = variant
+        super().__init__(variant.rows, variant.layout.turns > 0)
+        self.variant, self.layout = variant, variant.layout
         self.results = dict(variant.results)
 
     def whole(self) -> str:
-        variant = self.variant
-        shape = f"{variant.width}, {variant.across}, {variant.warps}, {variant.lanes}"
-        shared = f"Place, THREADS, {variant.turns or MOST_TURNS}"
+        layout = self.layout
+        shape = f"{layout.width}, {layout.across}, {layout.warps}, {layout.lanes}"
+        shared = f"Place, THREADS, {layout.turns or MOST_TURNS}"
         body = [
             *(f"__shared__ columns::Shared<Fold{r}::Value, {shared}> shared{r};" for r in self._shared()),
             *(f"{self.type_of(v)} {name}[TURNS * STEPS][WIDTH];" for v, (name, _) in self.held.items()),
@@ -91,15 +118,15 @@ class _Text(Text):
             *self.in_turn(),
         ]
         text = "\n".join(f"    {line}" for each in body for line in each.split("\n"))
-        turns = "" if variant.turns else "const u32 turns = n ? (n - 1) / reduction::BLOCK + 1 : 1;"
+        turns = "" if layout.turns else "const u32 turns = n ? (n - 1) / reduction::BLOCK + 1 : 1;"
         return f"""\
 {self.folds()}
-constexpr int WIDTH = {variant.width}, STEPS = {variant.steps}, THREADS = {variant.threads}, TURNS = {variant.turns};
+constexpr int WIDTH = {layout.width}, STEPS = {layout.steps}, THREADS = {layout.threads}, TURNS = {layout.turns};
 typedef columns::Place<{shape}> Place;
 
 {chr(10).join(self.functions)}
 
-extern "C" __global__ void __launch_bounds__(THREADS, {variant.blocks}) {ENTRY}(
+extern "C" __global__ void __launch_bounds__(THREADS, {layout.blocks}) {ENTRY}(
     {", ".join(self._parameters())}
 ) {{
     const columns::Here<Place, THREADS> here(count);
@@ -111,7 +138,7 @@ OPMUX_ENTRY({ENTRY})
 
     def _shared(self) -> list[int]:
         """Return the reductions whose values go through shared memory."""
-        return self.over_rows() if self.variant.warps > 1 else []
+        return self.over_rows() if self.layout.warps > 1 else []
 
     def _parameters(self) -> list[str]:
         rows, variant = self.rows, self.variant
@@ -159,13 +186,13 @@ OPMUX_ENTRY({ENTRY})
         return emit.from_memory(self.types[view], loaded)
 
     def a_pass(self, k: int, each: Pass) -> list[str]:
-        variant, types = self.variant, self.rows.output_types
+        variant, layout, types = self.variant, self.layout, self.rows.output_types
         element, made = self.call(f"pass{k}", each, [self._value(v) for v in each.given])
         results = iter(made)
         wide = [v for v in each.given if v in self.operand and variant.operands[self.operand[v]].along]
         ahead = [v for v in wide if v in self.held and self.held[v][1] == k]
         loads = [v for v in wide if v not in self.held]
-        batch = self.batch(loads, variant.width, variant.steps)
+        batch = self.batch(loads, layout.width, layout.steps)
         for r in each.terms:
             lane = f"lanes{r}[(b + s) % Place::OWN][v]"
             combined = self.combined(r, lane, next(results), "first + i")
@@ -188,7 +215,7 @@ OPMUX_ENTRY({ENTRY})
             *begin,
             *loop(f"int s = 0; s < {batch}; ++s", inner),
         ]
-        walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, variant.turns > 0)
+        walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, layout.turns > 0)
         turn = [
             "const u32 first = here.first(turn);",
             "const int left = (int)(n - first);",
@@ -207,16 +234,16 @@ OPMUX_ENTRY({ENTRY})
         ]
 
     def _turns(self, body: Sequence[str]) -> list[str]:
-        if self.variant.turns == 1:
+        if self.layout.turns == 1:
             return block(["constexpr u32 turn = 0;", *body])
-        held = self.variant.turns > 0
+        held = self.layout.turns > 0
         return loop(f"u32 turn = 0; turn < {'TURNS' if held else 'turns'}; ++turn", body, held)
 
     def _left(self, r: int) -> str:
-        return f"&shared{r}" if self.variant.warps > 1 else "(int*)0"
+        return f"&shared{r}" if self.layout.warps > 1 else "(int*)0"
 
     def _taken(self, r: int) -> list[str]:
-        turns = "TURNS" if self.variant.turns else "turns"
+        turns = "TURNS" if self.layout.turns else "turns"
         return [
             f"here.template take<Fold{r}>(value{r}, {self._left(r)}, {turns});",
             f"{self.result_type(r)} r{r}[WIDTH];",

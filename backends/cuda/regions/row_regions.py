@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from ....plugin import (
@@ -31,7 +31,7 @@ from ..reductions import THREADS, WARP, power_of_two
 from . import column_regions, row_source
 from .fusing import crowded, foreign, region_kernel, strides_of, too_much
 from .row_program import KINDS, Rows, constants, rows_of, with_values
-from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Variant
+from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Layout, Variant
 
 #: Parts of the sources that these kernels use.
 PARTS: Final = ("elementwise", "reductions", "rows")
@@ -60,46 +60,6 @@ _MULTIPROCESSORS: Final = 132
 _FEWEST_LONG_ROWS: Final = _MULTIPROCESSORS // 3
 #: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
 _SHARED_BYTES: Final = 48 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How rows are spread over threads.
-
-    Attributes:
-        side_by_side: whether a thread's lanes are neighbours.
-        width: lanes of a thread.
-        team: threads that share a canonical block.
-        steps: how often a thread takes one element for each of its lanes.
-        teams, warps: of a warp and of a block, that share a row; powers of two.
-        turns: how often they go on; 0 where a row is held in registers.
-        threads: of a block.
-        blocks: that a multiprocessor holds at least.
-    """
-
-    side_by_side: bool
-    width: int
-    team: int
-    steps: int
-    teams: int
-    warps: int
-    turns: int
-    threads: int
-    blocks: int
-
-    @property
-    def rows(self) -> int:
-        """Rows of a block."""
-        return self.threads // WARP // self.warps * (WARP // self.team // self.teams)
-
-    @property
-    def length(self) -> int:
-        """Elements of a row of which every thread has as many as it can have."""
-        return self.width * self.team * self.steps * self.teams * self.warps * max(self.turns, 1)
-
-    def words(self) -> tuple[int, int, int]:
-        """Return the members of ``Spread`` of rows.cuh."""
-        return self.teams.bit_length() - 1, self.warps.bit_length() - 1, max(self.turns, 1)
 
 
 def layouts(length: int, widest: int, held: int, eight: bool = False) -> list[Layout]:
@@ -189,10 +149,8 @@ class _Region:
             packs += pack
         calm = layout.turns > 0 or not rows.holds_eight() or rows.instructions() <= _MOST_AT_ONCE
         layout = layout if calm else replace(layout, blocks=min(layout.blocks, _BLOCKS_OF_HEAVY))
-        variant = Variant(
-            rows, layout.side_by_side, layout.width, layout.team, layout.steps, layout.turns > 0,
-            frame.length == layout.length and calm, layout.threads, layout.blocks, len(kept.shape), tuple(walks),
-        )  # fmt: skip
+        even = frame.length == layout.length and calm
+        variant = Variant(rows, layout, even, len(kept.shape), tuple(walks))
         numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length), struct.pack("<3I", *layout.words())]
         values = iter(constants(self._graph, rows.operands))
         read = [Pointer(v.value) if v.value < count else next(values) for v in rows.operands]

@@ -26,32 +26,60 @@ _NARROW: Final = (NONE, VALUE)
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """How rows are spread over threads.
+
+    Attributes:
+        side_by_side: whether a thread's lanes are neighbours.
+        width: lanes of a thread.
+        team: threads that share a canonical block.
+        steps: how often a thread takes one element for each of its lanes.
+        teams, warps: of a warp and of a block, that share a row; powers of two, which a kernel is told at its launch.
+        turns: how often they go on, which it is told too; 0 where a row is held in registers.
+        threads: of a block.
+        blocks: that a multiprocessor holds at least, which limits registers.
+    """
+
+    side_by_side: bool
+    width: int
+    team: int
+    steps: int
+    teams: int
+    warps: int
+    turns: int
+    threads: int
+    blocks: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a block."""
+        return self.threads // WARP // self.warps * (WARP // self.team // self.teams)
+
+    @property
+    def length(self) -> int:
+        """Elements of a row of which every thread has as many as it can have."""
+        return self.width * self.team * self.steps * self.teams * self.warps * max(self.turns, 1)
+
+    def words(self) -> tuple[int, int, int]:
+        """Return the members of ``Spread`` of rows.cuh."""
+        return self.teams.bit_length() - 1, self.warps.bit_length() - 1, max(self.turns, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """Everything that the code of a kernel over rows depends on.
 
     Attributes:
         rows: what is computed.
-        side_by_side: whether a thread's lanes are neighbours.
-        width: lanes of a thread.
-        team: threads that share a canonical block.
-        steps: how often a thread takes one element for each of its lanes.
-        turns: whether it does so for several blocks in turn, and holds nothing from pass to pass.
+        layout: how rows are spread over threads.
         even: whether every thread with a row has all of its elements.
-        threads: of a block.
-        blocks: that a multiprocessor holds at least, which limits registers.
         kept_rank: dimensions of the nest of rows.
         walks: for each operand what finds its elements along a row.
     """
 
     rows: Rows
-    side_by_side: bool
-    width: int
-    team: int
-    steps: int
-    turns: bool
+    layout: Layout
     even: bool
-    threads: int
-    blocks: int
     kept_rank: int
     walks: tuple[str, ...]
 
@@ -152,13 +180,13 @@ class Text:
 
 class _Text(Text):
     def __init__(self, variant: Variant) -> None:
-        super().__init__(variant.rows, not variant.turns)
-        self.variant = variant
+        super().__init__(variant.rows, not variant.layout.turns)
+        self.variant, self.layout = variant, variant.layout
 
     def whole(self) -> str:
-        variant = self.variant
-        place = f"rows::{'SideBySide' if variant.side_by_side else 'Apart'}<{variant.width}, {variant.team}>"
-        totals = MOST_VALUES + MOST_VALUES // WARP if variant.turns else variant.threads // WARP
+        layout = self.layout
+        place = f"rows::{'SideBySide' if layout.side_by_side else 'Apart'}<{layout.width}, {layout.team}>"
+        totals = MOST_VALUES + MOST_VALUES // WARP if layout.turns else layout.threads // WARP
         body = [
             *(f"__shared__ Fold{r}::Value totals{r}[{totals}];" for r in self.over_rows()),
             *(f"{self.type_of(v)} {name}[STEPS][WIDTH];" for v, (name, _) in self.held.items()),
@@ -168,12 +196,12 @@ class _Text(Text):
         text = "\n".join(f"    {line}" for block in body for line in block.split("\n"))
         return f"""\
 {self.folds()}
-constexpr int WIDTH = {variant.width}, STEPS = {variant.steps}, THREADS = {variant.threads};
+constexpr int WIDTH = {layout.width}, STEPS = {layout.steps}, THREADS = {layout.threads};
 typedef {place} Place;
 
 {chr(10).join(self.functions)}
 
-extern "C" __global__ void __launch_bounds__(THREADS, {variant.blocks}) {ENTRY}(
+extern "C" __global__ void __launch_bounds__(THREADS, {layout.blocks}) {ENTRY}(
     {", ".join(self._parameters())}
 ) {{
     const rows::Here<Place, THREADS> here(count, n, spread);
@@ -218,13 +246,13 @@ OPMUX_ENTRY({ENTRY})
         return emit.from_memory(self.types[view], loaded)
 
     def a_pass(self, k: int, each: Pass) -> list[str]:
-        variant = self.variant
+        variant, layout = self.variant, self.layout
         element, made = self.call(f"pass{k}", each, [self._value(v) for v in each.given])
         results = iter(made)
         new = [v for v in each.given if v in self.operand and variant.walks[self.operand[v]] not in _NARROW]
         ahead = [v for v in new if v in self.held and self.held[v][1] == k]
         batch_loads = [v for v in new if v not in self.held]
-        batch = self.batch(batch_loads, variant.width, variant.steps)
+        batch = self.batch(batch_loads, layout.width, layout.steps)
         after: list[str] = []
         for r in each.terms:
             lanes = f"lanes{r}[v]"
@@ -234,7 +262,7 @@ OPMUX_ENTRY({ENTRY})
                 element[-1] = f"{lanes} = i + Place::lane(v) < left ? {combined} : {lanes};"
         for i in each.stored:
             value = emit.to_memory(self.rows.output_types[i], next(results))
-            if variant.side_by_side:
+            if layout.side_by_side:
                 element.append(f"y{i}[v] = {value};")
                 after.append(f"if ({self._inside()}) store<WIDTH>(out{i} + start + first, i, y{i});")
             else:
@@ -244,7 +272,7 @@ OPMUX_ENTRY({ENTRY})
         before = [f"{emit.MEMORY[self.rows.output_types[i]]} y{i}[WIDTH];" for i in each.stored]
         inner = [
             "const int i = (b + s) * Place::LANES;",
-            *(before if variant.side_by_side else []),
+            *(before if layout.side_by_side else []),
             *loop("int v = 0; v < WIDTH; ++v", element),
             *after,
         ]
@@ -253,10 +281,10 @@ OPMUX_ENTRY({ENTRY})
             *self._loads(batch_loads, batch, "x{}[s]"),
             *loop(f"int s = 0; s < {batch}; ++s", inner),
         ]
-        walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, not variant.turns)
+        walked = loop(f"int b = 0; b < STEPS; b += {batch}", steps, not layout.turns)
         if variant.even and each.stored:
             walked = block(walked, "if (here.inside) ")
-        elif variant.turns and not variant.even:
+        elif layout.turns and not variant.even:
             walked = block(walked, "if (left > 0) ")
         turn = [
             *(f"Fold{r}::Value lanes{r}[WIDTH];\nreduction::clear<Fold{r}>(lanes{r});" for r in each.terms),
@@ -267,13 +295,13 @@ OPMUX_ENTRY({ENTRY})
             *(f"value{r} = here.template leave<Fold{r}>(lanes{r}, totals{r}, turn);" for r in each.terms),
         ]
         values = [f"Fold{r}::Value value{r};" for r in each.terms]
-        if variant.turns:
+        if layout.turns:
             lines = [*values, *loop("u32 turn = 0; turn < spread.turns; ++turn", turn, False)]
         else:
             lines = [*values, *block(["constexpr u32 turn = 0;", *turn])]
         if each.terms:
             lines.append("here.meet();")
-        most = MOST_VALUES if variant.turns else WARP
+        most = MOST_VALUES if layout.turns else WARP
         taken = (f"here.template take<Fold{r}, {most}>(value{r}, totals{r})" for r in each.terms)
         return [*lines, *(self._reduced(r, value) for r, value in zip(each.terms, taken, strict=True))]
 
@@ -281,7 +309,7 @@ OPMUX_ENTRY({ENTRY})
         """Return whether a row has an element; vectors are within it whole, or not at all."""
         if self.variant.even:
             return "true"
-        return "i < left" if self.variant.side_by_side else "i + Place::lane(v) < left"
+        return "i < left" if self.layout.side_by_side else "i + Place::lane(v) < left"
 
     def _reduced(self, r: int, value: str) -> str:
         return f"const {self.result_type(r)} r{r} = {self.finished(r, value)};"
