@@ -323,6 +323,8 @@ def _show(made: Mapping[str, Any]) -> None:
     found = {(r["case"], r["contestant"]): r for r in made["summary"]}
     for section, names in _SECTIONS.items():
         listed = [n for n in names if any(r["contestant"] == n for r in made["summary"])]
+        if not listed:
+            continue
         print(f"{'us of a call':<28}" + "".join(f"{n:>20}" for n in listed) + f"{'GB/s of ' + listed[0]:>16}")
         for case in made["cases"]:
             if case["section"] != section:

@@ -132,6 +132,12 @@ def test_quick_run_in_process(tmp_path: Path):
     )
 
 
+def test_a_table_without_contestants_is_left_out(capsys: pytest.CaptureFixture[str]):
+    assert main(["collectives", "--quick", "--peers", "copy", "--cases", "64 B 2 ranks"]) == 0
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("us of a call")]
+    assert [head.split()[4:] for head in heads] == [["copy", "GB/s", "of", "copy"]]
+
+
 @pytest.mark.parametrize(
     ("given", "said"), [(["--peers", "nccl"], "no contestant 'nccl'"), (["--cases", "11 ranks"], "no case contains")]
 )
