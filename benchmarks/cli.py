@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +28,15 @@ from .suites import SUITES, suite
 
 #: Benchmarks that measure no calls of arrays, and so have a command line and a report of their own.
 _APART: Final = {collectives.NAME: collectives.main, sim.NAME: sim.main, page.NAME: page.main}
+_NAMES: Final = (*SUITES, collectives.NAME, sim.NAME)
 
 _messages = Console(stderr=True, highlight=False)
 
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure opmux beside its peers.")
-    made.add_argument("name", metavar="NAME", help=f"the benchmark: {', '.join((*SUITES, *_APART))}")
+    names = f"{', '.join(_NAMES)}; or {page.NAME}, which prints a report as Markdown"
+    made.add_argument("name", metavar="NAME", help=f"the benchmark: {names}")
     made.add_argument("--json", metavar="FILE", type=Path, help="write the report to FILE")
     made.add_argument("--plot", metavar="FILE.png", type=Path, help="draw it (needs matplotlib)")
     made.add_argument("--peers", metavar="A,B", help="only these; opmux-BACKEND allows opmux that backend alone")
@@ -41,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", metavar="N", type=int, help="samples per peer and case")
     made.add_argument("--timeout", metavar="SECONDS", type=float, default=120.0, help="for one answer of a worker")
     made.add_argument(
-        "--within", metavar="SECONDS", type=float, default=math.inf, help="begin no case after so long; tell which"
+        "--within", metavar="SECONDS", type=float, default=math.inf, help="begin no case after so long; name those left"
     )
     made.add_argument("--quick", action="store_true", help="tiny sizes, for tests; not quotable")
     return made
@@ -53,20 +56,19 @@ def _request(options: argparse.Namespace) -> Request:
         if options.rounds < 1:
             raise BenchmarkError(f"--rounds {options.rounds}: at least one round is needed")
         settings = replace(settings, rounds=options.rounds)
-    for name in ("timeout", "within"):
-        seconds = getattr(options, name)
-        if not seconds > 0:
-            raise BenchmarkError(f"--{name} {seconds:g}: it must be more than 0 seconds")
+    if not 0 < options.timeout <= (most := threading.TIMEOUT_MAX):
+        raise BenchmarkError(f"--timeout {options.timeout:g}: it must be between 0 and {most:.0g} seconds")
+    if not options.within > 0:
+        raise BenchmarkError(f"--within {options.within:g}: it must be more than 0 seconds")
     wanted = suite(options.name)
     peers = parse_peers(options.peers, wanted.device)
     made = Request(wanted, peers, settings, options.quick, options.cases, options.timeout, options.within)
     made.cases()
     check_device(wanted.device)
-    for path in (options.json, options.plot):
-        if path is not None:
-            report.check_target_file(path)
+    if options.json is not None:
+        report.check_target_file(options.json)
     if options.plot is not None:
-        plot.check_available()
+        plot.check_target_file(options.plot)
     return made
 
 

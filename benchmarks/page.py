@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from . import plot, report, schema
+from . import plot, schema
 from .errors import BenchmarkError
 from .peers import PROBE
 from .table import seconds
@@ -31,9 +31,11 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchmarkError(f"cannot read {path} as a report: {error}") from error
-    schema.check_report(made)
+        schema.check_report(made)
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # SchemaError, and what is no JSON or no UTF-8
+        raise BenchmarkError(f"cannot read {path} as a report: {error}; a benchmark writes one with --json") from error
     return made
 
 
@@ -84,8 +86,11 @@ def _targets(made: dict[str, Any]) -> Iterator[str]:
     yield _row("target", "reached", "wanted")
     yield _row("---", "---", "---")
     for target in made["targets"]:
-        value = f"not measured: {target['note']}" if target["value"] is None else f"{target['value']:.2f}"
-        yield _row(target["name"], value if target["met"] else f"{value} (missed)", f"{target['target']:.2f}")
+        if target["value"] is None:
+            reached = f"not measured: {target['note']}"
+        else:
+            reached = f"{target['value']:.2f}{'' if target['met'] else ' (missed)'}"
+        yield _row(target["name"], reached, f"{target['target']:.2f}")
 
 
 def _row(*cells: str) -> str:
@@ -93,17 +98,17 @@ def _row(*cells: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a report as Markdown; return 0, or 2 for a mistake of the caller."""
+    """Print a report as Markdown, and draw it where asked to; return 0, or 2 for a mistake of the caller."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {NAME}", description="Make a page of a report.")
     parser.add_argument("report", metavar="FILE.json", type=Path, help="what a benchmark has written with --json")
     parser.add_argument("--plot", metavar="FILE.png", type=Path, help="draw it too (needs matplotlib)")
     given = parser.parse_args(arguments)
     try:
         made = read(given.report)
+        if given.plot is not None:
+            plot.check_target_file(given.plot)
         print(markdown(made))
         if given.plot is not None:
-            plot.check_available()
-            report.check_target_file(given.plot)
             plot.draw(made, given.plot)
     except BenchmarkError as error:
         sys.stdout.flush()

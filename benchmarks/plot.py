@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Final
 
+from . import report
 from .errors import BenchmarkError
 from .peers import PROBE
 
@@ -14,23 +15,28 @@ _MARKERS: Final = "osD^vP*X"
 #: Whom speeds are shown beside, by the peer's name: the first of these that ran.
 _REFERENCES: Final = {"numpy": "NumPy", "cupy": "CuPy"}
 _ROW_INCHES: Final = 0.24
+#: Kinds of files that matplotlib writes without anything else.
+_ENDINGS: Final = (".png", ".svg", ".pdf")
 
 
-def check_available() -> None:
-    """Raise where no figure can be made.
+def check_target_file(path: Path) -> None:
+    """Raise before a long run where no figure could be made.
 
     Raises:
-        BenchmarkError: without matplotlib.
+        BenchmarkError: without matplotlib, or for a file that cannot be written or whose name has no known ending.
     """
+    report.check_target_file(path)
     if importlib.util.find_spec("matplotlib") is None:
         raise BenchmarkError("--plot needs matplotlib, which is not installed: pip install matplotlib")
+    if path.suffix not in _ENDINGS:
+        raise BenchmarkError(f"cannot draw into {path}: its name must end in {', '.join(_ENDINGS)}")
 
 
-def _points(report: dict[str, Any], peer: str, cases: list[str], reference: str) -> tuple[_Points, _Points]:
+def _points(made: dict[str, Any], peer: str, cases: list[str], reference: str) -> tuple[_Points, _Points]:
     """Return (speed beside the reference, row) and (share of the limit, row) of a peer."""
     speeds: _Points = []
     shares: _Points = []
-    for row in report["summary"]:
+    for row in made["summary"]:
         if row["peer"] != peer:
             continue
         place = cases.index(row["case"])
@@ -42,21 +48,21 @@ def _points(report: dict[str, Any], peer: str, cases: list[str], reference: str)
     return speeds, shares
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(made: dict[str, Any], path: Path) -> None:
     """Write a figure with one row per case and one mark per peer."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    cases = [case["name"] for case in report["cases"]]
-    peers = [p["name"] for p in report["peers"] if p["status"] == "ran" and p["name"] != PROBE]
+    cases = [case["name"] for case in made["cases"]]
+    peers = [p["name"] for p in made["peers"] if p["status"] == "ran" and p["name"] != PROBE]
     reference = next((name for name in _REFERENCES if name in peers), "numpy")
-    with_shares = any(row["share"] for row in report["summary"])
+    with_shares = any(row["share"] for row in made["summary"])
     figure = Figure(figsize=(13 if with_shares else 9, 1.6 + _ROW_INCHES * len(cases)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if with_shares else 1, sharey=True, squeeze=False)[0]
     for number, peer in enumerate(peers):
         colour, marker = f"C{number}", _MARKERS[number % len(_MARKERS)]
-        for axis, points in zip(axes, _points(report, peer, cases, reference), strict=False):
+        for axis, points in zip(axes, _points(made, peer, cases, reference), strict=False):
             if points:
                 xs, ys = zip(*points, strict=True)
                 axis.scatter(xs, ys, s=26, marker=marker, color=colour, label=peer, zorder=3, alpha=0.85)
@@ -76,9 +82,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
         axis.grid(True, linewidth=0.4, alpha=0.5)
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    quick = "" if report["quotable"] else ", quick run, not quotable"
-    machine = report["machine"]
-    figure.suptitle(f"{report['benchmark']}: {machine['cpu']}, {machine['cores']} cores, {report['date'][:10]}{quick}")
+    quick = "" if made["quotable"] else ", quick run, not quotable"
+    machine = made["machine"]
+    figure.suptitle(f"{made['benchmark']}: {machine['cpu']}, {machine['cores']} cores, {made['date'][:10]}{quick}")
     try:
         figure.savefig(path, dpi=130)
     except OSError as error:

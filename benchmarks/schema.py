@@ -104,6 +104,9 @@ def check_report(report: Mapping[str, Any]) -> None:
     Raises:
         SchemaError: naming the path, and what was found there.
     """
+    told = report.get("schema", VERSION) if isinstance(report, Mapping) else VERSION
+    if told != VERSION:  # before what this version would miss in it
+        raise SchemaError(f"schema is {told!r}; this reads version {VERSION}")
     known = {path: kind for path, kind, _ in FIELDS}
     inner = {prefix for path in known for prefix in _prefixes(path)}
     seen: set[str] = set()
@@ -114,8 +117,6 @@ def check_report(report: Mapping[str, Any]) -> None:
     for path in known:
         if path not in seen and "[]" not in path and "{}" not in path:
             raise SchemaError(f"{path} is missing")
-    if report["schema"] != VERSION:
-        raise SchemaError(f"schema is {report['schema']!r}; this reads version {VERSION}")
 
 
 def _prefixes(path: str) -> Iterator[str]:

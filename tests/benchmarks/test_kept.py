@@ -75,7 +75,7 @@ def test_no_case_is_begun_when_the_time_is_over(
     measured: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(run_module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))  # of no other thread
     made = measured(within=15.0)
     assert ([c["name"] for c in made["cases"]], made["left_out"]) == (NAMES[:1], NAMES[1:])
 
@@ -92,6 +92,8 @@ def test_a_page_tells_the_machine_the_figures_and_the_targets(measured: Callable
     ]  # fmt: skip
     assert "| faster | 2.00 | 1.15 |" in text
     assert "| last | 2.00 (missed) | 9.00 |" in text
+    part = page.markdown(measured(only=NAMES[0]))
+    assert f"| last | not measured: opmux-cuda and cupy were not both measured on {NAMES[2]} | 9.00 |" in part
 
 
 def test_a_page_is_printed_and_drawn_of_a_file(
@@ -105,10 +107,23 @@ def test_a_page_is_printed_and_drawn_of_a_file(
     assert figure.read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_page_of_what_is_no_report_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "other.json").write_text('{"schema": 2}')
-    for name in ("other.json", "none.json"):
-        assert main(["page", str(tmp_path / name)]) == 2
-    told = capsys.readouterr().err
-    assert "is missing" in told
-    assert "cannot read" in told
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('{"schema": 2}', "is missing"),
+        ('{"schema": 1}', "schema is 1; this reads version 2"),
+        ("[]", "is list"),
+        ("{", "Expecting"),
+        (None, "No such file"),
+    ],
+)
+def test_a_page_of_what_is_no_report_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, word: str
+) -> None:
+    file = tmp_path / "other.json"
+    if text is not None:
+        file.write_text(text)
+    assert main(["page", str(file)]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert str(file) in told
+    assert word in told

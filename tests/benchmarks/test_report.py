@@ -126,6 +126,9 @@ def test_times_for_people(value: float, text: str) -> None:
         (["gemm", "--peers", "nobody"], "no peer 'nobody'"),
         (["gemm", "--cases", "nothing"], "no case of gemm"),
         (["gemm", "--rounds", "0"], "at least one round"),
+        (["gemm", "--timeout", "inf"], "--timeout inf: it must be between 0"),
+        (["gemm", "--within", "nan"], "--within nan: it must be more than 0"),
+        (["gemm", "--plot", "figure.txt"], "must end in .png"),
         (["gemm", "--json", "/nonexistent/x.json"], "cannot write"),
     ],
 )
