@@ -7,32 +7,19 @@ many threads as it takes to hold it in registers; longer columns are read again 
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ....plugin import (
-    CallSpec,
-    CostTerms,
-    Graph,
-    Kernel,
-    Nest,
-    Prepared,
-    Reason,
-    Refusal,
-    Rejection,
-    orders,
-)
+from ....plugin import CallSpec, Kernel, Nest, Prepared, Reason, Refusal, Rejection, orders
 from ..device.driver import driver_of
-from ..device.launching import Arguments, Pointer, Step, launcher
 from ..nest import MOST_INDEXED, packed
-from ..reduction_kernels import walk
 from ..reductions import WARP, power_of_two
 from . import column_source
-from .column_source import ENTRY, LINE, MOST_TURNS, SAME, SIDE_BY_SIDE, VALUE, Layout, Variant, Way
-from .fusing import region_kernel, strides_of, too_much
-from .row_program import KINDS, Rows, constants
+from .column_source import ENTRY, MOST_TURNS, SAME, SIDE_BY_SIDE, VALUE, Layout, Variant, Way
+from .fusing import strides_of
+from .row_launch import BUSY, FEWEST_BLOCKS, SHARED_BYTES, Region, walk_along
+from .row_program import Rows
 from .row_source import MOST_UNROLLED
 
 #: Parts of the sources that these kernels use.
@@ -54,13 +41,6 @@ _BLOCKS_OF_WIDE: Final = {8: 1}
 #: Instructions for an element of a column that is read again, for which a thread has twice as many too: with 128 the
 #: compiler kept 16 bytes of `softmax(gelu(x))` in memory (NVRTC 13, capability 10.0).
 _MANY: Final = 256
-#: Multiprocessors of an H200, and threads that keep it busy where a thread has 128 registers.
-_MULTIPROCESSORS: Final = 132
-_BUSY: Final = 2 * _MULTIPROCESSORS * _WARPS * WARP
-#: Blocks of columns that registers do not hold, for which one launch is better than the ops' launches of many blocks.
-_FEWEST_BLOCKS: Final = _MULTIPROCESSORS // 3
-#: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
-_SHARED_BYTES: Final = 48 * 1024
 
 
 def layouts(length: int, widest: int, held: int, eight: bool = False) -> list[Layout]:
@@ -132,87 +112,34 @@ def _walked(rows: Rows) -> list[Layout]:
     return walked(rows.frame.length, rows.widest(), rows.instructions())
 
 
-def region(graph: Graph, held: Rows, again: Rows) -> Kernel | Refusal:
-    """Return a kernel for a graph over columns, or a node that is in the way.
-
-    Args:
-        graph: the region.
-        held: what it computes, where what a later pass needs is kept.
-        again: the same, where it is computed again.
-    """
-    first = next(i for i, node in enumerate(graph.nodes) if node.op.name in KINDS)
-    if not held_layouts(held):
-        if not _walked(again):
-            return Refusal(max(first, 1), f"columns of {again.frame.length} elements are too long for one block")
-        if _blocks(again) < _FEWEST_BLOCKS:
-            return Refusal(max(first, 1), "a few long columns are work for more blocks than these")
-    return region_kernel("columns", graph, _Region(graph, held, again).prepare, cost=cost(held, again))
+def region(found: Region) -> Kernel | Refusal:
+    """Return a kernel for a region over columns, or a node that is in the way."""
+    holds = bool(held_layouts(found.held))
+    if not holds and not _walked(found.again):
+        return found.refused(f"columns of {found.again.frame.length} elements are too long for one block")
+    rows = found.held if holds else found.again
+    blocks = rows.frame.rows * rows.widest() / _SECTOR_BYTES  # each with what memory gives at least
+    if not holds and blocks < FEWEST_BLOCKS:
+        return found.refused("a few long columns are work for more blocks than these")
+    return found.kernel("columns", _prepare, holds, blocks)
 
 
-def _blocks(rows: Rows) -> float:
-    """Return how many blocks a graph's columns are at most, where each has what memory gives at least."""
-    return rows.frame.rows * rows.widest() / _SECTOR_BYTES
-
-
-def cost(held: Rows, again: Rows) -> CostTerms:
-    """Return what a region costs beside one look at each operand: second looks, and multiprocessors without columns."""
-    rows = held if held_layouts(held) else again
-    once, moved = held.moved(True), rows.moved(rows is held)
-    busy = min(_blocks(rows) / _MULTIPROCESSORS, 1.0)
-    return CostTerms(memory=once / moved * busy if once and busy else 1.0)
-
-
-class _Region:
-    def __init__(self, graph: Graph, held: Rows, again: Rows) -> None:
-        self._graph = graph
-        self._held = held
-        self._again = again
-
-    def prepare(self, spec: CallSpec) -> Prepared | Rejection:
-        """Choose how columns lie on threads by how the operands lie."""
-        runtime = driver_of(spec).runtime
-        frame = self._held.frame
-        if not frame.rows:
-            return Prepared(launcher(runtime, []))
-        if frame.rows >= MOST_INDEXED or frame.length >= MOST_INDEXED:
-            return Rejection(Reason.SIZE, f"{frame.rows} columns of {frame.length} elements are too many, or too long")
-        ways = ((self._held, held_layouts(self._held)), (self._again, _walked(self._again)))
-        for rows, found in ways:
-            lying = _Lying.of(spec, rows)
-            if not lying.neighbours():
-                return Rejection(Reason.LAYOUT, "columns of an operand do not lie side by side")
-            layout = lying.chosen(found)
-            if layout is not None:
-                return self._prepared(spec, rows, lying, layout)
-        return Rejection(Reason.SIZE, f"values of {frame.length} elements have no room in shared memory")
-
-    def _prepared(self, spec: CallSpec, rows: Rows, lying: _Lying, layout: Layout) -> Prepared | Rejection:
-        frame, count = rows.frame, len(spec.arrays)
-        ways: list[Way] = []
-        packs: list[bytes] = []
-        reads: list[Pointer | bytes] = []
-        values = iter(constants(self._graph, rows.operands))
-        for view, steps in zip(rows.operands, lying.operands, strict=True):
-            if view.value >= count:
-                ways.append(Way(VALUE))
-                reads.append(next(values))
-                continue
-            reads.append(Pointer(view.value))
-            across = SAME if lying.last(steps) == 0 and layout.width > 1 else SIDE_BY_SIDE
-            ways.append(Way(across, _walk(frame.nest(frame.axes, [steps]), packs) if frame.wide(view) else ""))
-        results = tuple(
-            (i, Way(SIDE_BY_SIDE, _walk(frame.nest(frame.axes, [steps]), packs))) for i, steps in lying.results
-        )
-        even = frame.length == layout.turns * layout.steps * layout.down
-        variant = Variant(rows, layout, even, len(lying.kept.shape), tuple(ways), results)
-        numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length)]
-        written = [Pointer(count + i) for i in range(len(spec.outputs))]
-        arguments: Arguments = [*numbers, packed(lying.kept), *packs, *reads, *written]
-        if too_much(arguments):
-            return Rejection(Reason.RANK, f"{len(frame.shape)} axes of {len(reads)} operands are no arguments")
-        function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
-        step = Step(function, (-(-frame.rows // layout.columns), 1, 1), (layout.threads, 1, 1), arguments)
-        return Prepared(launcher(driver_of(spec).runtime, [step]))
+def _prepare(found: Region, spec: CallSpec) -> Prepared | Rejection:
+    """Choose how columns lie on threads by how the operands lie."""
+    frame = found.held.frame
+    if frame.rows >= MOST_INDEXED or frame.length >= MOST_INDEXED:
+        return Rejection(Reason.SIZE, f"{frame.rows} columns of {frame.length} elements are too many, or too long")
+    for rows, ways in ((found.held, held_layouts(found.held)), (found.again, _walked(found.again))):
+        lying = _Lying.of(spec, rows)
+        if not lying.neighbours():
+            return Rejection(Reason.LAYOUT, "columns of an operand do not lie side by side")
+        layout = lying.chosen(ways)
+        if layout is not None:
+            variant, packs = lying.variant(layout, len(spec.arrays))
+            function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
+            own = [packed(lying.kept), *packs]
+            return found.launched(spec, rows, function, own, -(-frame.rows // layout.columns), layout.threads)
+    return Rejection(Reason.SIZE, f"values of {frame.length} elements have no room in shared memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,18 +199,31 @@ class _Lying:
         """Return the layout with the widest loads, then the fewest threads per column, that leaves the GPU busy."""
         rows = self.rows
         value = sum(f.value_bytes for f in rows.folds)
-        fitting = [x for x in found if self.vectors(x.width) and x.shared_bytes(value) <= _SHARED_BYTES]
-        busy = [x for x in fitting if rows.frame.rows // x.width * x.down >= _BUSY]
+        fitting = [x for x in found if self.vectors(x.width) and x.shared_bytes(value) <= SHARED_BYTES]
+        busy = [x for x in fitting if rows.frame.rows // x.width * x.down >= BUSY]
         return busy[0] if busy else max(fitting, key=lambda x: x.down / x.width, default=None)
 
+    def variant(self, layout: Layout, count: int) -> tuple[Variant, list[bytes]]:
+        """Return what the code depends on, and the bytes of what finds elements along columns.
 
-def _walk(along: Nest, packs: list[bytes]) -> str:
-    """Return the C++ type that finds elements along a column, and add its bytes."""
-    if len(along.shape) == 1:
-        packs.append(walk(along))
-        return LINE
-    packs.append(packed(along))
-    return f"reduction::Near<{len(along.shape)}>"
+        Args:
+            layout: how columns are spread over threads.
+            count: arrays of the call that are operands; others are values.
+        """
+        rows, frame = self.rows, self.rows.frame
+        ways: list[Way] = []
+        packs: list[bytes] = []
+        for view, steps in zip(rows.operands, self.operands, strict=True):
+            if view.value >= count:
+                ways.append(Way(VALUE))
+                continue
+            across = SAME if self.last(steps) == 0 and layout.width > 1 else SIDE_BY_SIDE
+            ways.append(Way(across, walk_along(frame.nest(frame.axes, [steps]), packs) if frame.wide(view) else ""))
+        results = tuple(
+            (i, Way(SIDE_BY_SIDE, walk_along(frame.nest(frame.axes, [steps]), packs))) for i, steps in self.results
+        )
+        even = frame.length == layout.turns * layout.steps * layout.down
+        return Variant(rows, layout, even, len(self.kept.shape), tuple(ways), results), packs
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from ....plugin import View
 from .. import emit
 from ..reductions import WARP
 from .row_program import Pass, Rows
-from .row_source import Text, block, loop
+from .row_source import LINE, Text, block, loop
 
 ENTRY: Final = "reduce_whole_columns"
 #: Canonical blocks of a column that is read again; each leaves a value in shared memory.
@@ -18,8 +18,6 @@ MOST_TURNS: Final = 64
 #: What an operand has for the columns of a thread: an element of each side by side, one for all of them, or a value for
 #: all columns, which is an argument itself.
 SIDE_BY_SIDE, SAME, VALUE = "load", "repeat", "value"
-#: What finds elements along a column at equal distances.
-LINE: Final = "reduction::Line"
 
 
 @dataclass(frozen=True, slots=True)

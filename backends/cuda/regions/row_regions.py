@@ -11,26 +11,14 @@ import struct
 from dataclasses import replace
 from typing import Final
 
-from ....plugin import (
-    CallSpec,
-    CostTerms,
-    Graph,
-    Kernel,
-    Nest,
-    Prepared,
-    Reason,
-    Refusal,
-    Rejection,
-    orders,
-)
+from ....plugin import CallSpec, Graph, Kernel, Nest, Prepared, Reason, Refusal, Rejection, orders
 from ..device.driver import driver_of
-from ..device.launching import Arguments, Pointer, Step, launcher
 from ..nest import MOST_INDEXED, packed
-from ..reduction_kernels import walk
-from ..reductions import THREADS, WARP, power_of_two
+from ..reductions import WARP, power_of_two
 from . import column_regions, row_source
-from .fusing import crowded, foreign, region_kernel, strides_of, too_much
-from .row_program import KINDS, Rows, constants, rows_of, with_values
+from .fusing import crowded, foreign, strides_of
+from .row_launch import BUSY, FEWEST_BLOCKS, SHARED_BYTES, Region, walk_along
+from .row_program import KINDS, Rows, rows_of, with_values
 from .row_source import ENTRY, MOST_UNROLLED, MOST_VALUES, NONE, UNIT, VALUE, VECTOR, Layout, Variant
 
 #: Parts of the sources that these kernels use.
@@ -52,14 +40,6 @@ _WALKED: Final = ((256, 2), (512, 1))
 #: Lanes of a thread that are neighbours, best first.
 _WIDTHS: Final = (8, 4, 2)
 _VECTOR_BYTES: Final = 16
-#: Threads that keep a large GPU busy, where each has 128 registers: 132 multiprocessors with two blocks on an H200.
-_BUSY: Final = 2 * 132 * THREADS
-#: Of an H200: one has a row at least, and its share of the memory's bandwidth for it.
-_MULTIPROCESSORS: Final = 132
-#: Rows that registers do not hold, for which one block each is better than the ops' launches of many blocks.
-_FEWEST_LONG_ROWS: Final = _MULTIPROCESSORS // 3
-#: Static shared memory that a block of any GPU may have (CUDA C++ Programming Guide, technical specifications).
-_SHARED_BYTES: Final = 48 * 1024
 
 
 def layouts(length: int, widest: int, held: int, eight: bool = False) -> list[Layout]:
@@ -121,62 +101,63 @@ def _spread(kind: tuple[bool, int, int], length: int, threads: int, least: int, 
     return Layout(side_by_side, width, team, _steps(length), teams, warps, turns, threads, least)
 
 
-class _Region:
-    def __init__(self, graph: Graph, held: Rows, again: Rows) -> None:
-        self._graph = graph
-        self._held = held
-        self._again = again
+def region(graph: Graph) -> Kernel | Refusal:
+    """Return a kernel for a graph over rows, or a node that is in the way."""
+    refused = crowded(graph) or foreign(graph, {i for i, node in enumerate(graph.nodes) if node.op.name in KINDS})
+    if refused is not None:
+        return refused
+    open_graph = with_values(graph)
+    held, again = rows_of(open_graph, True), rows_of(open_graph, False)
+    if isinstance(held, Refusal):
+        return held
+    if isinstance(again, Refusal):
+        return again
+    found = Region(graph, held, again)
+    if not held.frame.trailing:
+        return column_regions.region(found)
+    holds, rows = bool(held_layouts(held)), held.frame.rows
+    if not holds and rows < FEWEST_BLOCKS:
+        return found.refused("a few long rows are work for more blocks than one each")
+    return found.kernel("rows", _prepare, holds, rows)
 
-    def prepare(self, spec: CallSpec) -> Prepared | Rejection:
-        """Choose how rows lie on threads by how the operands lie."""
-        runtime = driver_of(spec).runtime
-        frame = self._held.frame
-        if not frame.rows:
-            return Prepared(launcher(runtime, []))
-        found = self._choose(spec)
-        if found is None or frame.rows >= MOST_INDEXED:
-            return Rejection(Reason.SIZE, f"{frame.rows} rows of {frame.length} elements are too many, or too long")
-        rows, layout = found
-        strides = [strides_of(spec, v, len(frame.shape)) for v in rows.operands]
-        count = len(spec.arrays)
-        kept = frame.nest(frame.kept, strides)
-        walks: list[str] = []
-        packs: list[bytes] = []
-        for view, steps in zip(rows.operands, strides, strict=True):
-            kind, pack = _walk(frame.nest(frame.axes, [steps])) if frame.wide(view) else (NONE, [])
-            kind = VALUE if view.value >= count else kind
-            walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
-            packs += pack
-        calm = layout.turns > 0 or not rows.holds_eight() or rows.instructions() <= _MOST_AT_ONCE
-        layout = layout if calm else replace(layout, blocks=min(layout.blocks, _BLOCKS_OF_HEAVY))
-        even = frame.length == layout.length and calm
-        variant = Variant(rows, layout, even, len(kept.shape), tuple(walks))
-        numbers = [struct.pack("<I", frame.rows), struct.pack("<I", frame.length), struct.pack("<3I", *layout.words())]
-        values = iter(constants(self._graph, rows.operands))
-        read = [Pointer(v.value) if v.value < count else next(values) for v in rows.operands]
-        written = [Pointer(count + i) for i in range(len(spec.outputs))]
-        arguments: Arguments = [*numbers, packed(kept), *packs, *read, *written]
-        if too_much(arguments):
-            return Rejection(Reason.RANK, f"{len(frame.shape)} axes of {len(read)} operands are no arguments")
-        function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
-        blocks = -(-frame.rows // layout.rows)
-        return Prepared(launcher(runtime, [Step(function, (blocks, 1, 1), (layout.threads, 1, 1), arguments)]))
 
-    def _choose(self, spec: CallSpec) -> tuple[Rows, Layout] | None:
-        """Return what suits the strides: the most elements per thread that leave the GPU busy."""
-        frame = self._held.frame
-        again = walked(frame.length, self._again.widest()) if self._room_for_values() else []
-        for rows, ways in ((self._held, held_layouts(self._held)), (self._again, again)):
-            fitting = [x for x in ways if not x.side_by_side or _dense(spec, rows, x.width)]
-            neighbours = [x for x in fitting if x.side_by_side] or fitting
-            busy = [x for x in neighbours if frame.rows * x.team * x.teams * x.warps >= _BUSY]
-            if fitting:
-                return rows, busy[0] if busy else neighbours[-1]
-        return None
+def _prepare(found: Region, spec: CallSpec) -> Prepared | Rejection:
+    """Choose how rows lie on threads by how the operands lie."""
+    frame = found.held.frame
+    chosen = _chosen(found, spec)
+    if chosen is None or frame.rows >= MOST_INDEXED:
+        return Rejection(Reason.SIZE, f"{frame.rows} rows of {frame.length} elements are too many, or too long")
+    rows, layout = chosen
+    strides = [strides_of(spec, v, len(frame.shape)) for v in rows.operands]
+    kept = frame.nest(frame.kept, strides)
+    walks: list[str] = []
+    packs: list[bytes] = []
+    for view, steps in zip(rows.operands, strides, strict=True):
+        kind = _walk(frame.nest(frame.axes, [steps]), packs) if frame.wide(view) else NONE
+        kind = VALUE if view.value >= len(spec.arrays) else kind
+        walks.append(VECTOR if kind == UNIT and layout.side_by_side else kind)
+    calm = layout.turns > 0 or not rows.holds_eight() or rows.instructions() <= _MOST_AT_ONCE
+    layout = layout if calm else replace(layout, blocks=min(layout.blocks, _BLOCKS_OF_HEAVY))
+    even = frame.length == layout.length and calm
+    variant = Variant(rows, layout, even, len(kept.shape), tuple(walks))
+    function = driver_of(spec).loader.function(_source(variant), PARTS, ENTRY)
+    own = [struct.pack("<3I", *layout.words()), packed(kept), *packs]
+    return found.launched(spec, rows, function, own, -(-frame.rows // layout.rows), layout.threads)
 
-    def _room_for_values(self) -> bool:
-        """Return whether shared memory has room for what warps make of a row that is walked."""
-        return sum(f.value_bytes for f in self._again.folds) * (MOST_VALUES + WARP) <= _SHARED_BYTES
+
+def _chosen(found: Region, spec: CallSpec) -> tuple[Rows, Layout] | None:
+    """Return what suits the strides: the most elements per thread that leave the GPU busy."""
+    frame, again = found.held.frame, found.again
+    # Shared memory must have room for what warps make of a row that is walked.
+    room = sum(f.value_bytes for f in again.folds) * (MOST_VALUES + WARP) <= SHARED_BYTES
+    ways = ((found.held, held_layouts(found.held)), (again, walked(frame.length, again.widest()) if room else []))
+    for rows, spread in ways:
+        fitting = [x for x in spread if not x.side_by_side or _dense(spec, rows, x.width)]
+        neighbours = [x for x in fitting if x.side_by_side] or fitting
+        busy = [x for x in neighbours if frame.rows * x.team * x.teams * x.warps >= BUSY]
+        if fitting:
+            return rows, busy[0] if busy else neighbours[-1]
+    return None
 
 
 def _dense(spec: CallSpec, rows: Rows, width: int) -> bool:
@@ -202,43 +183,13 @@ def held_layouts(rows: Rows) -> list[Layout]:
     return [x for x in found if x.width * x.steps * rows.instructions() <= MOST_UNROLLED]
 
 
-def _walk(inner: Nest) -> tuple[str, list[bytes]]:
-    """Return the C++ type that finds elements along a row, and its bytes if it has any."""
+def _walk(inner: Nest, packs: list[bytes]) -> str:
+    """Return the C++ type that finds elements along a row, and add its bytes if it has any."""
     if not inner.shape or 0 in inner.shape or inner.strides == ((1,),):
-        return UNIT, []
-    if len(inner.shape) == 1:
-        return "reduction::Line", [walk(inner)]
-    return f"reduction::Near<{len(inner.shape)}>", [packed(inner)]
+        return UNIT
+    return walk_along(inner, packs)
 
 
 @functools.lru_cache(maxsize=1024)
 def _source(variant: Variant) -> str:
     return row_source.source(variant)
-
-
-def region(graph: Graph) -> Kernel | Refusal:
-    """Return a kernel for a graph over rows, or a node that is in the way."""
-    refused = crowded(graph) or foreign(graph, {i for i, node in enumerate(graph.nodes) if node.op.name in KINDS})
-    if refused is not None:
-        return refused
-    open_graph = with_values(graph)
-    held, again = rows_of(open_graph, True), rows_of(open_graph, False)
-    if isinstance(held, Refusal):
-        return held
-    if isinstance(again, Refusal):
-        return again
-    if not held.frame.trailing:
-        return column_regions.region(graph, held, again)
-    if not held_layouts(held) and held.frame.rows < _FEWEST_LONG_ROWS:
-        first = next(i for i, node in enumerate(graph.nodes) if node.op.name in KINDS)
-        return Refusal(max(first, 1), "a few long rows are work for more blocks than one each")
-    made = _Region(graph, held, again)
-    return region_kernel("rows", graph, made.prepare, cost=cost(held, again))
-
-
-def cost(held: Rows, again: Rows) -> CostTerms:
-    """Return what a region costs beside one look at every operand: second looks, and multiprocessors without rows."""
-    rows = held if held_layouts(held) else again
-    once, moved = held.moved(True), rows.moved(rows is held)
-    busy = min(held.frame.rows / _MULTIPROCESSORS, 1.0)
-    return CostTerms(memory=once / moved * busy if once and busy else 1.0)

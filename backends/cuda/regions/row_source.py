@@ -23,6 +23,8 @@ _BATCH_BYTES_ALONE: Final = 256
 #: for a value that is an argument itself.
 NONE, VALUE, VECTOR, UNIT = "", "value", "vector", "side by side"
 _NARROW: Final = (NONE, VALUE)
+#: What finds elements at equal distances.
+LINE: Final = "reduction::Line"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ descending = pytest.mark.parametrize("gpu", [True], indirect=True, ids=["descend
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the layouts of work that keeps a large GPU busy."""
-    monkeypatch.setattr(column_regions, "_BUSY", 1)
-    monkeypatch.setattr(column_regions, "_FEWEST_BLOCKS", 0)
+    monkeypatch.setattr(column_regions, "BUSY", 1)
+    monkeypatch.setattr(column_regions, "FEWEST_BLOCKS", 0)
 
 
 def check(gpu: HostRuntime, function: Function, *arrays: ox.Array) -> None:
@@ -189,7 +189,7 @@ def test_a_planted_fault_is_seen(
         return text.replace(right, wrong)
 
     monkeypatch.setattr(compiler, "whole", spoiled)
-    monkeypatch.setattr(column_regions, "_FEWEST_BLOCKS", 0)
+    monkeypatch.setattr(column_regions, "FEWEST_BLOCKS", 0)
     gpu = HostRuntime(reversed_turns=backwards)
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
         check(gpu, lambda x: x - ox.sum(ox.exp(x), axis=0), on_gpu(normal((length, 8))))

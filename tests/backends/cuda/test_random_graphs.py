@@ -152,9 +152,9 @@ SEEDS = (1, 4, 5, 6, 8, 10, 14, 18, 20, 28, 30, 33, 61, 62, 63, 64, 69, 74, 76, 
 def test_regions_of_random_graphs_have_the_bits_of_their_nodes(
     gpu: HostRuntime, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(column_regions, "_FEWEST_BLOCKS", 0)
+    monkeypatch.setattr(column_regions, "FEWEST_BLOCKS", 0)
     if seed % 3:  # threads have several columns where a GPU would be busy
-        monkeypatch.setattr(column_regions, "_BUSY", 1)
+        monkeypatch.setattr(column_regions, "BUSY", 1)
     arrays = operands(seed)
     graph = captured(function(seed), *arrays)
     parts = [(maker, part) for maker in MAKERS if (part := largest(maker, graph, arrays)) is not None]

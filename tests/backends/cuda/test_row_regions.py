@@ -10,7 +10,7 @@ import pytest
 
 import opmux as ox
 from opmux.backends.cuda.regions import row_regions
-from opmux.backends.cuda.regions.row_program import Rows, rows_of
+from opmux.backends.cuda.regions.row_program import rows_of
 from opmux.backends.cuda.regions.row_source import ENTRY
 from opmux.core.dtypes import BY_NAME
 from opmux.core.graphs.regions import inlined
@@ -92,7 +92,7 @@ FUNCTIONS: dict[str, Function] = {
 
 @pytest.mark.parametrize("length", [1, 7, 32, 1000, 1024, 5000, 17000])
 def test_rows_of_any_length_are_one_launch(gpu: HostRuntime, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_regions, "_FEWEST_LONG_ROWS", 1)
+    monkeypatch.setattr(row_regions, "FEWEST_BLOCKS", 1)
     check(gpu, ox.softmax, on_gpu(normal((3, length))))
 
 
@@ -203,11 +203,9 @@ def test_what_is_no_work_on_rows_is_refused(gpu: HostRuntime, function: Function
 
 def test_rows_that_leave_multiprocessors_idle_or_are_read_again_are_dear(gpu: HostRuntime) -> None:
     def share(*shape: int) -> float:
-        graph = captured(ox.softmax, on_gpu(np.zeros(shape, np.float32)))
-        held, again = rows_of(graph, keep=True), rows_of(graph, keep=False)
-        assert isinstance(held, Rows)
-        assert isinstance(again, Rows)
-        return row_regions.cost(held, again).memory
+        kernel = row_regions.region(captured(ox.softmax, on_gpu(np.zeros(shape, np.float32))))
+        assert isinstance(kernel, Kernel)
+        return kernel.cost.memory
 
     assert share(200, 4096) == 1
     assert share(33, 4096) == 0.25
@@ -238,7 +236,7 @@ def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch, right: str, wr
         return text.replace(right, wrong)
 
     monkeypatch.setattr(compiler, "whole", spoiled)
-    monkeypatch.setattr(row_regions, "_FEWEST_LONG_ROWS", 1)
+    monkeypatch.setattr(row_regions, "FEWEST_BLOCKS", 1)
     gpu = HostRuntime()
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
         check(gpu, lambda x: ox.sum(ox.exp(x), axis=-1) + ox.max(x, axis=-1), on_gpu(normal((6, length))))
