@@ -40,8 +40,7 @@ class Cut:
         along: whether lanes go along the terms, and not across them.
         count: rows or columns that are few, as the code has it: a power of two.
         groups: of warps that take terms by turns.
-        lines: of the other operand that a block has.
-        tiles: blocks of these.
+        tiles: blocks that share the lines of the other operand.
         shares: parts of the terms that are summed apart and added after.
         share: terms of each but the last.
     """
@@ -50,7 +49,6 @@ class Cut:
     along: bool
     count: int
     groups: int
-    lines: int
     tiles: int
     shares: int
     share: int
@@ -84,11 +82,8 @@ def cut_for(problem: Problem, rows: bool, along: bool, itemsize: int, multiproce
     wanted = int(_BLOCKS * multiprocessors)
     groups, step = (1, 32 * vector) if along else (_WARPS, _EACH)
 
-    def lines() -> int:
-        return _WARPS // groups * _EACH if along else 32 * vector
-
     def tiles() -> int:
-        return -(-many // lines())
+        return -(-many // _lines(along, groups, vector))
 
     while (
         along and groups < _WARPS and tiles() * problem.count < wanted and problem.depth >= 2 * groups * step * _LEAST
@@ -105,7 +100,12 @@ def cut_for(problem: Problem, rows: bool, along: bool, itemsize: int, multiproce
     possible = [n for n in _SHARES if n == 1 or problem.depth >= n * turn * _LEAST]
     shares = min(possible, key=time)
     share = -(-problem.depth // (shares * turn)) * turn
-    return Cut(rows, along, count, groups, lines(), tiles(), -(-problem.depth // share), share)
+    return Cut(rows, along, count, groups, tiles(), -(-problem.depth // share), share)
+
+
+def _lines(along: bool, groups: int, vector: int) -> int:
+    """Return how many lines of the other operand a block has, of which one access takes so many elements."""
+    return _WARPS // groups * _EACH if along else 32 * vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Variant:
     @property
     def lines(self) -> int:
         """Lines of the other operand that a block has."""
-        return _WARPS // self.groups * _EACH if self.along else 32 * vector_of(self.operand)
+        return _lines(self.along, self.groups, vector_of(self.operand))
 
     @property
     def shared(self) -> int:
