@@ -21,11 +21,12 @@ ELEMENTS: Final[dict[str, tuple[str, int]]] = {
     "complex64": ("ComplexElement<f32>", 8), "complex128": ("ComplexElement<f64>", 16),
 }  # fmt: skip
 _FLOATING: Final = frozenset({"float16", "bfloat16", "float32", "float64", *COMPLEX})
-_VECTOR_BYTES: Final = 16
+#: Bytes of the widest access of a thread.
+VECTOR_BYTES: Final = 16
 #: Values that come from one access; those of narrow types would take too many registers until they are stored.
 _VECTOR_VALUES: Final = 4
 #: Bytes that partial results of a product may take.
-_MOST_PARTS: Final = 1 << 28
+MOST_PARTS: Final = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def access(
 
 def vector_of(operand: Signature) -> int:
     """Return how many elements of an operand go to registers at a time."""
-    return min(_VECTOR_BYTES // operand.dtype.itemsize, _VECTOR_VALUES)
+    return min(VECTOR_BYTES // operand.dtype.itemsize, _VECTOR_VALUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ def plan_for(problem: Problem, value: int, multiprocessors: int) -> Plan:
     m, n = problem.rows, problem.columns
     outputs = problem.count * m * n
     chains = max(-(-problem.depth // orders.MATMUL_BLOCK), 1)
-    if chains * outputs * value > _MOST_PARTS:
+    if chains * outputs * value > MOST_PARTS:
         chains = 1
 
     def time(plan: Plan) -> float:

@@ -32,7 +32,7 @@ from ..formulas import COMPLEX
 from ..nest import packed, parts
 from . import matmul, tensor_cores
 from .epilogue import Epilogue
-from .matmul import ADDING, ADDING_THREADS, ELEMENTS, Plan, Problem, Variant
+from .matmul import ADDING, ADDING_THREADS, ELEMENTS, VECTOR_BYTES, Plan, Problem, Variant
 from .tensor_cores import INSTRUCTIONS, MmaPlan, MmaVariant
 
 #: Parts of the sources that these kernels use.
@@ -168,7 +168,7 @@ def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> lis
     x, y = call.spec.arrays
     (out,) = call.spec.outputs
     tile, partial = plan.tile, plan.shares > 1
-    width = min(tile.thread[1], 16 // value)
+    width = min(tile.thread[1], VECTOR_BYTES // value)
     variant = Variant(
         x.dtype.name,
         out.dtype.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .matmul import ELEMENTS, Problem, flag, parts_dtype
+from .matmul import ELEMENTS, VECTOR_BYTES, Problem, flag, parts_dtype
 
 #: Dtypes of operands and of results.
 DTYPES: Final[dict[str, frozenset[str]]] = {
@@ -17,7 +17,6 @@ DTYPES: Final[dict[str, frozenset[str]]] = {
 #: Rows or columns that are few, by the operands' dtype: as many as registers hold the sums of, two blocks to a
 #: multiprocessor. More of float16 and bfloat16 are not too few for tensor cores.
 MOST: Final = {"float32": 8, "float64": 4, "float16": 4, "bfloat16": 4}
-_VECTOR_BYTES: Final = 16
 _WARPS: Final = 8
 #: Lines of a warp whose lanes go along the terms, and terms at a time where they go across: loads under way at once.
 _EACH: Final = 4
@@ -78,7 +77,7 @@ def cut_for(problem: Problem, rows: bool, along: bool, itemsize: int, multiproce
     """
     few, many = (problem.rows, problem.columns) if rows else (problem.columns, problem.rows)
     count = 1 << (few - 1).bit_length()
-    vector = _VECTOR_BYTES // itemsize
+    vector = VECTOR_BYTES // itemsize
     wanted = int(_BLOCKS * multiprocessors)
     groups, step = (1, 32 * vector) if along else (_WARPS, _EACH)
 
@@ -152,7 +151,7 @@ THREADS: Final = 32 * _WARPS
 
 def vector_of(operand: str) -> int:
     """Return how many elements of an operand come in one access."""
-    return _VECTOR_BYTES // (2 if operand.endswith("float16") else ELEMENTS[operand][1])
+    return VECTOR_BYTES // (2 if operand.endswith("float16") else ELEMENTS[operand][1])
 
 
 def terms_of(operand: str, along: bool) -> int:

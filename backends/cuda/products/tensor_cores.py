@@ -8,7 +8,7 @@ from typing import Final
 
 from ....plugin import Signature
 from .epilogue import Epilogue, sink
-from .matmul import ELEMENTS, Problem, access, flag, parts_dtype
+from .matmul import ELEMENTS, MOST_PARTS, Problem, access, flag, parts_dtype
 
 #: The instruction of ``mma.cuh``, by the operands' dtype.
 INSTRUCTIONS: Final = {"float16": "MmaFloat16", "bfloat16": "MmaBFloat16", "int8": "MmaInt8", "uint8": "MmaUInt8"}
@@ -74,8 +74,6 @@ _BYTES: Final = 16.4
 #: Shares that a product's terms are cut into at most, and the part of its time that must be left for it to be worth it.
 _SHARES: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _WORTH: Final = 0.8
-#: Bytes that partial results may take.
-_MOST_PARTS: Final = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,7 @@ def split_for(problem: Problem, itemsize: int, multiprocessors: int) -> MmaPlan 
     def time(plan: MmaPlan) -> float:
         return _time(problem, plan, itemsize, multiprocessors)
 
-    bound = _MOST_PARTS // max(4 * problem.count * problem.rows * problem.columns, 1)
+    bound = MOST_PARTS // max(4 * problem.count * problem.rows * problem.columns, 1)
     plans = [p for t in _tiles(problem) for s in _SHARES if 1 < (p := _plan(problem, t, itemsize, s)).shares <= bound]
     best = min(plans, key=time, default=None)
     whole = plan_for(problem, itemsize, multiprocessors)

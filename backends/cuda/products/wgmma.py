@@ -10,7 +10,7 @@ from typing import Final
 from ....plugin import Reason, Rejection, Signature, dtypes
 from ..device.tensor_maps import LINE, LONGEST, RANKS, STRIDE_BYTES, STRIDE_LIMIT, Tiling
 from .epilogue import Epilogue, Sink, sink
-from .matmul import ELEMENTS, Problem, flag
+from .matmul import ELEMENTS, VECTOR_BYTES, Problem, flag
 
 #: The product of ``warpgroups.cuh``, by the operands' dtype.
 PRODUCTS: Final = {
@@ -235,9 +235,8 @@ class Fused:
     rank: int
 
 
-#: Neighbours that a lane may take, the bytes of one access, and columns that a warp takes at a time.
+#: Neighbours that a lane may take, and columns that a warp takes at a time.
 _WIDTHS: Final = (8, 4, 2, 1)
-_ACCESS_BYTES: Final = 16
 _MOST_COLUMNS: Final = 64
 _WARP: Final = 32
 _ROWS_OF_WARP: Final = 16
@@ -265,7 +264,7 @@ def fused(problem: Problem, product: str, epilogue_of: Callable[[int], Epilogue]
         epilogue = replace(epilogue_of(width), repeated=repeated)
         widest = max(dtypes.BY_NAME[t].itemsize for t in (product, *epilogue.outputs))
         held = _held(epilogue, width)
-        if width * widest <= _ACCESS_BYTES and problem.columns % width == 0 and held <= _MOST_HELD:
+        if width * widest <= VECTOR_BYTES and problem.columns % width == 0 and held <= _MOST_HELD:
             break
     else:
         count = len(epilogue.inputs)
