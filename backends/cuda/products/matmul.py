@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -123,10 +124,7 @@ class Problem:
     @property
     def count(self) -> int:
         """Products in the batch."""
-        count = 1
-        for n in self.batch.shape:
-            count *= n
-        return count
+        return math.prod(self.batch.shape)
 
 
 def problem_of(
@@ -284,8 +282,8 @@ class Variant:
 
     @property
     def value(self) -> int:
-        """Bytes of a value: a result wider than the operands is computed in its own type."""
-        return max(ELEMENTS[self.operand][1], ELEMENTS[self.result][1])
+        """Bytes of a sum, which are as many for a result wider than the operands."""
+        return ELEMENTS[self.result][1]
 
 
 def parts_dtype(result: str) -> str:
@@ -375,3 +373,9 @@ def product(problem: Problem, tiles: tuple[int, int], shares: int = 1, share: in
     share = share if shares > 1 else k
     part = problem.count * m * n
     return struct.pack("<9q3I4x", m, n, k, *problem.a, *problem.b, share, part, *tiles, shares)
+
+
+def across(problem: Problem) -> bytes:
+    """Return the bytes of ``Across``: how the operands of an epilogue lie."""
+    rows, columns = ([step[i] for step in problem.across] for i in range(2))
+    return struct.pack(f"<{2 * len(rows)}q", *rows, *columns)

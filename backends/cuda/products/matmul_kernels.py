@@ -120,8 +120,18 @@ class Product:
         others = self.tail.strides if self.tail else ()
         return matmul.problem_of((*self.spec.outputs[0].shape, x.shape[-1]), x.strides, y.strides, others)
 
+    @property
+    def value(self) -> int:
+        """Bytes of a sum."""
+        return ELEMENTS[self.spec.outputs[0].dtype.name][1]
+
+    def partial(self) -> Product:
+        """Return the product whose sums go to the workspace as they are."""
+        return replace(self, read=(), written=((self.workspace, self.value),), tail=None)
+
 
 def alone(spec: CallSpec) -> Product:
+    """Return the product of a call that is nothing else."""
     return Product(spec, (0, 1), (), ((2, spec.outputs[0].dtype.itemsize),), 3)
 
 
@@ -132,16 +142,20 @@ def by_chains(call: Product) -> Prepared:
     if not out.size:
         return Prepared(launcher(driver.runtime, []))
     problem = call.problem
-    value = max(ELEMENTS[s.dtype.name][1] for s in (*spec.arrays, out))
-    plan = matmul.plan_for(problem, value, driver.runtime.properties.multiprocessors)
-    steps = _multiplying(call, problem, plan, value)
-    if plan.shares == 1:
-        return Prepared(launcher(driver.runtime, steps))
-    steps.append(adding_step(call, plan.shares))
-    return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * value)
+    plan = matmul.plan_for(problem, call.value, driver.runtime.properties.multiprocessors)
+    return added(call, _multiplying(call, problem, plan), plan.shares)
 
 
-def adding_step(call: Product, shares: int) -> Step:
+def added(call: Product, steps: list[Step], shares: int) -> Prepared:
+    """Return a product made ready whose shares, if there are several, are added after the launches that make them."""
+    runtime = driver_of(call.spec).runtime
+    if shares == 1:
+        return Prepared(launcher(runtime, steps))
+    (out,) = call.spec.outputs
+    return Prepared(launcher(runtime, [*steps, _adding(call, shares)]), shares * out.size * call.value)
+
+
+def _adding(call: Product, shares: int) -> Step:
     """Return the launch that adds the shares of a product."""
     (out,) = call.spec.outputs
     tail = call.tail
@@ -163,11 +177,11 @@ def parts_of(result: str) -> tuple[str, ...]:
     return (*formulas.parts((result,)), *PARTS)
 
 
-def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> list[Step]:
+def _multiplying(call: Product, problem: Problem, plan: Plan) -> list[Step]:
     """Return the launches that make the products, or their shares."""
     x, y = call.spec.arrays
     (out,) = call.spec.outputs
-    tile, partial = plan.tile, plan.shares > 1
+    tile, value, partial = plan.tile, call.value, plan.shares > 1
     width = min(tile.thread[1], VECTOR_BYTES // value)
     variant = Variant(
         x.dtype.name,
@@ -184,9 +198,8 @@ def _multiplying(call: Product, problem: Problem, plan: Plan, value: int) -> lis
     shared = tile.shared(value, 1 if partial else -(-problem.depth // orders.MATMUL_BLOCK))
     function = driver_of(call.spec).loader.function(_source(variant), parts_of(out.dtype.name), variant.name, shared)
     blocks = plan.tiles[0] * plan.tiles[1] * plan.shares
-    if partial:
-        call = replace(call, read=(), written=((call.workspace, value),), tail=None)
-    return launches(function, call, problem, header, blocks, tile.threads, shared)
+    made = call.partial() if partial else call
+    return launches(function, made, problem, header, blocks, tile.threads, shared)
 
 
 def on_tensor_cores(call: Product) -> Prepared:
@@ -196,7 +209,7 @@ def on_tensor_cores(call: Product) -> Prepared:
         return Prepared(launcher(driver.runtime, []))
     itemsize = call.spec.arrays[0].dtype.itemsize
     plan = tensor_cores.plan_for(problem, itemsize, driver.runtime.properties.multiprocessors)
-    return Prepared(launcher(driver.runtime, _on_cores(call, problem, plan)))
+    return added(call, _on_cores(call, problem, plan), plan.shares)
 
 
 def in_shares(call: Product) -> Prepared | Rejection:
@@ -212,8 +225,7 @@ def in_shares(call: Product) -> Prepared | Rejection:
             f"{problem.count} x {problem.rows} x {problem.columns} results of {problem.depth} terms are done as soon, "
             "or nearly, by tiles that take all terms",
         )
-    steps = [*_on_cores(call, problem, plan), adding_step(call, plan.shares)]
-    return Prepared(launcher(driver.runtime, steps), plan.shares * out.size * ELEMENTS[out.dtype.name][1])
+    return added(call, _on_cores(call, problem, plan), plan.shares)
 
 
 def _on_cores(call: Product, problem: Problem, plan: MmaPlan) -> list[Step]:
@@ -234,9 +246,8 @@ def _on_cores(call: Product, problem: Problem, plan: MmaPlan) -> list[Step]:
     )
     header = matmul.product(problem, plan.tiles, plan.shares, plan.share)
     function = driver_of(call.spec).loader.function(_mma_source(variant), MMA_PARTS, variant.name, tile.shared)
-    if partial:
-        call = replace(call, read=(), written=((call.workspace, ELEMENTS[out.dtype.name][1]),), tail=None)
-    return launches(function, call, problem, header, math.prod(plan.tiles) * plan.shares, tile.threads, tile.shared)
+    made = call.partial() if partial else call
+    return launches(function, made, problem, header, math.prod(plan.tiles) * plan.shares, tile.threads, tile.shared)
 
 
 Along = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
@@ -266,9 +277,8 @@ def launches(
         shared: bytes of shared memory of a block.
     """
     sizes = [s.dtype.itemsize for s in call.spec.arrays]
-    strides = [row for row, _ in problem.across], [column for _, column in problem.across]
     count = len(call.read)
-    across = [struct.pack(f"<{2 * count}q", *strides[0], *strides[1])] if count else []
+    across = [matmul.across(problem)] if count else []
     made = []
     for part, (at_a, at_b, at_c, *others) in parts(problem.batch, max(MOST_BLOCKS // blocks, 1)):
         a, b, _, *more = part.strides

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ....plugin import dtypes
 from .matmul import ELEMENTS, VECTOR_BYTES, Problem, flag, parts_dtype
 
 #: Dtypes of operands and of results.
@@ -151,7 +152,7 @@ THREADS: Final = 32 * _WARPS
 
 def vector_of(operand: str) -> int:
     """Return how many elements of an operand come in one access."""
-    return VECTOR_BYTES // (2 if operand.endswith("float16") else ELEMENTS[operand][1])
+    return VECTOR_BYTES // dtypes.BY_NAME[operand].itemsize
 
 
 def terms_of(operand: str, along: bool) -> int:

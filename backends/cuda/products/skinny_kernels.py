@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from typing import Final
 
 from ....plugin import Accepts, CallSpec, CostTerms, Kernel, Prepared, Reason, Rejection
 from ..device.driver import KIND, driver_of
-from ..device.launching import launcher
 from . import matmul, skinny
-from .matmul import ELEMENTS, Access
-from .matmul_kernels import BY_SIZES, PARTS, adding_step, alone, along_a, along_b, launches
+from .matmul import Access
+from .matmul_kernels import BY_SIZES, PARTS, added, alone, along_a, along_b, launches
 from .skinny import Variant
 
 #: Parts of the sources that this kernel uses.
@@ -52,13 +50,9 @@ def _matmul(spec: CallSpec) -> Prepared | Rejection:
     function = driver.loader.function(_source(variant), SKINNY_PARTS, variant.name, variant.shared)
     tiles = (1, cut.tiles) if rows else (cut.tiles, 1)
     header = matmul.product(problem, tiles, cut.shares, cut.share)
-    value = ELEMENTS[result][1]
-    made = replace(call, written=((call.workspace, value),)) if partial else call
+    made = call.partial() if partial else call
     steps = launches(function, made, problem, header, cut.tiles * cut.shares, skinny.THREADS, variant.shared)
-    if not partial:
-        return Prepared(launcher(driver.runtime, steps))
-    steps.append(adding_step(call, cut.shares))
-    return Prepared(launcher(driver.runtime, steps), cut.shares * out.size * value)
+    return added(call, steps, cut.shares)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import struct
 from functools import partial
 from typing import Final
 
@@ -12,9 +11,9 @@ from ..device.driver import KIND, driver_of
 from ..device.launching import Arguments, Mapped, Pointer, Step, launcher
 from ..device.tensor_maps import Tiling
 from ..nest import packed
-from . import wgmma
+from . import matmul, wgmma
 from .matmul import Problem
-from .matmul_kernels import Product
+from .matmul_kernels import Product, alone
 from .wgmma import PRODUCTS, Variant
 
 #: Parts of the sources that this kernel uses.
@@ -76,14 +75,13 @@ def _results(call: Product, problem: Problem, copied: Tiling | None) -> Argument
     if call.tail is None:
         return written if copied is None else [Mapped(written[0], copied)]
     a, b, _, *others = problem.batch.strides
-    rows, columns = ([step[i] for step in problem.across] for i in range(2))
-    across = [struct.pack(f"<{2 * len(rows)}q", *rows, *columns)] if rows else []
+    across = [matmul.across(problem)] if call.read else []
     nest = packed(Nest(problem.batch.shape, (a, b, *others)))
     return [nest, *across, *(Pointer(i) for i, _ in call.read), *written]
 
 
 def _matmul(spec: CallSpec) -> Prepared | Rejection:
-    return by_warpgroups(Product(spec, (0, 1), (), ((2, spec.outputs[0].dtype.itemsize),), 3))
+    return by_warpgroups(alone(spec))
 
 
 @functools.lru_cache(maxsize=1024)
