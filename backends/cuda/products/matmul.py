@@ -10,7 +10,7 @@ from typing import Final
 
 from ....plugin import Nest, Signature, merge, orders
 from ..formulas import COMPLEX
-from .epilogue import Epilogue, adding_sink, sink
+from .epilogue import Epilogue, Sink, adding_sink, sink
 
 #: How elements lie in memory and what is computed with: the type of ``matmul.cuh`` and the bytes of a value.
 ELEMENTS: Final[dict[str, tuple[str, int]]] = {
@@ -309,13 +309,7 @@ typedef Loader<In, {t.columns}, DEPTH, {_vector(v.b, t.columns, t)}, {flag(v.b.a
 typedef Held<In::Value, {t.warps[0]}, {t.lanes[0]}, {t.thread[0]}> Rows;
 typedef Held<In::Value, {t.warps[1]}, {t.lanes[1]}, {t.thread[1]}> Columns;
 {to.declared}
-extern "C" __global__ void __launch_bounds__(THREADS, {v.resident}) {v.name}(
-    Product p, Nest<{v.rank}, {2 + to.operands}> batch, const In::Memory* a, const In::Memory* b, {to.parameters}) {{
-    OPMUX_DYNAMIC_SHARED(memory);
-    Place place(p);
-    i64 at[{2 + to.operands}];
-    offsets(batch, place.batch, at);
-    {to.made}
+{entry(v.name, f"THREADS, {v.resident}", "In", v.rank, to)}
     constexpr int WARPS = {t.warps[1]}, LANES = {t.lanes[1]}, CHAIN = {chain};
     constexpr bool VECTORS = {flag(v.vectors)};
     multiply<A, B, Rows, Columns, WARPS, LANES, {t.thread[0]}, {t.thread[1]}, DEPTH, CHAIN, THREADS, VECTORS, Out>(
@@ -323,6 +317,27 @@ extern "C" __global__ void __launch_bounds__(THREADS, {v.resident}) {v.name}(
 }}
 OPMUX_ENTRY({v.name})
 """
+
+
+def entry(name: str, bounds: str, element: str, rank: int, to: Sink) -> str:
+    """Return how an entry of :func:`~.matmul_kernels.launches` begins, up to where `sink` and the operands are known.
+
+    Args:
+        name: the entry's.
+        bounds: its launch bounds.
+        element: the type that has the operands' `Memory`.
+        rank: dimensions of the batch.
+        to: where results go.
+    """
+    count = 2 + to.operands
+    return f"""\
+extern "C" __global__ void __launch_bounds__({bounds}) {name}(
+    Product p, Nest<{rank}, {count}> batch, const {element}::Memory* a, const {element}::Memory* b, {to.parameters}) {{
+    OPMUX_DYNAMIC_SHARED(memory);
+    Place place(p);
+    i64 at[{count}];
+    offsets(batch, place.batch, at);
+    {to.made}"""
 
 
 def _vector(access: Access, extent: int, tile: Tile) -> int:

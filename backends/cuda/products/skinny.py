@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ....plugin import dtypes
-from .matmul import ELEMENTS, VECTOR_BYTES, Problem, flag, parts_dtype
+from .epilogue import sink
+from .matmul import ELEMENTS, VECTOR_BYTES, Problem, entry, flag, parts_dtype
 
 #: Dtypes of operands and of results.
 DTYPES: Final[dict[str, frozenset[str]]] = {
@@ -168,13 +169,7 @@ def source(v: Variant) -> str:
     return f"""\
 typedef {ELEMENTS[v.operand][0]} In;
 typedef {out} Out;
-extern "C" __global__ void __launch_bounds__({THREADS}, 2) {v.name}(
-    Product p, Nest<{v.rank}, 2> batch, const In::Memory* a, const In::Memory* b, Out::Memory* c) {{
-    OPMUX_DYNAMIC_SHARED(memory);
-    Place place(p);
-    i64 at[2];
-    offsets(batch, place.batch, at);
-    Plain<Out> sink{{c}};
+{entry(v.name, f"{THREADS}, 2", "In", v.rank, sink(None))}
     constexpr bool ROWS = {flag(v.rows)}, DENSE = {flag(v.dense)};
     {function}<In, {v.count}, ROWS, DENSE, {shape}, Out>(p, place, a + at[0], b + at[1], sink, memory);
 }}

@@ -8,7 +8,7 @@ from typing import Final
 
 from ....plugin import Signature
 from .epilogue import Epilogue, sink
-from .matmul import ELEMENTS, MOST_PARTS, Problem, access, flag, parts_dtype
+from .matmul import ELEMENTS, MOST_PARTS, Problem, access, entry, flag, parts_dtype
 
 #: The instruction of ``mma.cuh``, by the operands' dtype.
 INSTRUCTIONS: Final = {"float16": "MmaFloat16", "bfloat16": "MmaBFloat16", "int8": "MmaInt8", "uint8": "MmaUInt8"}
@@ -227,13 +227,7 @@ typedef {out} Out;
 typedef {v.a.type_of(t.rows, t.threads)} A;
 typedef {v.b.type_of(t.columns, t.threads)} B;
 {to.declared}
-extern "C" __global__ void __launch_bounds__(THREADS, {t.resident}) {v.name}(
-    Product p, Nest<{v.rank}, {2 + to.operands}> batch, const Mma::Memory* a, const Mma::Memory* b, {to.parameters}) {{
-    OPMUX_DYNAMIC_SHARED(memory);
-    Place place(p);
-    i64 at[{2 + to.operands}];
-    offsets(batch, place.batch, at);
-    {to.made}
+{entry(v.name, f"THREADS, {t.resident}", "Mma", v.rank, to)}
     constexpr int STAGES = {t.stages};
     constexpr bool VECTORS = {flag(v.vectors)};
     multiply_on_tensor_cores<Mma, A, B, {t.warps[0]}, {t.warps[1]}, {t.blocks[0]}, {t.blocks[1]}, STAGES, VECTORS, Out>(
