@@ -24,5 +24,5 @@ def in_order(names: tuple[str, ...] = ()) -> list[Trial]:
     found = [t for t in TRIALS.values() if not names or any(name in t.name for name in names)]
     found.sort(key=lambda t: (t.alone, _MODULES.index(t.run.__module__)))
     if not found:
-        raise ValueError(f"no trial is called so; there are: {', '.join(TRIALS)}")
+        raise ValueError(f"no trial's name contains {' or '.join(map(repr, names))}; there are: {'; '.join(TRIALS)}")
     return [TRIALS[FIRST], *(t for t in found if t.name != FIRST)]
