@@ -36,6 +36,25 @@ template <class E, int COUNT, bool ROWS> struct Skinny {
 #pragma unroll
         for (int n = 0; n < N; ++n) to[n] = E::widened(vector.elements[n]);
     }
+
+    // Adds products of all of the few with N vectors of the other operand, from term k on. ALONG says whether a vector is
+    // of one line, its elements being terms, or else of one term.
+    template <bool DENSE, bool ALONG, int N, int EACH>
+    __device__ __forceinline__ void add(Value (&sums)[EACH][COUNT], const Vector<Memory, VECTOR> (&vectors)[N], i64 k,
+                                        int left) const {
+#pragma unroll
+        for (int f = 0; f < COUNT; ++f) {
+            Value x[ALONG ? VECTOR : N];
+            load<DENSE>(x, f, k, left);
+#pragma unroll
+            for (int n = 0; n < N; ++n)
+#pragma unroll
+                for (int v = 0; v < VECTOR; ++v) {
+                    Value& sum = sums[ALONG ? n : v][f];
+                    sum = multiply_add(E::widened(vectors[n].elements[v]), x[ALONG ? v : n], sum);
+                }
+        }
+    }
 };
 
 // What the groups of a block summed, one after the other, to where results go. LINES by COUNT sums of a group lie line by
@@ -83,16 +102,7 @@ __device__ __forceinline__ void multiply_along_terms(const Product& p, const Pla
         Vector<typename E::Memory, VECTOR> terms[EACH];
 #pragma unroll
         for (int i = 0; i < EACH; ++i) terms[i] = *reinterpret_cast<const Vector<typename E::Memory, VECTOR>*>(from[i] + k);
-#pragma unroll
-        for (int f = 0; f < COUNT; ++f) {
-            Value x[VECTOR];
-            s.template load<DENSE>(x, f, k, VECTOR);
-#pragma unroll
-            for (int i = 0; i < EACH; ++i)
-#pragma unroll
-                for (int v = 0; v < VECTOR; ++v)
-                    sums[i][f] = multiply_add(E::widened(terms[i].elements[v]), x[v], sums[i][f]);
-        }
+        s.template add<DENSE, true>(sums, terms, k, VECTOR);
     }
 
     Value* kept = reinterpret_cast<Value*>(memory) + group * (LINES * COUNT);
@@ -121,11 +131,11 @@ __device__ __forceinline__ void multiply_across_terms(const Product& p, const Pl
     i64 line = (i64)(ROWS ? place.column_tile : place.row_tile) * LINES, mine = line + lane * VECTOR;
     const typename E::Memory* from = s.many + (mine < s.lines ? mine : s.lines - VECTOR);
 
-    Value sums[COUNT][VECTOR];
+    Value sums[VECTOR][COUNT];
 #pragma unroll
-    for (int f = 0; f < COUNT; ++f)
+    for (int v = 0; v < VECTOR; ++v)
 #pragma unroll
-        for (int v = 0; v < VECTOR; ++v) sums[f][v] = 0;
+        for (int f = 0; f < COUNT; ++f) sums[v][f] = 0;
     auto take = [&](const typename E::Memory* at, i64 k, int left) {
         Vector<typename E::Memory, VECTOR> terms[TERMS];
 #pragma unroll
@@ -137,16 +147,7 @@ __device__ __forceinline__ void multiply_across_terms(const Product& p, const Pl
 #pragma unroll
                 for (int v = 0; v < VECTOR; ++v) terms[t].elements[v] = E::zero();
         }
-#pragma unroll
-        for (int f = 0; f < COUNT; ++f) {
-            Value x[TERMS];
-            s.template load<DENSE>(x, f, k, left);
-#pragma unroll
-            for (int t = 0; t < TERMS; ++t)
-#pragma unroll
-                for (int v = 0; v < VECTOR; ++v)
-                    sums[f][v] = multiply_add(E::widened(terms[t].elements[v]), x[t], sums[f][v]);
-        }
+        s.template add<DENSE, false>(sums, terms, k, left);
     };
     i64 k = group * TERMS;
     from += k * s.many_depth;
@@ -160,7 +161,7 @@ __device__ __forceinline__ void multiply_across_terms(const Product& p, const Pl
 #pragma unroll
     for (int f = 0; f < COUNT; ++f)
 #pragma unroll
-        for (int v = 0; v < VECTOR; ++v) kept[f * LINES + v] = sums[f][v];
+        for (int v = 0; v < VECTOR; ++v) kept[f * LINES + v] = sums[v][f];
     add_groups<COUNT, ROWS, LINES, ALONG, THREADS, Out>(p, place, line, s.count, s.lines,
                                                         reinterpret_cast<const Value*>(memory), sink);
 }
