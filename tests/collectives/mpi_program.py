@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from opmux.core.collectives.rank_plan import plan_rank
 from opmux.core.collectives.watch import Running
 from opmux.core.errors import CollectiveError
 from tests.collectives.by_hand import Collective, doubling, drive, exchange, gather, ring
+
+#: A time limit of calls in seconds, which no job lives to see: what would end by it fails the test.
+ENDLESS: Final = 125.0
 
 
 class Rank:
@@ -192,7 +195,7 @@ def leave() -> None:
     rank.call(ring(rank.ranks, 10))
     if rank.rank == 1:
         raise SystemExit("rank 1 has had enough")
-    _failing(rank, ring(rank.ranks, 10), 20.0)
+    _failing(rank, ring(rank.ranks, 10), ENDLESS)
     raise SystemExit(3)
 
 
@@ -237,15 +240,14 @@ def unwaited() -> None:
     """One process begins a call that takes several steps and ends; the others make it some time later."""
     import opmux as ox
 
-    mesh = ox.Mesh(timeout=30)
+    mesh = ox.Mesh(timeout=ENDLESS)
     with ox.policy(pins={"all_reduce": "ring"}):
         if mesh.local_ranks[0] == 0:
             globals()["kept"] = ox.all_reduce(ox.ones(100_000), mesh, wait=False)
             return
         time.sleep(0.5)
-        start = time.monotonic()
         total = float(ox.all_reduce(ox.ones(100_000), mesh)[-1])
-    print("right" if total == mesh.size else total, time.monotonic() - start < 10, flush=True)
+    print("right" if total == mesh.size else total, flush=True)
 
 
 def crossed() -> None:
@@ -253,7 +255,7 @@ def crossed() -> None:
     import opmux as ox
     from opmux.core.collectives import begun
 
-    first, second = ox.Mesh(timeout=30), ox.Mesh(timeout=30)
+    first, second = ox.Mesh(timeout=ENDLESS), ox.Mesh(timeout=ENDLESS)
     with ox.policy(pins={"all_reduce": "ring"}):
         globals()["kept"] = [ox.all_reduce(ox.ones(100_000), mesh, wait=False) for mesh in (first, second)]
     order = (first, second) if first.local_ranks[0] == 0 else (second, first)
@@ -265,7 +267,7 @@ def alone() -> None:
     """One process begins a call that no other makes, while they end, and ends too."""
     import opmux as ox
 
-    mesh = ox.Mesh(timeout=30)
+    mesh = ox.Mesh(timeout=ENDLESS)
     if mesh.local_ranks[0] == 0:
         globals()["kept"] = ox.all_reduce(ox.ones(100_000), mesh, wait=False)
     print("right", flush=True)

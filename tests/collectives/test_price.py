@@ -191,11 +191,11 @@ def test_uneven_parts_are_priced_by_the_longest_of_each_step() -> None:
 )
 def test_a_ring_of_4096_is_built_and_priced_at_once(links: Links) -> None:
     algorithm = ALGORITHMS["all_reduce"][0]
-    began = time.perf_counter()
+    began = time.thread_time()  # a busy machine takes none of it
     made = algorithm.make(Request(4096))  # not build(), which remembers
     assert isinstance(made, Schedule)
     found = price(made, Layout(cut(2**30, 4096)), 1, links)
-    assert time.perf_counter() - began < 0.05
+    assert time.thread_time() - began < 0.05
     slowest = SLOW if isinstance(links, TwoLevel) else LINK
     assert found.seconds == pytest.approx(2 * 4095 * (slowest.latency + 2**18 / slowest.bandwidth))
 

@@ -143,10 +143,10 @@ def test_a_split_that_cuts_groups_is_refused() -> None:
 @pytest.mark.parametrize("split", [Split(4096, 1, 1), Split(64, 8, 8), Split(8, 8, 64)])
 def test_a_step_of_4096_devices_takes_seconds_to_price(split: Split) -> None:
     model = Transformer(layers=64, hidden=8192, heads=64, sequence=2048, batch=4096)
-    began = time.perf_counter()
+    began = time.thread_time()  # a busy machine takes none of it
     step = transformer_step(model, split, compute, TwoLevel(8, LINKS.port, Link(5e-6, 5e10)))
     assert split.devices == 4096
-    assert time.perf_counter() - began < 10.0
+    assert time.thread_time() - began < 10.0
     assert step.seconds > step.compute == pytest.approx(4096 * 64 * 3 * _big_forward(model) / 4096, rel=1e-6)
 
 

@@ -91,14 +91,14 @@ def test_a_step_is_made_of_simulated_products_and_of_closed_forms() -> None:
 
 
 def test_four_thousand_devices_take_seconds_of_the_host() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # a busy machine takes none of it
     for split in (Split(64, 8, 8), Split(512, 8, 1), Split(128, 1, 32), Split(64, 16, 4)):
         step = transformer_step(MODEL, split, compute_on(H100, "bfloat16"), groups_between(H100, 8, OUTER))
         assert split.devices == 4096
         assert step.seconds > step.compute > 0.5
     found = replay(all_reduce("doubling", 4096), Layout((1000,)), 4, links_between(H100, 4096)).seconds
     assert found == pytest.approx(12 * (ALPHA + 4000 / BANDWIDTH))
-    assert time.perf_counter() - began < 10
+    assert time.thread_time() - began < 10
 
 
 @pytest.mark.parametrize(
