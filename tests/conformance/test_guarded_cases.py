@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opmux.conformance.cases.devices import interception
+import opmux as ox
+from opmux.conformance.cases.devices import guard_zones, interception
 from opmux.conformance.cases.enumerate import cases
 from opmux.conformance.results.outcome import CaseResult
 from opmux.conformance.running.execute import execute
@@ -53,6 +54,17 @@ def test_a_fault_of_a_launch_is_seen(fault: Callable[[], Any], says: str, op: st
         found = guards(target, op)
     assert found.outcome.value == "fail"
     assert says in found.message
+
+
+def test_a_device_has_its_own_driver_again_when_the_last_guarded_buffer_is_freed() -> None:
+    device = target_of("numpy").device
+    own = device.driver
+    with guard_zones.guarded(device, 0xA5) as guards:
+        kept = ox.asarray([1.0, 2.0], device=device)
+    assert device.driver is guards
+    assert kept.tolist() == [1.0, 2.0]
+    del kept
+    assert device.driver is own
 
 
 def accumulating(start: Callable[[Any, Any], None], workspace: int = 0) -> Kernel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ....core.devices.device import Device
@@ -45,6 +45,7 @@ class Guarded(Around):
         self._freed: list[_Kept] = []
         self._numbers = itertools.count()
         self.passing = False  # whether fresh memory comes from the inner driver as it is
+        self.last: Callable[[], object] | None = None  # done when the last guarded buffer is freed
 
     @property
     def live(self) -> int:
@@ -69,6 +70,8 @@ class Guarded(Around):
             self.inner.free(handle, last_uses)
         elif self.passing:
             self.inner.free(kept.inner, last_uses)
+            if self.last is not None and not self._live:
+                self.last()
         else:
             kept.events = tuple(last_uses)
             self._freed.append(kept)
@@ -137,7 +140,8 @@ def _host_block(inner: Any, nbytes: int) -> Any:
 def guarded(device: Device, garbage: int) -> Iterator[Guarded]:
     """Give arrays of the block guarded memory full of garbage.
 
-    What outlives the block, which only a faulty backend keeps, is still freed as it must be.
+    What outlives the block, which only a faulty backend keeps, is still freed as it must be; then the device has its
+    own driver again.
     """
     own = device.driver
     made = Guarded(own, garbage, host=device.is_host)
@@ -150,4 +154,11 @@ def guarded(device: Device, garbage: int) -> Iterator[Guarded]:
         made.passing = True
         for kept in made._freed:
             own.free(kept.inner, kept.events)
-        device.driver = own if not made.live else made
+
+        def give_back() -> None:
+            if device.driver is made:
+                device.driver = own
+
+        made.last = give_back
+        if not made.live:
+            give_back()
