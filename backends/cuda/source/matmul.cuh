@@ -114,9 +114,7 @@ template <class T> struct AlongRow {
     const T* data;
     i64 row_stride, column_stride;
     template <int W> __device__ __forceinline__ void load(T (&to)[W], i64 row, i64 column, int) const {
-        auto vector = *reinterpret_cast<const Vector<T, W>*>(data + row * row_stride + column);
-#pragma unroll
-        for (int w = 0; w < W; ++w) to[w] = vector.elements[w];
+        load_vector(to, data + row * row_stride + column);
     }
 };
 
