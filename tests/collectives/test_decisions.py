@@ -6,7 +6,6 @@ import contextlib
 import gc
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 import opmux as ox
 from opmux.core.collectives.failure import Cause, MeshFailure
+from opmux.core.devices.driver import Rates
 from opmux.core.dispatch.decision import Kind
 from opmux.core.dispatch.observe import OBSERVERS, planning
 from opmux.core.dispatch.policy import current
@@ -77,7 +77,7 @@ def test_one_kernel_is_cheaper_than_its_messages_whatever_memory_is_faster(
 ) -> None:
     for d in hosts[:n]:
         bandwidth = ((1 << 27, levels[0]), (1 << 40, levels[1]))
-        monkeypatch.setattr(d, "_rates", replace(d.rates, bandwidth=bandwidth))
+        monkeypatch.setattr(d, "_rates", Rates((("default", 1e11),), bandwidth, 1e-6, "declared"))
     mesh, arrays = ox.Mesh(hosts[:n]), [ox.zeros(1_200_000, dtype="float32", device=d) for d in hosts[:n]]
     with planning() as made:
         for function in (ox.all_reduce, ox.reduce_scatter, ox.all_gather, ox.broadcast):
