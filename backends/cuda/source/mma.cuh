@@ -5,26 +5,19 @@
 
 constexpr int STEP_BYTES = 32, STAGE_BYTES = 64, PIECE = 16;
 
-struct MmaFloat16 {
-    typedef u16 Memory;
-    typedef f32 Sum;
-    static __device__ __forceinline__ void run(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_f16(c, a, b0, b1); }
-};
-struct MmaBFloat16 {
-    typedef u16 Memory;
-    typedef f32 Sum;
-    static __device__ __forceinline__ void run(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_bf16(c, a, b0, b1); }
-};
-struct MmaInt8 {
-    typedef u8 Memory;
-    typedef i32 Sum;
-    static __device__ __forceinline__ void run(i32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_i8(c, a, b0, b1); }
-};
-struct MmaUInt8 {
-    typedef u8 Memory;
-    typedef i32 Sum;
-    static __device__ __forceinline__ void run(i32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) { mma_u8(c, a, b0, b1); }
-};
+#define OPMUX_WARP_PRODUCT(Name, M, S, run_it)                                                                        \
+    struct Name {                                                                                                     \
+        typedef M Memory;                                                                                             \
+        typedef S Sum;                                                                                                \
+        static __device__ __forceinline__ void run(S (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {                    \
+            run_it(c, a, b0, b1);                                                                                     \
+        }                                                                                                             \
+    };
+OPMUX_WARP_PRODUCT(MmaFloat16, u16, f32, mma_f16)
+OPMUX_WARP_PRODUCT(MmaBFloat16, u16, f32, mma_bf16)
+OPMUX_WARP_PRODUCT(MmaInt8, u8, i32, mma_i8)
+OPMUX_WARP_PRODUCT(MmaUInt8, u8, i32, mma_u8)
+#undef OPMUX_WARP_PRODUCT
 
 // A stage in shared memory with the terms of a row or column side by side. Pieces of 16 bytes are exchanged such that
 // the 8 rows of a matrix lie in different banks.
