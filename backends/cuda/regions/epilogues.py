@@ -28,7 +28,6 @@ from ....plugin import (
     fuse,
     relabelled,
     signature,
-    whole,
 )
 from ..formulas import COMPLEX
 from ..products import matmul_kernels, wgmma_kernels
@@ -36,7 +35,7 @@ from ..products.matmul import ELEMENTS
 from ..products.matmul_kernels import Product, Tail
 from ..products.tensor_cores import INSTRUCTIONS
 from ..products.wgmma import PRODUCTS
-from .fusing import beyond, crowded, foreign, region_kernel, repeated, results
+from .fusing import beyond, crowded, foreign, itself, region_kernel, repeated, results
 
 #: Casts that change no product: its kernels widen these operands so, and results of that dtype are summed in it.
 _WIDENED: Final = frozenset({("float16", "float32"), ("bfloat16", "float32"), ("int8", "int32"), ("uint8", "int32")})
@@ -152,7 +151,7 @@ def _region(graph: Graph, way: Way) -> Kernel | Refusal:
     fused = fuse(graph, wanted, {found.value})
     if isinstance(fused, Refusal):
         return fused
-    if [v for v in fused.operands if v.value == found.value] != [whole(found.value, domain, domain)]:
+    if [v for v in fused.operands if v.value == found.value] != [itself(graph, found.value)]:
         return Refusal(found.at + 1, "the product is used in another place than its own")
     others = [v for v in fused.operands if v.value != found.value]
     depth = next(graph.specs[i].shape[-1] for i in node.inputs if i is not None)
@@ -248,7 +247,7 @@ def _input(graph: Graph, value: int | None) -> View | None:
     """
     if value is None:
         return None
-    view: View | None = whole(value, graph.specs[value].shape, graph.specs[value].shape)
+    view: View | None = itself(graph, value)
     nodes = dict(graph.numbered())
     while view is not None and view.value in nodes:
         node = nodes[view.value]

@@ -90,6 +90,11 @@ def results(graph: Graph, domain: Shape | None = None) -> tuple[Shape, tuple[Vie
     return domain or (), tuple(views)
 
 
+def itself(graph: Graph, number: int) -> View:
+    """Return a value of a graph as seen from its own axes."""
+    return View(number, tuple(None if n == 1 else axis for axis, n in enumerate(graph.specs[number].shape)))
+
+
 def crowded(graph: Graph) -> Refusal | None:
     """Return the node from which on a graph has more arrays than a kernel takes, or that it has but one op."""
     if sum(not isinstance(node.op, Metadata) for node in graph.nodes) < 2:

@@ -33,7 +33,7 @@ from ..folds import FEW, KINDS, Fold
 from ..reduction_kernels import Reduction
 from ..reductions import Form, Plan
 from . import row_regions
-from .fusing import crowded, foreign, region_kernel
+from .fusing import crowded, foreign, itself, region_kernel
 from .row_program import axes_of, constants, with_values
 
 #: Arrays that terms are made of: a thread has several terms of each on their way.
@@ -170,7 +170,7 @@ def region(graph: Graph) -> Kernel | Refusal:
     if isinstance(epilogue, Refusal):
         return epilogue
     result = graph.specs[number].dtype.name
-    at = epilogue.operands.index(_only(graph, number))
+    at = epilogue.operands.index(itself(graph, number))
     fold = Produced(node.op.name, producer.result_type, result, producer, epilogue.program, at)
     made = _Reduction(fold, shape, axes_of(node, len(shape)), operands, constants(graph, epilogue.operands))
 
@@ -190,9 +190,7 @@ def _terms(graph: Graph, index: int, node: Node) -> tuple[tuple[int, ...], Progr
     spec = graph.specs[operand]
     if spec.dtype.name not in ARITHMETIC or node.outputs[0].dtype.name not in ARITHMETIC:
         return Refusal(index, f"{node.op.name} of {spec.dtype} is another kernel's")
-    shape = spec.shape
-    view = whole(operand, shape, shape)
-    fused = fuse(graph, [view] if view else [])
+    fused = fuse(graph, [itself(graph, operand)])
     if isinstance(fused, Refusal):
         return fused
     for read in fused.operands:
@@ -201,12 +199,7 @@ def _terms(graph: Graph, index: int, node: Node) -> tuple[tuple[int, ...], Progr
             return Refusal(index, "it is made of arrays that are turned")
     if not 1 <= len(fused.operands) <= _MOST_OPERANDS:
         return Refusal(index, f"it is not made of 1 to {_MOST_OPERANDS} arrays")
-    return shape, fused.program, fused.operands
-
-
-def _only(graph: Graph, number: int) -> View:
-    shape = graph.specs[number].shape
-    return whole(number, shape, shape) or View(number, ())
+    return spec.shape, fused.program, fused.operands
 
 
 def _epilogue(graph: Graph, index: int, number: int) -> Fused | Refusal:
@@ -222,7 +215,7 @@ def _epilogue(graph: Graph, index: int, number: int) -> Fused | Refusal:
     if isinstance(fused, Refusal):
         return fused
     arrays = [v for v in fused.operands if v.value not in range(len(graph.inputs), graph.first_node_value)]
-    return fused if arrays == [_only(graph, number)] else after
+    return fused if arrays == [itself(graph, number)] else after
 
 
 @dataclass(frozen=True, slots=True)

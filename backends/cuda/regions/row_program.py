@@ -14,6 +14,7 @@ from typing import Final
 from ....plugin import ARITHMETIC, Graph, Metadata, Nest, Node, Program, Refusal, View, dtypes, fuse, merge, whole
 from ..folds import Fold
 from ..reduction_kernels import chosen
+from .fusing import itself
 
 #: Reductions that rows know.
 KINDS: Final = frozenset({"sum", "prod", "max", "min", "all", "any"})
@@ -247,7 +248,7 @@ class _Rows:
     def _seen(self, number: int) -> View | None:
         """Return a value that has rows, or one element for each."""
         shape = self.graph.specs[number].shape
-        return whole(number, shape, shape) if shape == self.frame.shape else self._of_row(number)
+        return itself(self.graph, number) if shape == self.frame.shape else self._of_row(number)
 
     def made(self) -> Rows:
         wanted, last = self._wanted()
@@ -277,8 +278,7 @@ class _Rows:
         for r, number in enumerate(self.reduced):
             if number in self.wide:
                 operand = self._operand(number)
-                shape = self.frame.shape
-                wanted[self.levels[operand]].terms[r] = whole(operand, shape, shape) or View(operand, ())
+                wanted[self.levels[operand]].terms[r] = itself(self.graph, operand)
         for i, number in enumerate(self.graph.outputs):
             view = self._checked_output(number)
             (wanted[self.levels[number]] if self.frame.wide(view) else last).stored[i] = view
