@@ -1,8 +1,9 @@
 // Reductions in the canonical order of opset/orders.py: blocks of 1024 terms, 64 lanes, halves, a tree of neighbours.
 //
-// A fold is a struct of what is done to terms: their type in memory (Memory), what finds them there (In, a pointer or what
-// is used like one), the type that they are combined in (Value), the result's (Result), how many a thread takes side by side (WIDTH), and the functions identity, term, combine and finish. Combining is commutative, so where
-// threads exchange values each may have its own first.
+// A fold is a struct of what is done to terms: their type in memory (Memory), what finds them there (In, a pointer or
+// what is used like one), the type that they are combined in (Value), the result's (Result), how many a thread takes side
+// by side (WIDTH), and the functions identity, term, combine and finish. Combining is commutative, so where threads
+// exchange values each may have its own first.
 
 namespace reduction {
 
