@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from opmux.conformance.performance.measure import Measurement, Sample, measure, 
 from opmux.conformance.performance.phase import Performance, performance
 from opmux.conformance.performance.roofline import roofline_of
 from opmux.core.devices.device import find_device
+from opmux.core.devices.driver import Rates
+from opmux.core.dispatch.tables import forget_decisions
 from opmux.core.dtypes import dtype
 from opmux.core.errors import ConformanceError
 from opmux.core.op import OPS
@@ -97,6 +99,18 @@ def test_when_the_budget_is_used_up_the_rest_is_skipped_and_named() -> None:
     assert {s.reason for s in skipped} == {"the budget of time was used up"}
 
 
+@pytest.fixture
+def _stated_rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A host of stated rates, at which the cost model tells how much longer a larger call takes."""
+    rates = Rates(flops=(("default", 1e12),), bandwidth=((1 << 62, 1e11),), launch=1e-6)
+    monkeypatch.setattr(find_device("cpu"), "_rates", rates)
+    forget_decisions()
+    yield
+    monkeypatch.undo()
+    forget_decisions()
+
+
+@pytest.mark.usefixtures("_stated_rates")
 def test_what_would_take_too_long_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "timed", lambda run, operands, wait: lambda repetitions: repetitions * 1e-2)
     rows, skipped = measure("numpy", find_device("cpu"), [("exp", "float32")], 2.0, roofline=ROOF)
