@@ -15,8 +15,7 @@ from opmux.backends.cuda.reductions import Form, plan, spread
 from opmux.core.dtypes import BY_NAME
 from opmux.core.nests import Nest
 from opmux.opset import orders
-from tests.backends.cuda.host import compiler
-from tests.backends.cuda.host.compiler import whole
+from tests.backends.cuda.host.planted import plant
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.test_elementwise import same_bits
@@ -176,12 +175,7 @@ FAULTS: dict[str, tuple[str, str, tuple[int, ...]]] = {
 def test_a_planted_fault_is_seen(
     monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, shape: tuple[int, ...]
 ) -> None:
-    def spoiled(*args: Any, **kwargs: Any) -> str:
-        text = whole(*args, **kwargs)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(compiler, "whole", spoiled)
+    plant(monkeypatch, right, wrong)
     x = normal("float32", shape)
     axis = 1 if shape[1] > shape[2] else 2
     with registered(OnHost()):

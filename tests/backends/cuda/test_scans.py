@@ -12,8 +12,7 @@ import opmux as ox
 from opmux.backends.cuda import scans
 from opmux.core.dtypes import BY_NAME
 from opmux.opset import orders
-from tests.backends.cuda.host import compiler
-from tests.backends.cuda.host.compiler import whole
+from tests.backends.cuda.host.planted import plant
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.test_elementwise import same_bits
@@ -110,12 +109,7 @@ FAULTS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("right", "wrong"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
-    def spoiled(*args: Any, **kwargs: Any) -> str:
-        text = whole(*args, **kwargs)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(compiler, "whole", spoiled)
+    plant(monkeypatch, right, wrong)
     x = normal("float32", (33, 70))
     with registered(OnHost(HostRuntime(reversed_turns=True))):
         assert not same_bits(found("cumulative_sum", x, axis=1), orders.canonical_cumulative_sum(x, 1))
