@@ -37,8 +37,6 @@ class Cut:
     """How a problem is cut.
 
     Attributes:
-        rows: whether it is the rows that are few.
-        along: whether lanes go along the terms, and not across them.
         count: rows or columns that are few, as the code has it: a power of two.
         groups: of warps that take terms by turns.
         tiles: blocks that share the lines of the other operand.
@@ -46,8 +44,6 @@ class Cut:
         share: terms of each but the last.
     """
 
-    rows: bool
-    along: bool
     count: int
     groups: int
     tiles: int
@@ -101,7 +97,7 @@ def cut_for(problem: Problem, rows: bool, along: bool, itemsize: int, multiproce
     possible = [n for n in _SHARES if n == 1 or problem.depth >= n * turn * _LEAST]
     shares = min(possible, key=time)
     share = -(-problem.depth // (shares * turn)) * turn
-    return Cut(rows, along, count, groups, tiles(), -(-problem.depth // share), share)
+    return Cut(count, groups, tiles(), -(-problem.depth // share), share)
 
 
 def _lines(along: bool, groups: int, vector: int) -> int:
@@ -115,7 +111,9 @@ class Variant:
 
     Attributes:
         operand, result: dtypes.
-        rows, along, count, groups: as of :class:`Cut`.
+        rows: whether it is the rows that are few.
+        along: whether lanes go along the terms of the other operand, and not across them.
+        count, groups: as of :class:`Cut`.
         dense: whether terms of the few are read as vectors.
         rank: dimensions of the batch.
         partial: whether values are written for :func:`~.matmul.adding` instead of results.
