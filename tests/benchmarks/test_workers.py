@@ -47,9 +47,9 @@ def test_worker_prepares_runs_and_returns_its_result(worker: WorkerHandle) -> No
     case = make_case("cast", "float32", (5,), to="float64")
     assert worker.hello()["numpy"] == np.__version__
     worker.prepare(case, 3)
-    repetitions, each = worker.calibrate(1e-3, 10_000)
-    assert repetitions > 1
-    assert 0 < each < 1e-3
+    repetitions, each = worker.calibrate(60.0, 1000)  # as many as are allowed, however slow the machine
+    assert repetitions == 1000
+    assert 0 < each < 0.06
     assert worker.run(repetitions) > 0
     assert worker.result().dtype == np.float64
 
@@ -59,7 +59,7 @@ def test_worker_is_stopped_while_it_is_not_asked(worker: WorkerHandle) -> None:
     status = Path(f"/proc/{worker._process.pid}/stat")
     if not status.exists():
         pytest.skip("needs Linux's /proc to see the state of a process")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while status.read_text().rpartition(")")[2].split()[0] != "T":
         assert time.monotonic() < deadline, "the worker still runs"
         time.sleep(0.01)
