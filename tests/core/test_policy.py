@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import numpy as np
@@ -151,4 +152,4 @@ def test_settings_of_a_wrong_type_are_typed_errors(change: dict[str, object]) ->
 def test_a_policy_for_a_backend_that_is_not_there_says_so_first() -> None:
     with ox.policy(backends="nunpy"), pytest.raises(ox.UnsupportedError, match="names nunpy, which is no usable") as e:
         ox.exp(ox.ones(2))
-    assert "usable: llvm, numpy" in str(e.value)
+    assert re.search(r"usable: .*\bllvm\b.*\bnumpy\b", str(e.value))  # and others on a machine with more devices
