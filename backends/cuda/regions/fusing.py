@@ -32,7 +32,7 @@ Shape = tuple[int, ...]
 #: Arrays that one kernel reads and writes: a thread holds a piece of each.
 MOST_ARRAYS: Final = 24
 #: Bytes of arguments that every kernel may have (CUDA C++ Programming Guide, ``__global__`` functions), and room for
-#: those that are neither strides nor addresses. A product by warpgroups has 320 with its maps, and two axes and some
+#: those that are neither strides nor addresses. A product by warpgroups has 320 with its maps, and an axis and some
 #: strides less than are counted.
 MOST_ARGUMENTS: Final = 4096
 _OTHER_ARGUMENTS: Final = 256
