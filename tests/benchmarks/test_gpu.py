@@ -91,20 +91,20 @@ def test_quick_cases_are_right_on_a_pretended_gpu(opmux_on_gpu: InProcess, start
     assert "cuda/" in outcome.detail
 
 
-def test_own_kernels_are_measured_without_the_library() -> None:
+@pytest.mark.parametrize(("own", "reason"), [(False, None), (True, "feature")])
+def test_own_kernels_are_measured_without_the_library(own: bool, reason: str | None) -> None:
     from opmux.benchmarks.peers.gpu_opmux import on
 
     product, other = (make_case(k, "float32", (64, 64), (64, 64), limit="device flops") for k in ("matmul", "add"))
     no_clocks = mock.patch.object(gpu, "state", return_value={})
-    with registered(OnHost(HostRuntime(blas=True))), no_clocks:
-        peers = [InProcess(on(ox.device("cuda:0"), by_clock, 1 << 12, {}, own=own)) for own in (False, True)]
-        with ox.policy(backends="cuda"):
-            detail = peers[1].prepare(product, 1)["detail"]
-            with pytest.raises(UnsupportedCaseError, match="matrix products alone"):
-                peers[1].prepare(other, 1)
-    assert "cublas" not in detail
-    assert "cuda/matmul" in detail
-    assert detail.endswith("clocks not readable")
+    with registered(OnHost(HostRuntime(blas=True))), no_clocks, ox.policy(backends="cuda"):
+        peer = InProcess(on(ox.device("cuda:0"), by_clock, 1 << 12, {}, own=own))
+        x = ox.asarray(np.ones((64, 64), np.float32), device="cuda:0")
+        rows = {row.candidate: row.reason for row in ox.explain(ox.matmul, x, x).rows}
+        assert rows["cuda/matmul.cublas"] == reason
+        assert peer.prepare(product, 1)["detail"].endswith("clocks not readable")
+        with pytest.raises(UnsupportedCaseError, match="matrix products alone") if own else nullcontext():
+            peer.prepare(other, 1)
 
 
 class Copies:
