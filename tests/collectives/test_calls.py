@@ -13,7 +13,7 @@ import pytest
 
 import opmux as ox
 from opmux.core.collectives.rank_plan import plan_rank
-from opmux.core.dispatch.claims import CLAIMS, Claim, ClaimKey, Verdict
+from opmux.core.dispatch.claims import Claim, ClaimKey, Verdict
 from opmux.core.errors import ArgumentError
 from opmux.core.kernel import Rejection
 from opmux.core.op import COLLECTIVES, public_of
@@ -34,6 +34,7 @@ from opmux.plugin import (
     hookimpl,
 )
 from tests.collectives.loop import Loop, job
+from tests.core.claimed import claimed
 
 Array = np.ndarray[Any, Any]
 
@@ -274,12 +275,8 @@ def test_one_order_binds_kernels_and_algorithms(hosts: tuple[ox.Device, ...], de
     arrays, mesh = [ox.asarray([1.0, 2.0], device=d) for d in hosts[:2]], ox.Mesh(hosts[:2])
     own = Promises(order="own", determinism=Determinism.BATCH)
     kernel = Kernel("own", "all_reduce", "cpu", lambda spec: Prepared(lambda *call: None), promises=own, cost=CHEAP)
-    with planted(kernel), ox.policy(determinism=determinism):
-        CLAIMS.record({key: Verdict(Claim.SHOWN)})
-        try:
-            rows = {row.candidate: row for row in ox.explain(ox.all_reduce, arrays, mesh).rows}
-        finally:
-            CLAIMS.clear()
+    with planted(kernel), ox.policy(determinism=determinism), claimed({key: Verdict(Claim.SHOWN)}):
+        rows = {row.candidate: row for row in ox.explain(ox.all_reduce, arrays, mesh).rows}
     assert (rows["planted/own"].reason, "bound to canonical" in rows["planted/own"].detail) == ("determinism", True)
 
 

@@ -15,6 +15,7 @@ from opmux.core.dispatch.decision import Claim
 from opmux.core.op import OPS
 from opmux.core.plugins import manager
 from opmux.plugin import CostTerms, Determinism, Kernel, Promises
+from tests.core.claimed import claimed
 from tests.core.planted import Planted, filler
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
@@ -25,15 +26,11 @@ def test_a_refuted_claim_is_out_until_it_is_shown() -> None:
     device = x.device.info.name
     version = next(s.version for s in manager.status() if s.name == "numpy")
     key = ClaimKey("numpy", version, "add", "float32", device)
-    try:
-        CLAIMS.record({key: Verdict(Claim.REFUTED)})
+    with claimed({key: Verdict(Claim.REFUTED)}):
         rows = {r.candidate: r.reason for r in ox.explain("add", x, x).rows}
         assert rows["numpy/add"] == "claim-refuted"
-        CLAIMS.record({key: Verdict(Claim.SHOWN, max_ulp=0.5)})
-        with ox.policy(claims="shown"):
-            assert ox.explain("add", x, x).chosen == "numpy/add"
-    finally:
-        CLAIMS.clear()
+    with claimed({key: Verdict(Claim.SHOWN, max_ulp=0.5)}), ox.policy(claims="shown"):
+        assert ox.explain("add", x, x).chosen == "numpy/add"
 
 
 def test_tighter_demands_need_shown_claims() -> None:
@@ -81,7 +78,7 @@ def test_policies_come_and_go_while_the_registry_changes() -> None:
     thread = threading.Thread(target=churn)
     thread.start()
     for _ in range(200):
-        CLAIMS.clear()
+        CLAIMS.record({})
     stop.set()
     thread.join(10)
     assert failures == []
@@ -100,16 +97,15 @@ def test_batch_determinism_binds_the_order_whatever_the_batch() -> None:
     manager.register("planted", Planted(*kernels))
     device = ox.device("cpu")
     keys = {ClaimKey("planted", "0", n, "float32", device.info.name): Verdict(Claim.SHOWN) for n in "ab"}
-    CLAIMS.record(keys)
+    chosen: dict[bool, set[str]] = {True: set(), False: set()}
     try:
-        chosen: dict[bool, set[str]] = {True: set(), False: set()}
-        for batch in (1, 4096):
-            x = ox.zeros((batch, 512))
-            for bound in (True, False):
-                with ox.policy(pins={"sum": "planted"}, determinism="batch" if bound else "none"):
-                    chosen[bound].add(ox.explain("sum", x, axis=1).chosen)
+        with claimed(keys):
+            for batch in (1, 4096):
+                x = ox.zeros((batch, 512))
+                for bound in (True, False):
+                    with ox.policy(pins={"sum": "planted"}, determinism="batch" if bound else "none"):
+                        chosen[bound].add(ox.explain("sum", x, axis=1).chosen)
     finally:
-        CLAIMS.clear()
         manager.unregister("planted")
     assert chosen[False] == {"planted/a", "planted/b"}
     assert chosen[True] == {"planted/a"}

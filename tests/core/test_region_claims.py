@@ -31,6 +31,7 @@ from opmux.plugin import (
     Refusal,
     hookimpl,
 )
+from tests.core.claimed import claimed
 from tests.core.test_regions import UFUNCS, Chains, X
 
 #: Kernels of the backend, each alone right and canonical.
@@ -75,7 +76,7 @@ class Plugin:
 def compiler() -> Iterator[Families]:
     made = Families()
     manager.register(NAME, Plugin(made))
-    with CLAIMS.set_aside(), ox.policy(backends={NAME}):
+    with claimed({}), ox.policy(backends={NAME}):
         record(Claim.SHOWN, *OPS)
         yield made
     manager.unregister(NAME)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
+from opmux.core.dispatch.claims import ClaimKey, Verdict
 from opmux.core.dispatch.decision import Claim
 from opmux.core.dispatch.registry import REGISTRY
 from opmux.core.plugins import manager
 from opmux.plugin import CallSpec, CostTerms, Determinism, Graph, Kernel, Prepared, Promises, Refusal, hookimpl
+from tests.core.claimed import claimed
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 UFUNCS = {"add": np.add, "multiply": np.multiply, "exp": np.exp, "negative": np.negative}
@@ -184,8 +185,7 @@ def test_an_op_that_conformance_refuted_stays_out_of_its_backends_regions(chains
     manager.register("chains", Wrong(chains))
     key = ClaimKey("chains", REGISTRY.version("chains"), "exp", "float32", ox.asarray(X).device.info.name)
     f = ox.compile(lambda x: ox.negative(ox.exp(x * x + x)) + x)
-    with CLAIMS.set_aside():
-        CLAIMS.record({key: Verdict(Claim.REFUTED)})
+    with claimed({key: Verdict(Claim.REFUTED)}):
         assert np.allclose(f(ox.asarray(X)).numpy(), -np.exp(X * X + X) + X)
     assert chains.offers == [2, 2]
 
@@ -230,10 +230,8 @@ def test_a_region_keeps_the_order_that_binds_its_ops(order: str, runs: int) -> N
         ClaimKey("own", REGISTRY.version("own"), k, "float32", x.device.info.name) for k in ("exp", "negative", "chain")
     ]
     try:
-        with CLAIMS.set_aside():
-            CLAIMS.record({key: Verdict(Claim.SHOWN) for key in keys})
-            with ox.policy(determinism="batch"):
-                assert np.allclose(ox.compile(lambda x: ox.exp(-x))(x).numpy(), np.exp(-X))
+        with claimed({key: Verdict(Claim.SHOWN) for key in keys}), ox.policy(determinism="batch"):
+            assert np.allclose(ox.compile(lambda x: ox.exp(-x))(x).numpy(), np.exp(-X))
     finally:
         manager.unregister("own")
     assert compiler.runs == runs

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import opmux as ox
-from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
+from opmux.core.dispatch.claims import ClaimKey, Verdict
 from opmux.core.dispatch.decision import Claim
 from opmux.core.dispatch.registry import REGISTRY
 from opmux.core.dtypes import BY_NAME
@@ -17,6 +17,7 @@ from opmux.core.op import OPS
 from opmux.opset.orders import BLOCK
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.test_elementwise import same_bits
+from tests.core.claimed import claimed
 
 Array = np.ndarray[Any, Any]
 
@@ -49,7 +50,6 @@ PAIRS: Final = [
 def shown() -> Iterator[None]:
     """Have a pretended GPU, and take every claim of it and of the CPU for shown, which no other test shall."""
     with registered(OnHost()):
-        known = dict(CLAIMS._verdicts)
         devices = [ox.device(name) for name in ("cuda:0", "cpu:0")]
         judged = {
             ClaimKey(backend, REGISTRY.version(backend), k, t, device.info.name)
@@ -59,10 +59,8 @@ def shown() -> Iterator[None]:
             for k in (kernel.judged_as, *FAMILIES)
             for t in BY_NAME
         }
-        CLAIMS.record({key: Verdict(Claim.SHOWN) for key in judged})
-        yield
-        CLAIMS.clear()
-        CLAIMS.record(known)
+        with claimed({key: Verdict(Claim.SHOWN) for key in judged}):
+            yield
 
 
 def values(dtype: str) -> Array:

@@ -12,11 +12,12 @@ from opmux.conformance.cases.regions.family import DTYPES
 from opmux.conformance.planted.judge import execute_all
 from opmux.conformance.results.outcome import Outcome
 from opmux.conformance.target import Target
-from opmux.core.dispatch.claims import CLAIMS, ClaimKey, Verdict
+from opmux.core.dispatch.claims import ClaimKey, Verdict
 from opmux.core.dispatch.decision import Claim
 from opmux.core.dispatch.registry import REGISTRY
 from opmux.core.op import OPS
 from opmux.plugin import Kernel
+from tests.core.claimed import claimed
 
 #: A few of each family, whose cases run for every commit; each compiles a kernel or two.
 QUICK = (
@@ -73,13 +74,9 @@ def softmax_by(target: Target, *judged: str) -> list[str]:
         ClaimKey("cuda", REGISTRY.version("cuda"), n, "float32", target.device.info.name) for n in (*names, *judged)
     }
     x = ox.asarray(np.ones((4, 64), np.float32), device=target.device)
-    with CLAIMS.set_aside():
-        CLAIMS.record({key: Verdict(Claim.SHOWN) for key in keys})
-        try:
-            with ox.policy(backends={"cuda"}, fallback="forbid", determinism="canonical"), ox.count_calls() as seen:
-                ox.softmax(x)
-        finally:
-            CLAIMS.clear()  # else they would be kept beyond the test
+    policy = ox.policy(backends={"cuda"}, fallback="forbid", determinism="canonical")
+    with claimed({key: Verdict(Claim.SHOWN) for key in keys}), policy, ox.count_calls() as seen:
+        ox.softmax(x)
     return [c.decision.chosen.name.partition(":")[0] for c in seen.steps()]
 
 
