@@ -41,18 +41,23 @@ def _interrupt(*_):
 
 
 def test_an_interrupt_comes_out_after_the_tasks_that_have_begun():
-    begun, finished = threading.Event(), []
+    begun, left, finished = threading.Event(), threading.Event(), []
+
+    def short():
+        begun.wait(20)
+        left.set()
 
     def slow():
         begun.set()
+        left.wait(20)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # when the caller's thread waits for this one
         time.sleep(0.4)
         finished.append(True)
 
     before = signal.signal(signal.SIGALRM, _interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)  # while this thread waits for the worker
         with pytest.raises(KeyboardInterrupt):
-            run_all([lambda: begun.wait(20), slow])
+            run_all([short, slow])
     finally:
         signal.signal(signal.SIGALRM, before)
     assert finished == [True]
