@@ -154,12 +154,12 @@ print(codes)
 
 def test_a_fork_in_the_middle_of_loading_is_a_typed_error(run: Any) -> None:
     code = """
-import multiprocessing, threading, time, warnings, opmux as ox
+import multiprocessing, threading, warnings, opmux as ox
 from opmux.core import runtime
 warnings.simplefilter("ignore", DeprecationWarning)
 started = threading.Event()
 def load():
-    started.set(); time.sleep(3)
+    started.set(); threading.Event().wait()
 threading.Thread(target=lambda: runtime.load_once(load), daemon=True).start()
 started.wait()
 def child(queue):
@@ -168,7 +168,7 @@ def child(queue):
     except ox.PluginError as error:
         queue.put(str(error))
 queue = multiprocessing.get_context("fork").SimpleQueue()
-c = multiprocessing.get_context("fork").Process(target=child, args=(queue,)); c.start(); c.join(2)
+c = multiprocessing.get_context("fork").Process(target=child, args=(queue,)); c.start(); c.join(30)
 print(c.exitcode, "spawn" in queue.get() if c.exitcode == 0 else "hang")
 c.kill()
 """
