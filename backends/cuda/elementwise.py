@@ -25,7 +25,8 @@ _ELEMENTS: Final = 16
 #: Integers that a thread divides at a time: the assembler for sm_100 prepares all divisions before it does any, which
 #: took 161 registers for 64 int8.
 _QUOTIENTS: Final = 16
-#: Instructions of a program on 8 bytes that is long: an exponential of float64 has 53, and a quotient one.
+#: Instructions of a program that keeps a GPU busy with half the vectors, or with one of 8 bytes over rows: with more,
+#: some spilled. An exponential has 43 for float32 and 53 for float64, a quotient one.
 _LONG: Final = 16
 _VECTOR_BYTES: Final = 16
 
@@ -54,12 +55,12 @@ class Variant:
     @property
     def turns(self) -> int:
         """Vectors of each operand that a thread has in flight: as many as registers have room for."""
-        if self.width and _is_long(self):
-            return 1
+        long = isinstance(self.program, Program) and len(self.program.instructions) > _LONG
         if self.width:
-            return max(min(_PLACES // len(self.dtypes), _ELEMENTS // self.width), 1)
+            wide = any(dtypes.dtype(t).itemsize >= 8 for t in self.dtypes)
+            return 1 if long and wide else max(min(_PLACES // len(self.dtypes), _ELEMENTS // self.width), 1)
         streams = sum(walk is Walk.CONTIGUOUS for walk in self.walks[: len(self.program.inputs)])
-        most = _QUOTIENTS // self.vector if _divides(self.program) else TURNS
+        most = _QUOTIENTS // self.vector if _divides(self.program) else TURNS // 2 if long else TURNS
         return max(min(_FLIGHT // max(streams, 1), most, TURNS), 1)
 
     @property
@@ -71,12 +72,6 @@ class Variant:
     def name(self) -> str:
         """The entry's name."""
         return "elementwise_rows" if self.width else "elementwise_nest" if self.rank else "elementwise_dense"
-
-
-def _is_long(variant: Variant) -> bool:
-    """Whether two vectors over rows spilled: such a program keeps a GPU busy with one."""
-    wide = any(dtypes.dtype(t).itemsize >= 8 for t in variant.dtypes)
-    return wide and isinstance(variant.program, Program) and len(variant.program.instructions) > _LONG
 
 
 def _divides(program: Program | Formula) -> bool:
@@ -119,34 +114,44 @@ def _dense(variant: Variant) -> str:
     kinds, outs = ([emit.MEMORY[t] for t in types] for types in (program.inputs, program.result_types))
     types = [f"{_OPERAND[walk]}<{k}>" for walk, k in zip(variant.walks, kinds, strict=False)]
     inputs, outputs = range(len(kinds)), range(len(outs))
-    loads = "\n".join(f"            in{o}.load(x{o}[turn], i + (u64)turn * THREADS * VECTOR);" for o in inputs)
     registers = "\n".join(f"        {k} x{o}[TURNS][VECTOR];" for o, k in enumerate(kinds))
+    loads = "\n".join(f"            in{o}.load(x{o}[turn], i + turn * STEP);" for o in inputs)
     made = "\n".join(f"            {k} y{o}[VECTOR];" for o, k in enumerate(outs))
-    stores = "\n".join(f"            store<VECTOR>(out{o}, i + (u64)turn * THREADS * VECTOR, y{o});" for o in outputs)
-    one = _computed(variant, [f"in{o}.at(i)" for o in inputs], [f"out{o}[i]" for o in outputs])
+    stores = "\n".join(f"            store<VECTOR>(out{o}, i + turn * STEP, y{o});" for o in outputs)
     several = _computed(variant, [f"x{o}[turn][k]" for o in inputs], [f"y{o}[k]" for o in outputs])
+    one = _computed(variant, [f"in{o}.at(i)" for o in inputs], [f"out{o}[i]" for o in outputs])
+    computed = f"""\
+{made}
+#pragma unroll
+            for (int k = 0; k < VECTOR; ++k) {{ {several} }}
+{stores}"""
     return f"""\
 constexpr int THREADS = {THREADS}, TURNS = {variant.turns}, VECTOR = {v};
 
 extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(u64 n, {_parameters(variant, types)}) {{
-    constexpr u64 BLOCK = (u64)THREADS * TURNS * VECTOR;
+    constexpr u64 STEP = THREADS * VECTOR, BLOCK = STEP * TURNS;
+    const u64 rest = n % VECTOR, whole = n - rest;
     for (u64 first = blockIdx.x * BLOCK; first < n; first += gridDim.x * BLOCK) {{
-        if (first + BLOCK > n) {{
-            for (u64 i = first + threadIdx.x; i < n; i += THREADS) {{ {one} }}
-            return;
-        }}
         u64 i = first + threadIdx.x * VECTOR;
 {registers}
+        if (first + BLOCK > whole) {{
+            constexpr int turn = 0;
+#pragma unroll 1
+            for (; i < whole; i += STEP) {{
+{loads}
+{computed}
+            }}
+            i = whole + threadIdx.x;
+            if (threadIdx.x < rest) {{ {one} }}
+            return;
+        }}
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {{
 {loads}
         }}
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {{
-{made}
-#pragma unroll
-            for (int k = 0; k < VECTOR; ++k) {{ {several} }}
-{stores}
+{computed}
         }}
     }}
 }}

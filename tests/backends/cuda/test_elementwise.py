@@ -51,6 +51,15 @@ def test_bits_are_those_of_the_recipe(
     assert gpu.launches == ["elementwise_dense"]
 
 
+@pytest.mark.parametrize(("dtype", "vector"), [("int8", 16), ("float16", 8), ("float32", 4), ("float64", 2)])
+def test_every_element_is_computed_once_however_many_are_left(gpu: HostRuntime, dtype: str, vector: int) -> None:
+    turn = THREADS * vector
+    for n in (1, vector - 1, vector, vector + 1, turn - 1, turn + vector, 2 * turn * TURNS, 2 * turn * TURNS + 1):
+        host = np.random.default_rng(n).integers(-8, 8, n).astype(dtype)
+        x = ox.copy(ox.asarray(host, device="cuda:0"))
+        assert (ox.add(x, x, out=x).numpy() == host + host).all()
+
+
 def test_strides_of_every_kind_are_walked(gpu: HostRuntime) -> None:
     host = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
     x = ox.asarray(host, device="cuda:0")

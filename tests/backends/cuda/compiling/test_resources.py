@@ -110,9 +110,9 @@ def a_kernel() -> tuple[str, Variant]:
 
 
 #: What is put in place of what, and what is to be told of it.
-MORE = ("TURNS = 4", "TURNS = 16")
+MORE = ("TURNS = 2", "TURNS = 16")
 FEWER = ("__launch_bounds__(THREADS)", "__launch_bounds__(1024)")
-ARRAY = ("constexpr u64 BLOCK", "__shared__ volatile u64 kept[64]; kept[threadIdx.x & 63] = n; constexpr u64 BLOCK")
+ARRAY = ("constexpr u64 STEP", "__shared__ volatile u64 kept[64]; kept[threadIdx.x & 63] = n; constexpr u64 STEP")
 
 
 @pytest.mark.parametrize(
