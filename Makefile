@@ -87,7 +87,7 @@ gpu: $(GPU_STAMP) ## with an NVIDIA GPU: trials, conformance of cuda, its benchm
 	$(BIN)/opmux conformance --backend cuda --workers "$$(nproc)" $(if $(WITHIN),--resume --within $(WITHIN)) \
 		--json build/gpu/conformance.json --markdown build/gpu/conformance.md || status=$$?; \
 	$(BIN)/python -m benchmarks gpu --json build/gpu/benchmarks.json || status=$$?; \
-	if [[ -f build/gpu/benchmarks.json ]]; then \
+	if [[ build/gpu/benchmarks.json -nt build/gpu/trials.json ]]; then \
 		$(BIN)/python -m benchmarks page build/gpu/benchmarks.json > build/gpu/benchmarks.md || status=$$?; \
 	fi; \
 	exit $$status
