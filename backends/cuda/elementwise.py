@@ -106,27 +106,34 @@ def _computed(variant: Variant, loaded: Sequence[str], stored: Sequence[str]) ->
     return emit.assigned("compute", program.result_types, given, stored)
 
 
+def _several(variant: Variant, places: Sequence[str]) -> str:
+    """Return the statements that compute a vector of each result from those of a turn, and store it at its place."""
+    program = variant.program
+    kinds = [emit.MEMORY[t] for t in program.result_types]
+    loaded = [f"x{o}[turn][k]" for o in range(len(program.inputs))]
+    made = "\n".join(f"            {k} y{o}[VECTOR];" for o, k in enumerate(kinds))
+    stores = "\n".join(f"            store<VECTOR>({place}, y{o});" for o, place in enumerate(places))
+    return f"""\
+{made}
+#pragma unroll
+            for (int k = 0; k < VECTOR; ++k) {{ {_computed(variant, loaded, [f"y{o}[k]" for o in range(len(kinds))])} }}
+{stores}"""
+
+
 _OPERAND: Final = {Walk.CONTIGUOUS: "Stream", Walk.SCALAR: "Single"}
 
 
 def _dense(variant: Variant) -> str:
-    program, v = variant.program, variant.vector
-    kinds, outs = ([emit.MEMORY[t] for t in types] for types in (program.inputs, program.result_types))
+    program = variant.program
+    kinds = [emit.MEMORY[t] for t in program.inputs]
     types = [f"{_OPERAND[walk]}<{k}>" for walk, k in zip(variant.walks, kinds, strict=False)]
-    inputs, outputs = range(len(kinds)), range(len(outs))
+    inputs, outputs = range(len(kinds)), range(len(program.result_types))
     registers = "\n".join(f"        {k} x{o}[TURNS][VECTOR];" for o, k in enumerate(kinds))
     loads = "\n".join(f"            in{o}.load(x{o}[turn], i + turn * STEP);" for o in inputs)
-    made = "\n".join(f"            {k} y{o}[VECTOR];" for o, k in enumerate(outs))
-    stores = "\n".join(f"            store<VECTOR>(out{o}, i + turn * STEP, y{o});" for o in outputs)
-    several = _computed(variant, [f"x{o}[turn][k]" for o in inputs], [f"y{o}[k]" for o in outputs])
+    several = _several(variant, [f"out{o}, i + turn * STEP" for o in outputs])
     one = _computed(variant, [f"in{o}.at(i)" for o in inputs], [f"out{o}[i]" for o in outputs])
-    computed = f"""\
-{made}
-#pragma unroll
-            for (int k = 0; k < VECTOR; ++k) {{ {several} }}
-{stores}"""
     return f"""\
-constexpr int THREADS = {THREADS}, TURNS = {variant.turns}, VECTOR = {v};
+constexpr int THREADS = {THREADS}, TURNS = {variant.turns}, VECTOR = {variant.vector};
 
 extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(u64 n, {_parameters(variant, types)}) {{
     constexpr u64 STEP = THREADS * VECTOR, BLOCK = STEP * TURNS;
@@ -139,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(u64 n, {_pa
 #pragma unroll 1
             for (; i < whole; i += STEP) {{
 {loads}
-{computed}
+{several}
             }}
             i = whole + threadIdx.x;
             if (threadIdx.x < rest) {{ {one} }}
@@ -151,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(u64 n, {_pa
         }}
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {{
-{computed}
+{several}
         }}
     }}
 }}
@@ -183,15 +190,13 @@ OPMUX_ENTRY({variant.name})
 def _rows(variant: Variant) -> str:
     """A nest whose innermost steps are vectors: of a row, or of one element as often as needed."""
     program, count, operands = variant.program, len(variant.program.inputs), len(variant.dtypes)
-    kinds, outs = ([emit.MEMORY[t] for t in types] for types in (program.inputs, program.result_types))
+    kinds = [emit.MEMORY[t] for t in program.inputs]
     registers = "\n".join(f"        {k} x{o}[TURNS][VECTOR];" for o, k in enumerate(kinds))
     loads = "\n".join(
         f"            {_OPERAND[walk]}<{k}>{{in{o} + at[turn][{o}]}}.load(x{o}[turn], 0);"
         for o, (k, walk) in enumerate(zip(kinds, variant.walks, strict=False))
     )
-    made = "\n".join(f"            {k} y{o}[VECTOR];" for o, k in enumerate(outs))
-    stores = "\n".join(f"            store<VECTOR>(out{o} + at[turn][{count + o}], 0, y{o});" for o in range(len(outs)))
-    computed = _computed(variant, [f"x{o}[turn][k]" for o in range(count)], [f"y{o}[k]" for o in range(len(outs))])
+    several = _several(variant, [f"out{o} + at[turn][{count + o}], 0" for o in range(operands - count)])
     return f"""\
 constexpr int THREADS = {THREADS}, TURNS = {variant.turns}, VECTOR = {variant.vector};
 
@@ -209,10 +214,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) {variant.name}(
 #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {{
             if (first + turn * THREADS >= n) break;
-{made}
-#pragma unroll
-            for (int k = 0; k < VECTOR; ++k) {{ {computed} }}
-{stores}
+{several}
         }}
     }}
 }}
