@@ -93,7 +93,10 @@ def results(graph: Graph, domain: Shape | None = None) -> tuple[Shape, tuple[Vie
 
 def itself(graph: Graph, number: int) -> View:
     """Return a value of a graph as seen from its own axes."""
-    return View(number, tuple(None if n == 1 else axis for axis, n in enumerate(graph.specs[number].shape)))
+    shape = graph.specs[number].shape
+    view = whole(number, shape, shape)
+    assert view is not None  # a shape matches itself
+    return view
 
 
 def crowded(graph: Graph) -> Refusal | None:
