@@ -11,8 +11,7 @@ import opmux as ox
 from opmux.backends.cuda.regions import column_regions, row_regions
 from opmux.backends.cuda.regions.column_source import ENTRY
 from opmux.plugin import CallSpec, Kernel, Refusal, Rejection
-from tests.backends.cuda.host import compiler
-from tests.backends.cuda.host.compiler import whole
+from tests.backends.cuda.host.planted import plant
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.test_row_regions import Function, captured, hold, normal, on_gpu
@@ -183,12 +182,7 @@ FAULTS: dict[str, tuple[str, str, int, bool]] = {
 def test_a_planted_fault_is_seen(
     monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, length: int, backwards: bool
 ) -> None:
-    def spoiled(*args: Any, **kwargs: Any) -> str:
-        text = whole(*args, **kwargs)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(compiler, "whole", spoiled)
+    plant(monkeypatch, right, wrong)
     monkeypatch.setattr(column_regions, "FEWEST_BLOCKS", 0)
     gpu = HostRuntime(reversed_turns=backwards)
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):

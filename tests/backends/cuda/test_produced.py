@@ -11,8 +11,7 @@ import opmux as ox
 from opmux.backends.cuda import reductions
 from opmux.backends.cuda.regions import produced
 from opmux.plugin import CallSpec, Refusal, Rejection
-from tests.backends.cuda.host import compiler
-from tests.backends.cuda.host.compiler import whole
+from tests.backends.cuda.host.planted import plant
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.test_row_regions import ENTRY, Function, captured, hold, normal, on_gpu
@@ -183,12 +182,7 @@ FAULTS: dict[str, tuple[str, str, tuple[int, ...]]] = {
 def test_a_planted_fault_is_seen(
     monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, shape: tuple[int, ...]
 ) -> None:
-    def spoiled(*args: Any, **kwargs: Any) -> str:
-        text = whole(*args, **kwargs)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(compiler, "whole", spoiled)
+    plant(monkeypatch, right, wrong)
     gpu = HostRuntime()
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
         check(gpu, lambda x, y: ox.sum(x * y, axis=0), on_gpu(normal((90, 17))), on_gpu(normal(shape, seed=1)))

@@ -17,8 +17,7 @@ from opmux.core.graphs.regions import inlined
 from opmux.core.graphs.trace import capture_function
 from opmux.core.signature import signature
 from opmux.plugin import ArraySpec, CallSpec, Graph, Kernel, Prepared, Refusal, Rejection
-from tests.backends.cuda.host import compiler
-from tests.backends.cuda.host.compiler import whole
+from tests.backends.cuda.host.planted import plant
 from tests.backends.cuda.host.plugin import OnHost, registered
 from tests.backends.cuda.host.runtime import HostRuntime
 from tests.backends.cuda.node_by_node import carried_out
@@ -230,12 +229,7 @@ FAULTS: dict[str, tuple[str, str, int]] = {
 
 @pytest.mark.parametrize(("right", "wrong", "length"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_is_seen(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, length: int) -> None:
-    def spoiled(*args: Any, **kwargs: Any) -> str:
-        text = whole(*args, **kwargs)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(compiler, "whole", spoiled)
+    plant(monkeypatch, right, wrong)
     monkeypatch.setattr(row_regions, "FEWEST_BLOCKS", 1)
     gpu = HostRuntime()
     with registered(OnHost(gpu)), pytest.raises(AssertionError, match="differ"):
