@@ -75,10 +75,10 @@ def test_a_backend_that_comes_and_goes_is_seen_by_the_next_call(call: Call) -> N
 def test_one_kernel_is_cheaper_than_its_messages_whatever_memory_is_faster(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, n: int, levels: tuple[float, float]
 ) -> None:
+    mesh, arrays = ox.Mesh(hosts[:n]), [ox.zeros(1_200_000, dtype="float32", device=d) for d in hosts[:n]]
     for d in hosts[:n]:
         bandwidth = ((1 << 27, levels[0]), (1 << 40, levels[1]))
         monkeypatch.setattr(d, "_rates", Rates((("default", 1e11),), bandwidth, 1e-6, "declared"))
-    mesh, arrays = ox.Mesh(hosts[:n]), [ox.zeros(1_200_000, dtype="float32", device=d) for d in hosts[:n]]
     with planning() as made:
         for function in (ox.all_reduce, ox.reduce_scatter, ox.all_gather, ox.broadcast):
             function(arrays, mesh)
